@@ -1,0 +1,52 @@
+"""graphprune: remove what an exported network does not need, prove it, and measure what it gained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphprune.errors import GraphpruneError
+    from graphprune.model import load
+    from graphprune.passes.layer_cka import LayerCKA
+    from graphprune.pipeline import RunOptions, apply, prune
+    from graphprune.plan import Plan
+    from graphprune.report.result import Result
+    from graphprune.runtime.sessions import RuntimeOptions
+    from graphprune.select import Target
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GraphpruneError",
+    "LayerCKA",
+    "Plan",
+    "Result",
+    "RunOptions",
+    "RuntimeOptions",
+    "Target",
+    "apply",
+    "load",
+    "prune",
+]
+
+_HOMES = {
+    "GraphpruneError": "errors",
+    "LayerCKA": "passes.layer_cka",
+    "Plan": "plan",
+    "Result": "report.result",
+    "RunOptions": "pipeline",
+    "RuntimeOptions": "runtime.sessions",
+    "Target": "select",
+    "apply": "pipeline",
+    "load": "model",
+    "prune": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``graphprune --help`` does not wait for onnx and networkx."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graphprune' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"graphprune.{_HOMES[name]}"), name)

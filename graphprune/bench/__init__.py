@@ -1,0 +1,1 @@
+"""Measured latency. Ratios come from interleaved runs in one process."""

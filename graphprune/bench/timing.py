@@ -1,0 +1,87 @@
+"""Time two callables against each other so that drift, turbo and neighbours hit both alike: A B A B, in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+_WARM_UPS = 5
+_MAX_PAIRS = 20_000
+_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds per run."""
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+
+    @classmethod
+    def of(cls, samples_ms: np.ndarray) -> Latency:
+        p10, median, p90 = np.percentile(samples_ms, [10, 50, 90])
+        return cls(float(median), float(p10), float(p90))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``ratio`` = median time of the second over median time of the first, with a 95 % bootstrap interval."""
+
+    first: Latency
+    second: Latency
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    pairs: int
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the interval of the ratio leaves 1 out."""
+        return not self.ratio_low <= 1 <= self.ratio_high
+
+    @property
+    def speed_up(self) -> float:
+        return 1 / self.ratio
+
+
+def compare(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    *,
+    min_pairs: int = 30,
+    min_seconds: float = 2.0,
+    seed: int = 0,
+) -> Comparison:
+    """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``."""
+    for _ in range(_WARM_UPS):
+        first()
+        second()
+    samples: tuple[list[float], list[float]] = ([], [])
+    runs = (first, second)
+    started = time.perf_counter()
+    while len(samples[0]) < min_pairs or time.perf_counter() - started < min_seconds:
+        order = (0, 1) if len(samples[0]) % 2 == 0 else (1, 0)
+        for which in order:
+            begin = time.perf_counter_ns()
+            runs[which]()
+            samples[which].append((time.perf_counter_ns() - begin) / 1e6)
+        if len(samples[0]) >= _MAX_PAIRS:
+            break
+    a, b = np.array(samples[0]), np.array(samples[1])
+    low, high = _bootstrap(a, b, seed)
+    return Comparison(Latency.of(a), Latency.of(b), float(np.median(b) / np.median(a)), low, high, len(a))
+
+
+def _bootstrap(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the ratio of medians; pairs are resampled together, for they share the disturbances."""
+    generator = np.random.default_rng(seed)
+    ratios = []
+    for _ in range(_RESAMPLES // 100):  # in slices: 20,000 pairs times 2,000 resamples would be 320 MB
+        rows = generator.integers(0, len(a), (100, len(a)))
+        ratios.append(np.median(b[rows], axis=1) / np.median(a[rows], axis=1))
+    low, high = np.percentile(np.concatenate(ratios), [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,167 @@
+"""What a pass is: a frozen dataclass whose fields are its options, and which turns a context into a decision.
+
+A pass prints as, and parses from, ``layer-cka{floor=1,debiased=true}``. Passes decide, ``rewrite`` does.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args, get_origin
+
+from graphprune.cost import Cost
+from graphprune.data import Data
+from graphprune.errors import OptionError
+from graphprune.model import Model
+from graphprune.plan import Decision
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.runtime.sizes import Sizes
+from graphprune.select import Target
+from graphprune.structure.blocks import Join
+
+_LIST_SEPARATOR = "|"
+
+
+class Progress(Protocol):
+    """Called with what is being done, how many steps are done and how many there are (0 = not known)."""
+
+    def __call__(self, task: str, done: int, total: int, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a pass may look at. ``dense`` is the cost before the first pass, ``removed_before`` what earlier passes took."""
+
+    model: Model
+    joins: list[Join]
+    sizes: Sizes
+    data: Data
+    target: Target
+    dense: Cost
+    now: Cost
+    removed_before: int
+    seed: int
+    batch: int
+    options: RuntimeOptions
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Base of all passes. Subclasses are frozen dataclasses with a kebab-case ``name`` and the ``paper`` they follow.
+
+    Every field is an option: typed, with a default, and with its one-line description in ``metadata["help"]``.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+
+    def decide(self, context: Context) -> Decision:
+        """Choose units until ``context.target`` is met or a constraint stops the pass.
+
+        Raises
+        ------
+        NothingToPrune
+            No candidate at all.
+        """
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        changed = [f"{f.name}={_print(value)}" for f in fields(self) if (value := getattr(self, f.name)) != _default(f)]
+        return f"{self.name}{{{','.join(changed)}}}" if changed else self.name
+
+    @classmethod
+    def from_options(cls, options: dict[str, str]) -> Self:
+        """Build from ``key=value`` texts.
+
+        Raises
+        ------
+        OptionError
+            An unknown option, or a value that does not fit its type.
+        """
+        hints = typing.get_type_hints(cls)
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for key, text in options.items():
+            name = key.replace("-", "_")
+            if name not in known:
+                offered = ", ".join(sorted(known)) or "none"
+                raise OptionError(f"pass {cls.name} has no option '{key}'", f"its options are: {offered}")
+            values[name] = _parse(hints[name], text, f"option {key} of pass {cls.name}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """An option of a pass as users see it."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def option_infos(kind: type[Pass]) -> list[OptionInfo]:
+    hints = typing.get_type_hints(kind)
+    return [
+        OptionInfo(f.name, _type_text(hints[f.name]), _print(_default(f)), str(f.metadata.get("help", "")))
+        for f in fields(kind)
+    ]
+
+
+def parse_spec(spec: str, find: Callable[[str], type[Pass]]) -> Pass:
+    """Read ``name`` or ``name{key=value,...}``; ``find`` looks the name up."""
+    name, brace, rest = spec.partition("{")
+    if brace and not rest.endswith("}"):
+        raise OptionError(f"pass spec '{spec}' has no closing brace", f"write {name}{{key=value}}")
+    options: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in rest.removesuffix("}").split(","))):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise OptionError(f"'{item}' in pass spec '{spec}' is not key=value", f"write {name}{{{item}=...}}")
+        options[key.strip()] = value.strip()
+    return find(name.strip()).from_options(options)
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def _print(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return _LIST_SEPARATOR.join(value)
+    return "auto" if value is None else str(value)
+
+
+def _parse(hint: Any, text: str, what: str) -> Any:
+    options = get_args(hint)
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return None if text == "auto" else _parse(options[0], text, what)
+    if get_origin(hint) is Literal:
+        if text not in options:
+            raise OptionError(f"{what} is '{text}'", f"choose one of {', '.join(options)}")
+        return text
+    if get_origin(hint) is tuple:
+        return tuple(text.split(_LIST_SEPARATOR))
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise OptionError(f"{what} is '{text}'", "write true or false")
+        return text.lower() == "true"
+    try:
+        return hint(text)
+    except ValueError:
+        raise OptionError(f"{what} is '{text}', not a {hint.__name__}", "correct the value") from None
+
+
+def _type_text(hint: Any) -> str:
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return f"{_type_text(get_args(hint)[0])} or auto"
+    if get_origin(hint) is Literal:
+        return " or ".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"names separated by {_LIST_SEPARATOR}"
+    return str(hint.__name__)

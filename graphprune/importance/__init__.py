@@ -1,0 +1,1 @@
+"""Importance criteria. They see feature matrices, never graphs."""

@@ -1,0 +1,342 @@
+"""The model in memory: an onnx-graphsurgeon graph, and what graphsurgeon would forget, kept beside it.
+
+``load`` never changes the input file. Weights stay where they are: bytes of a self-contained file are referenced, bytes
+in an external data file are not read at all until somebody needs them. ``to_proto`` gives back every node exactly as it
+came (attribute order, doc strings, metadata), unless its attributes were edited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from graphprune import external
+from graphprune.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+MIN_OPSET = 11
+_PROTO_LIMIT_BYTES = 1_900 << 20  # protobuf stops at 2 GiB; leave room for the nodes
+_STANDARD_DOMAINS = ("", "ai.onnx")
+# Attribute kinds that onnx-graphsurgeon drops on import.
+_UNSUPPORTED_ATTRIBUTES = ("TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS")
+
+Dim = int | str | None
+Shape = tuple[Dim, ...]
+"""Sizes known before running: an int, the name of a symbolic dimension, or None."""
+
+
+@dataclass
+class Model:
+    """A normalised model.
+
+    Attributes
+    ----------
+    graph : the nodes and tensors; node names are unique and never empty.
+    header : the ModelProto without nodes and weights: versions, metadata, doc strings, inputs and outputs.
+    node_protos : node name -> the NodeProto it was read from.
+    shapes : tensor name -> symbolic shape, as far as shape inference knows it.
+    dtypes : tensor name -> TensorProto.DataType number.
+    source : the file or proto this model was loaded from.
+    folder : where external data lies; None for a proto without external data.
+    sha256 : of the file and its external data.
+    """
+
+    graph: gs.Graph
+    header: onnx.ModelProto
+    node_protos: dict[str, onnx.NodeProto]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, int]
+    source: Path | onnx.ModelProto
+    folder: Path | None
+    sha256: str
+
+    @property
+    def is_external(self) -> bool:
+        """Whether any weight lies in an external data file."""
+        return any(external.is_external(t) for t in map(_lazy_proto, constants(self.graph)) if t is not None)
+
+    def copy(self) -> Model:
+        """An independent graph; weights are shared, for nobody writes to them in place."""
+        return replace(self, graph=self.graph.copy())
+
+
+def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
+    """Read, check and normalise a model (opset 11 or newer).
+
+    Raises
+    ------
+    ModelError
+        The file is missing, not ONNX, invalid, too old or too new, or its external data is missing or unsafe.
+    """
+    from graphprune.normalise import normalise
+
+    if isinstance(source, onnx.ModelProto):
+        proto, path, folder = source, None, None
+        digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+    else:
+        path = Path(source)
+        proto, folder = _read(path), path.parent.resolve()
+        digest = ""
+    _check(proto, path)
+    data_files: set[Path] = set()
+    for tensor in proto.graph.initializer:
+        if external.is_external(tensor):
+            if folder is None:
+                raise ModelError(
+                    f"initializer '{tensor.name}' is external, but the model was given as an object without a folder",
+                    "pass the path of the file",
+                )
+            data_files.add(external.locate(tensor, folder).path)
+            if external.tensor_bytes(tensor) <= external.INLINE_LIMIT_BYTES:
+                tensor.CopyFrom(external.read(tensor, folder))
+    if path is not None:
+        digest = _hash([path, *sorted(data_files)])
+    normal = normalise(proto, folder)
+    return Model(
+        graph=normal.graph,
+        header=_header(proto),
+        node_protos=normal.node_protos,
+        shapes=normal.shapes,
+        dtypes=normal.dtypes,
+        source=source if isinstance(source, onnx.ModelProto) else Path(source),
+        folder=folder if data_files else None,
+        sha256=digest,
+    )
+
+
+def constants(graph: gs.Graph) -> Iterator[gs.Constant]:
+    """Every constant the graph's nodes, their subgraphs or its outputs read, once each, in order of first use."""
+    import onnx_graphsurgeon as gs
+
+    seen: set[str] = set()
+    reads = [tensor for node in graph.nodes for tensor in node_reads(node)]
+    for tensor in (*reads, *graph.outputs):
+        if isinstance(tensor, gs.Constant) and tensor.name not in seen:
+            seen.add(tensor.name)
+            yield tensor
+
+
+def node_reads(node: gs.Node) -> list[gs.Tensor]:
+    """The tensors a node reads, with those its subgraphs (If, Loop, Scan) take from outside."""
+    return [tensor for tensor in node.inputs if tensor.name] + outer_reads(node)
+
+
+def outer_reads(node: gs.Node) -> list[gs.Tensor]:
+    """The tensors that a node's subgraphs take from the graph around them."""
+    found: list[gs.Tensor] = []
+    for subgraph in node.attrs.values():
+        if not hasattr(subgraph, "nodes"):
+            continue
+        inside = {t.name for t in subgraph.inputs} | {t.name for n in subgraph.nodes for t in n.outputs}
+        reads = [t for n in subgraph.nodes for t in node_reads(n)] + list(subgraph.outputs)
+        found += [t for t in reads if t.name and t.name not in inside]
+    return found
+
+
+def _lazy_proto(constant: gs.Constant) -> onnx.TensorProto | None:
+    """The TensorProto a constant was imported from and still points to."""
+    proto: onnx.TensorProto | None = getattr(constant._values, "tensor", None)
+    return proto
+
+
+def constant_dims(constant: gs.Constant) -> tuple[int, ...]:
+    """Shape of a constant without loading its values."""
+    return tuple(int(dim) for dim in constant._values.shape)
+
+
+def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
+    """Export as a ModelProto without intermediate shapes (they may be stale) and without unused initialisers.
+
+    External weights stay references into ``model.folder``. ``outputs`` adds inner tensors to the graph's outputs.
+    """
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+    from onnx_graphsurgeon.ir.tensor import SparseValues
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.header)
+    proto.graph.node.extend(_export_node(node, model.node_protos.get(node.name)) for node in model.graph.nodes)
+    kept: set[str] = set()
+    for constant in constants(model.graph):
+        kept.add(constant.name)
+        if isinstance(constant._values, SparseValues):
+            proto.graph.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(constant))
+        else:
+            proto.graph.initializer.append(OnnxExporter.export_tensor_proto(constant))
+    _restore_initialiser_inputs(proto, kept, {tensor.name for tensor in model.graph.inputs})
+    for name in outputs or ():
+        if name not in {value.name for value in proto.graph.output}:
+            value = onnx.ValueInfoProto(name=name)
+            value.type.tensor_type.elem_type = model.dtypes.get(name, onnx.TensorProto.FLOAT)
+            proto.graph.output.append(value)
+    return proto
+
+
+def _restore_initialiser_inputs(proto: onnx.ModelProto, kept: set[str], true_inputs: set[str]) -> None:
+    """Inputs that only gave an initialiser's type live and die with it; IR version 3 demands one for each."""
+    declared = [value for value in proto.graph.input if value.name in true_inputs or value.name in kept]
+    names = {value.name for value in declared}
+    if proto.ir_version < 4:
+        for tensor in proto.graph.initializer:
+            if tensor.name not in names:
+                declared.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in declared]
+    del proto.graph.input[:]
+    proto.graph.input.extend(copies)
+
+
+def _export_node(node: gs.Node, original: onnx.NodeProto | None) -> onnx.NodeProto:
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+    if original is None:
+        exported: onnx.NodeProto = OnnxExporter.export_node(node)
+        return exported
+    proto = onnx.NodeProto()
+    proto.CopyFrom(original)
+    proto.name = node.name
+    del proto.input[:], proto.output[:]
+    proto.input.extend(tensor.name for tensor in node.inputs)
+    proto.output.extend(tensor.name for tensor in node.outputs)
+    return proto
+
+
+def write(model: Model, path: Path) -> None:
+    """Write ``path``, and ``path.data`` beside it when the model came with external data or outgrew protobuf."""
+    proto = to_proto(model)
+    inline = sum(external.tensor_bytes(t) for t in proto.graph.initializer if not external.is_external(t))
+    try:
+        if model.is_external or inline > _PROTO_LIMIT_BYTES:
+            data_path = path.with_name(path.name + ".data")
+            with data_path.open("wb") as target:
+                external.write(proto.graph.initializer, model.folder, target, data_path.name)
+        with path.open("wb") as target:
+            target.write(proto.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise InputError(f"cannot write {path.name}: {error.strerror}", "free space or choose another -o") from None
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path`` to write into; its files move into place only if the block ends well.
+
+    Every rename is atomic, the data file's before the model's, so a reader sees the old model or the new one.
+    """
+    try:
+        stage = Path(tempfile.mkdtemp(prefix=".graphprune-", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"cannot write into {path.parent}: {error.strerror}", "choose another -o") from None
+    try:
+        yield stage / path.name
+        for file in sorted(stage.iterdir(), key=lambda file: file.name == path.name):
+            os.replace(file, path.with_name(file.name))
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def check_output(path: Path, inputs: list[Path]) -> None:
+    """Refuse an output path that cannot work, before any work is done.
+
+    Raises
+    ------
+    InputError
+        The folder is missing or read-only, the path is a folder, or it is one of the files being read.
+    """
+    if path.is_dir():
+        raise InputError(f"the output {path} is a folder", "give -o a file name")
+    if not path.parent.is_dir():
+        raise InputError(f"the output folder {path.parent} does not exist", "create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the output folder {path.parent} is not writable", "choose another -o")
+    for given in inputs:
+        if given.exists() and path.resolve() == given.resolve():
+            raise InputError(f"the output {path} is the input file itself, which is never touched", "choose another -o")
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    from google.protobuf.message import DecodeError
+
+    if not path.exists():
+        raise ModelError(f"there is no file {path}", "check the path of the model")
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file", "give the path of an .onnx file")
+    if path.stat().st_size == 0:
+        raise ModelError(f"{path} is empty", "export the model again")
+    try:
+        return onnx.load(str(path), format="protobuf", load_external_data=False)
+    except DecodeError:
+        raise ModelError(f"{path} is not an ONNX file, or it is truncated", "export or copy it again") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+
+
+def _check(proto: onnx.ModelProto, path: Path | None) -> None:
+    name = str(path) if path else "the model"
+    if not proto.graph.node or not proto.opset_import or not proto.ir_version:
+        raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
+    opset = max((o.version for o in proto.opset_import if o.domain in _STANDARD_DOMAINS), default=None)
+    newest = onnx.defs.onnx_opset_version()
+    if opset is None:
+        raise ModelError(f"{name} imports no ai.onnx operator set", "export it again with opset 11 or newer")
+    if opset < MIN_OPSET:
+        raise ModelError(
+            f"{name} uses opset {opset}; graphprune reads {MIN_OPSET} and newer",
+            "convert it with onnx.version_converter or export it again",
+        )
+    if opset > newest:
+        raise ModelError(f"{name} uses opset {opset}; the installed onnx knows up to {newest}", "pip install -U onnx")
+    kinds = {onnx.AttributeProto.AttributeType.Value(kind) for kind in _UNSUPPORTED_ATTRIBUTES}
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.type in kinds:
+                kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
+                raise ModelError(
+                    f"{name}: attribute '{attribute.name}' of node '{node.name}' ({node.op_type}) is of kind {kind}, "
+                    "which the graph library cannot carry",
+                    "export the model without it",
+                )
+    if path is not None:  # before the checker, for its message about data files is obscure
+        for tensor in proto.graph.initializer:
+            if external.is_external(tensor):
+                external.locate(tensor, path.parent.resolve())
+    try:
+        onnx.checker.check_model(str(path) if path else proto)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ModelError(f"{name} is not valid ONNX: {reason}", "export the model again") from None
+
+
+def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Everything but nodes, weights and functions, without copying the weights on the way."""
+    header = onnx.ModelProto()
+    for message, skip in (
+        (proto, {"graph", "functions"}),
+        (proto.graph, {"node", "initializer", "sparse_initializer"}),
+    ):
+        target: Any = header if message is proto else header.graph
+        for field, value in message.ListFields():
+            if field.name in skip or field.name == "value_info":
+                continue
+            if field.is_repeated:
+                getattr(target, field.name).extend(value)
+            else:
+                setattr(target, field.name, value)
+    return header
+
+
+def _hash(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(16 << 20):
+                digest.update(block)
+    return digest.hexdigest()

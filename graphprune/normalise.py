@@ -1,0 +1,205 @@
+"""Bring a model into the one form the rest of the compiler reads.
+
+Local functions inlined, constants folded, Identity and inference-time Dropout gone, dead nodes and initialisers dropped,
+nodes in topological order with unique names, shapes inferred anew. The numbers the model computes stay the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from graphprune import external, optional
+from graphprune.errors import ModelError
+from graphprune.model import Shape, outer_reads
+
+log = logging.getLogger(__name__)
+
+# The library prints its warnings to stdout, which belongs to results.
+G_LOGGER.severity = G_LOGGER.CRITICAL
+
+_FOLD_LIMIT_BYTES = 64 << 20  # an Expand of a constant must not blow up the file
+_RANDOM_OPS = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomNormalLike", "RandomUniformLike"}
+
+
+@dataclass
+class Normal:
+    """A normalised graph with what is known about its nodes and tensors; see :class:`graphprune.model.Model`."""
+
+    graph: gs.Graph
+    node_protos: dict[str, onnx.NodeProto]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, int]
+
+
+def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
+    """Normalise a checked model; ``proto`` itself is not changed."""
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    shapes, dtypes = infer_shapes(proto)
+    graph = gs.import_onnx(proto)
+    node_protos = _name_nodes(graph, proto)
+    graph.toposort()
+    _fold_static_shapes(graph, shapes)
+    _fold_constants(graph, folder)
+    _drop_identities(graph)
+    graph.cleanup().toposort()
+    if not graph.nodes:
+        raise ModelError("the model computes nothing from its inputs: every node is constant", "export it again")
+    return Normal(graph, node_protos, shapes, dtypes)
+
+
+def infer_shapes(
+    proto: onnx.ModelProto, input_shapes: dict[str, tuple[int, ...]] | None = None
+) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Shape and dtype of every tensor as far as ONNX shape inference knows them.
+
+    ``input_shapes`` fixes the shapes of graph inputs and forgets what the file says about inner tensors.
+    """
+    skeleton = _without_large_weights(proto)
+    if input_shapes is not None:
+        del skeleton.graph.value_info[:]
+        for value in (*skeleton.graph.input, *skeleton.graph.output):
+            if value.name in input_shapes:
+                dims = value.type.tensor_type.shape.dim
+                for dim, size in zip(dims, input_shapes[value.name], strict=True):
+                    dim.dim_value = size
+            elif value in skeleton.graph.output:
+                value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        log.info("shape inference stopped: %s", str(error).splitlines()[0])
+        inferred = skeleton
+    shapes: dict[str, Shape] = {}
+    dtypes: dict[str, int] = {}
+    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+        tensor_type = value.type.tensor_type
+        if tensor_type.elem_type:
+            dtypes[value.name] = tensor_type.elem_type
+        if tensor_type.HasField("shape"):
+            shapes[value.name] = tuple(_dim(dim) for dim in tensor_type.shape.dim)
+    for tensor in proto.graph.initializer:
+        shapes[tensor.name] = tuple(tensor.dims)
+        dtypes[tensor.name] = tensor.data_type
+    return shapes, dtypes
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    return dim.dim_param or None
+
+
+def _without_large_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with the bytes of large weights left out; shape inference reads only their dims."""
+    skeleton = onnx.ModelProto(ir_version=proto.ir_version)
+    skeleton.opset_import.extend(proto.opset_import)
+    skeleton.graph.name = proto.graph.name
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(skeleton.graph, field).extend(getattr(proto.graph, field))
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.STRING or external.tensor_bytes(tensor) <= external.INLINE_LIMIT_BYTES:
+            skeleton.graph.initializer.append(tensor)
+        else:
+            hollow = skeleton.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+            hollow.data_location = onnx.TensorProto.EXTERNAL
+            hollow.external_data.add(key="location", value="left-out")
+    return skeleton
+
+
+def _name_nodes(graph: gs.Graph, proto: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Give every node a unique name, the file's own where it has one."""
+    taken: set[str] = {node.name for node in graph.nodes}
+    named: dict[str, onnx.NodeProto] = {}
+    for index, (node, node_proto) in enumerate(zip(graph.nodes, proto.graph.node, strict=True)):
+        if not node.name or node.name in named:
+            name, attempt = f"{node.op}_{index}", 0
+            while name in taken:
+                attempt += 1
+                name = f"{node.op}_{index}_{attempt}"
+            node.name = name
+            taken.add(name)
+        named[node.name] = node_proto
+    return named
+
+
+def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> None:
+    """Replace Shape of a fully static tensor, and Gather of a static entry of a Shape, by constants."""
+    for node in graph.nodes:
+        if node.op == "Shape":
+            dims = shapes.get(node.inputs[0].name)
+            start, end = node.attrs.get("start", 0), node.attrs.get("end")
+            wanted = None if dims is None else dims[start:end]
+            if wanted is not None and all(isinstance(dim, int) for dim in wanted):
+                _to_constant(node, np.array(wanted, dtype=np.int64))
+        elif node.op == "Gather" and isinstance(node.inputs[1], gs.Constant):
+            producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+            if producer is None or producer.op != "Shape" or producer.attrs:
+                continue
+            dims, index = shapes.get(producer.inputs[0].name), node.inputs[1].values
+            if dims is not None and all(isinstance(dims[int(i)], int) for i in np.atleast_1d(index)):
+                picked = np.array([dims[int(i)] for i in np.atleast_1d(index)], dtype=np.int64)
+                _to_constant(node, picked.reshape(index.shape))
+
+
+def _to_constant(node: gs.Node, values: np.ndarray) -> None:
+    tensor = node.outputs[0]
+    node.outputs.clear()
+    tensor.to_constant(values)
+
+
+def _fold_constants(graph: gs.Graph, folder: Path | None) -> None:
+    """Evaluate what depends on constants alone. Quantisation is left as it is, random numbers stay random."""
+
+    def keep(node: gs.Node) -> bool:
+        # Folding one small consumer must not pull a large external weight into the file.
+        reads_external = folder is not None and any(_is_external(tensor) for tensor in node.inputs)
+        return node.op in _RANDOM_OPS or reads_external
+
+    optional.onnxruntime()  # the evaluator; without it the library would fold nothing and say nothing
+    graph.fold_constants(
+        fold_shapes=False,  # would turn a float factor of a size computation into an integer
+        recurse_subgraphs=False,
+        partitioning="recursive",
+        size_threshold=_FOLD_LIMIT_BYTES,
+        should_exclude_node=keep,
+        recurse_functions=False,
+    )
+
+
+def _is_external(tensor: gs.Tensor) -> bool:
+    proto = getattr(getattr(tensor, "_values", None), "tensor", None)
+    return proto is not None and external.is_external(proto)
+
+
+def _drop_identities(graph: gs.Graph) -> None:
+    """Connect readers of Identity and inference-time Dropout to what these copy."""
+    outputs = {tensor.name for tensor in graph.outputs}
+    read_inside = {tensor.name for node in graph.nodes for tensor in outer_reads(node)}
+    for node in graph.nodes:
+        if node.op not in ("Identity", "Dropout") or node.domain not in (None, "", "ai.onnx"):
+            continue
+        source, copy = node.inputs[0], node.outputs[0]
+        if node.op == "Dropout" and not _is_inference_dropout(node):
+            continue
+        if copy.name in outputs or copy.name in read_inside:
+            continue
+        for reader in list(copy.outputs):
+            for index, tensor in enumerate(reader.inputs):
+                if tensor is copy:
+                    reader.inputs[index] = source
+
+
+def _is_inference_dropout(node: gs.Node) -> bool:
+    mask_used = len(node.outputs) > 1 and bool(node.outputs[1].outputs)
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    is_off = training is None or not training.name or (isinstance(training, gs.Constant) and not bool(training.values))
+    return not mask_used and is_off

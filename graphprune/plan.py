@@ -1,0 +1,121 @@
+"""The decision, apart from its execution: which units go, why, and for which model. JSON in and out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphprune.errors import InputError, PlanError
+
+SCHEMA = "graphprune.plan/1"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One candidate's score at one step (low = removed first) and its standard error over two halves of the data."""
+
+    unit: str
+    score: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class RemovedBlock:
+    """A residual block to remove, named by its join node and the tensors at both ends."""
+
+    name: str
+    join: str
+    entry: str
+    exit: str
+    macs: int
+    params: int
+    score: float
+    standard_error: float
+    scores: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one pass decided, in order of removal.
+
+    ``spec`` prints the pass with its options; ``limit`` names the constraint that stopped it, empty when the target did.
+    """
+
+    spec: str
+    blocks: tuple[RemovedBlock, ...]
+    representations: tuple[str, ...]
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything needed to make the same smaller model again.
+
+    ``model_sha256`` is the hash of the file (and its external data) the plan was made for. ``asked`` and ``reached`` are
+    the target and its figure. ``data`` says what the scores were computed from.
+    """
+
+    model_sha256: str
+    decisions: tuple[Decision, ...]
+    asked: str
+    reached: float
+    seed: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tool: str = ""
+    schema: str = SCHEMA
+
+    @property
+    def blocks(self) -> tuple[RemovedBlock, ...]:
+        return tuple(block for decision in self.decisions for block in decision.blocks)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def save(self, path: Path) -> None:
+        try:
+            path.write_text(self.to_json())
+        except OSError as error:
+            raise InputError(f"cannot write the plan {path}: {error.strerror}", "choose another --plan-out") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read a plan file.
+
+        Raises
+        ------
+        PlanError
+            The file is missing, not JSON, of another schema, or incomplete.
+        """
+        try:
+            content = json.loads(path.read_text())
+        except OSError as error:
+            raise PlanError(f"cannot read the plan {path}: {error.strerror}", "check the path") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path} is not JSON ({error})", "give a file written by --plan-out") from None
+        return cls.from_dict(content, str(path))
+
+    @classmethod
+    def from_dict(cls, content: Any, origin: str = "the plan") -> Plan:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema != SCHEMA:
+            raise PlanError(f"{origin} has schema {schema!r}, this graphprune reads {SCHEMA!r}", "make the plan again")
+        try:
+            decisions = tuple(
+                Decision(
+                    **decision
+                    | {
+                        "representations": tuple(decision["representations"]),
+                        "blocks": tuple(
+                            RemovedBlock(**block | {"scores": tuple(Score(**score) for score in block["scores"])})
+                            for block in decision["blocks"]
+                        ),
+                    }
+                )
+                for decision in content["decisions"]
+            )
+            return cls(**content | {"decisions": decisions})
+        except (TypeError, KeyError) as error:
+            raise PlanError(f"{origin} is incomplete or has unknown entries: {error}", "make the plan again") from None

@@ -1,0 +1,1 @@
+"""One result object, and the ways to show it."""

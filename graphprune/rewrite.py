@@ -1,0 +1,62 @@
+"""Turn a decision into a smaller model. The only place that edits graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_graphsurgeon as gs
+
+from graphprune.errors import GraphpruneError
+from graphprune.model import Model
+from graphprune.structure.blocks import Block
+
+
+def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
+    """A copy of ``model`` in which the readers of each block's exit read its entry, and nothing is left of the blocks.
+
+    No Identity is put in; where the exit is an output of the model, the entry takes over its name.
+    """
+    small = model.copy()
+    stand_in: dict[str, str] = {}  # exit of a removed block -> its entry
+    for block in blocks:
+        stand_in[block.exit] = block.entry
+    tensors = small.graph.tensors()
+    for block in blocks:
+        entry = _resolve(stand_in, block.entry)
+        _redirect(small.graph, tensors[block.exit], tensors[entry])
+    small.graph.cleanup().toposort()
+    left = {name for block in blocks for name in block.nodes} & {node.name for node in small.graph.nodes}
+    if left:
+        raise GraphpruneError(f"removing {len(blocks)} blocks left {sorted(left)[0]} behind", "please report this")
+    return small
+
+
+def _resolve(stand_in: dict[str, str], tensor: str) -> str:
+    while tensor in stand_in:
+        tensor = stand_in[tensor]
+    return tensor
+
+
+def _redirect(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
+    """Let everybody who reads ``old`` read ``new``."""
+    for reader in list(old.outputs):
+        for index, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader.inputs[index] = new
+    if any(tensor is old for tensor in graph.outputs):
+        _take_over_output(graph, old, new)
+
+
+def _take_over_output(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
+    """Make the producer of ``new`` produce the graph output ``old`` instead."""
+    if any(tensor is new for tensor in (*graph.inputs, *graph.outputs)):
+        raise GraphpruneError(
+            f"output {old.name} would become a copy of {new.name}", "keep one block before the output"
+        )
+    producer = new.inputs[0]
+    old.inputs.clear()
+    producer.outputs[[tensor is new for tensor in producer.outputs].index(True)] = old
+    for reader in list(new.outputs):
+        for index, tensor in enumerate(reader.inputs):
+            if tensor is new:
+                reader.inputs[index] = old

@@ -1,0 +1,1 @@
+"""Running models on ONNX Runtime: sessions, concrete sizes, segments."""

@@ -1,0 +1,139 @@
+"""Ask "what comes out without block i?" for every i at the price of what follows block i.
+
+The graph is cut at the entries and exits of the candidate blocks into segments, one single-threaded session each (many
+thread pools in one process fight for the cores; callers run batches side by side instead). A batch runs through all of
+them once and leaves its junction tensors in an environment; a candidate's question then re-runs only the
+segments that its removal changes. Removing a block for good rebuilds nothing: its segment is skipped from then on.
+Memory is the sessions (the model's weights once) plus the junctions of one batch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import onnx
+
+from graphprune import optional
+from graphprune.errors import ModelError
+from graphprune.model import Model, node_reads, to_proto
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session
+from graphprune.structure.blocks import Block
+from graphprune.structure.view import View
+
+Environment = dict[str, Any]
+"""Tensor name -> OrtValue."""
+
+
+@dataclass
+class Segment:
+    """A contiguous part of the computation: a candidate block, or what lies between two of them."""
+
+    nodes: list[str]
+    block: Block | None
+    reads: list[str] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
+    session: Any = None
+    seconds: float = 0.0
+    """Total run time of the full passes (not of the re-runs): the floor that scoring is compared with."""
+
+
+class Segments:
+    """The sessions of one model, cut at ``blocks``; ``targets`` are the tensors whose values are asked for."""
+
+    def __init__(self, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions) -> None:
+        self.targets = list(targets)
+        self._lock = threading.Lock()
+        self._ort = optional.onnxruntime()
+        self.segments = _cut(View(model), blocks, set(targets))
+        for segment in self.segments:
+            if segment.writes:
+                segment.session = open_session(_extract(model, segment), replace(options, threads=1), model.folder)
+
+    def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Environment:
+        """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed."""
+        env: Environment = {name: self._ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
+        for segment in self.segments:
+            if segment.block is not None and segment.block.join in removed:
+                env[segment.block.exit] = env[segment.block.entry]
+            elif segment.session is not None:
+                started = time.perf_counter()
+                env.update(self._run_segment(segment, {name: env[name] for name in segment.reads}))
+                with self._lock:
+                    segment.seconds += time.perf_counter() - started
+        return env
+
+    def without(self, env: Environment, block: Block, removed: frozenset[str] = frozenset()) -> Environment:
+        """The targets as they would be without ``block`` as well; ``env`` is what :meth:`run` returned for ``removed``."""
+        changed: Environment = {}
+        for segment in self.segments:
+            here = segment.block
+            if here is not None and (here.join == block.join or here.join in removed):
+                if here.join == block.join or here.entry in changed:
+                    changed[here.exit] = changed.get(here.entry, env[here.entry])
+            elif segment.session is not None and any(name in changed for name in segment.reads):
+                changed.update(self._run_segment(segment, {n: changed.get(n, env[n]) for n in segment.reads}))
+        return {name: changed.get(name, env[name]) for name in self.targets}
+
+    def suffix_seconds(self, block: Block) -> float:
+        """Time the full passes spent in the segments after ``block``."""
+        position = next(i for i, s in enumerate(self.segments) if s.block is not None and s.block.join == block.join)
+        return sum(segment.seconds for segment in self.segments[position + 1 :])
+
+    def _run_segment(self, segment: Segment, inputs: Environment) -> Environment:
+        try:
+            outputs = segment.session.run_with_ort_values(segment.writes, inputs)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+            raise ModelError(
+                f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}", "check the data"
+            ) from None
+        return dict(zip(segment.writes, outputs, strict=True))
+
+
+def _cut(view: View, blocks: Sequence[Block], targets: set[str]) -> list[Segment]:
+    """Order: nodes that need no block, block 0, nodes that need at most block 0, block 1, and so on."""
+    ordered = sorted(blocks, key=lambda block: view.order[block.join])
+    owner = {name: index for index, block in enumerate(ordered) for name in block.nodes}
+    level: dict[str, int] = {}
+    between: list[list[str]] = [[] for _ in range(len(ordered) + 1)]
+    for name in view.nodes:  # in topological order
+        before = [view.producer[tensor] for tensor in view.data_reads(name) if tensor in view.producer]
+        level[name] = max((owner[p] + 1 if p in owner else level[p] for p in before), default=0)
+        if name not in owner:
+            between[level[name]].append(name)
+    segments = [Segment(between[0], None)]
+    for index, block in enumerate(ordered):
+        segments.append(Segment(list(block.nodes), block))
+        segments.append(Segment(between[index + 1], None))
+    segments = [segment for segment in segments if segment.nodes]
+    place = {name: index for index, segment in enumerate(segments) for name in segment.nodes}
+    for index, segment in enumerate(segments):
+        reads = dict.fromkeys(tensor for name in segment.nodes for tensor in view.data_reads(name))
+        segment.reads = [tensor for tensor in reads if place.get(view.producer.get(tensor, "")) != index]
+        written = [tensor.name for name in segment.nodes for tensor in view.nodes[name].outputs if tensor.name]
+        segment.writes = [
+            tensor
+            for tensor in written
+            if tensor in targets or any(place[reader] != index for reader in view.readers.get(tensor, ()))
+        ]
+    return segments
+
+
+def _extract(model: Model, segment: Segment) -> onnx.ModelProto:
+    """A model of the segment's nodes alone."""
+    members = set(segment.nodes)
+    part = model.copy()
+    part.graph.nodes = [node for node in part.graph.nodes if node.name in members]
+    tensors = {t.name: t for node in part.graph.nodes for t in (*node_reads(node), *node.outputs)}
+    part.graph.inputs = [tensors[name] for name in segment.reads]
+    part.graph.outputs = [tensors[name] for name in segment.writes]
+    proto = to_proto(part)
+    for values, names in ((proto.graph.input, segment.reads), (proto.graph.output, segment.writes)):
+        del values[:]
+        for name in names:
+            dtype = model.dtypes.get(name, onnx.TensorProto.FLOAT)
+            values.append(onnx.helper.make_tensor_value_info(name, dtype, model.shapes.get(name)))
+    return proto

@@ -1,0 +1,182 @@
+"""Where samples come from: files read as streams, a user's script, or a random generator."""
+
+from __future__ import annotations
+
+import runpy
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from graphprune.errors import DataError
+from graphprune.model import Model, Shape, constant_dims
+
+_CHUNK_BYTES = 16 << 20
+DEFAULT_FUNCTION = "load_data"  # Polygraphy's name for it
+
+Chunks = Callable[[], Iterator[Any]]
+
+
+def from_path(source: str) -> tuple[str, Chunks]:
+    """Kind of a path and a function that starts reading it.
+
+    Raises
+    ------
+    DataError
+        There is nothing at the path, or it is no kind of data graphprune reads.
+    """
+    script, _, function = source.rpartition(":")
+    if script.endswith(".py") or source.endswith(".py"):
+        return "script", _script(Path(script or source), function if script.endswith(".py") else DEFAULT_FUNCTION)
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in (".npz", ".npy"))
+        if not files:
+            raise DataError(f"the folder {path} holds no .npz or .npy file", "give one file per batch of samples")
+        return "folder", lambda: (chunk for file in files for chunk in _array_file(file))
+    if not path.exists():
+        raise DataError(f"there is no data file {path}", "check the path")
+    if path.suffix not in (".npz", ".npy"):
+        raise DataError(
+            f"{path.name} is no data graphprune reads", "give .npz, .npy, a folder of them, or script.py:function"
+        )
+    return path.suffix[1:], lambda: _array_file(path)
+
+
+def _array_file(path: Path) -> Iterator[Any]:
+    try:
+        if path.suffix == ".npz":
+            yield from _npz(path)
+        else:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            rows = _chunk_rows(array.dtype, array.shape)
+            for start in range(0, len(array), rows):
+                yield np.array(array[start : start + rows])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"{path.name} cannot be read as NumPy data: {error}", "save it again with numpy") from None
+
+
+def _npz(path: Path) -> Iterator[dict[str, np.ndarray]]:
+    """Read the members of an .npz side by side, some rows at a time; np.load would read each one whole."""
+    with zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if name.endswith(".npy")]
+        files = {name[:-4]: archive.open(name) for name in members}
+        headers = {name: _npy_header(file) for name, file in files.items()}
+        if not headers:
+            raise DataError(f"{path.name} holds no arrays", "save it with numpy.savez")
+        scalars = [name for name, (shape, _, _) in headers.items() if not shape]
+        if scalars:
+            raise DataError(f"array '{scalars[0]}' of {path.name} has no sample axis", "drop it or give it one")
+        counts = {name: shape[0] for name, (shape, _, _) in headers.items()}
+        if len(set(counts.values())) > 1:
+            text = ", ".join(f"{name}: {count}" for name, count in counts.items())
+            raise DataError(f"the arrays of {path.name} differ in their number of samples ({text})", "align them")
+        total = next(iter(counts.values()))
+        rows = min(_chunk_rows(dtype, shape) for shape, _, dtype in headers.values())
+        for start in range(0, total, rows):
+            take = min(rows, total - start)
+            yield {name: _read_rows(files[name], take, *headers[name], path) for name in files}
+
+
+def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are never loaded")
+    if fortran_order and len(shape) > 1:
+        raise ValueError("an array is in Fortran order; save numpy.ascontiguousarray of it")
+    return shape, fortran_order, dtype
+
+
+def _read_rows(file: Any, rows: int, shape: tuple[int, ...], _: bool, dtype: np.dtype[Any], path: Path) -> np.ndarray:
+    count = rows * int(np.prod(shape[1:], dtype=np.int64))
+    data = file.read(count * dtype.itemsize)
+    if len(data) != count * dtype.itemsize:
+        raise DataError(f"{path.name} is truncated", "save it again")
+    return np.frombuffer(data, dtype).reshape(rows, *shape[1:])
+
+
+def _chunk_rows(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    return max(1, _CHUNK_BYTES // max(1, dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))))
+
+
+def _script(path: Path, function: str) -> Chunks:
+    if not path.is_file():
+        raise DataError(f"there is no data script {path}", "check the path")
+
+    def run() -> Iterator[Any]:
+        try:
+            entry = runpy.run_path(str(path)).get(function)
+        except Exception as error:  # the user's code may raise anything
+            raise DataError(f"{path.name} failed: {type(error).__name__}: {error}", "fix the script") from None
+        if not callable(entry):
+            raise DataError(f"{path.name} defines no function '{function}'", f"write it as {path.name}:NAME")
+        try:
+            made = entry()
+            yield from iter(made.get_next, None) if hasattr(made, "get_next") else _items(made)
+        except DataError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            raise DataError(f"{path.name}:{function} failed: {type(error).__name__}: {error}", "fix it") from None
+
+    return run
+
+
+def _items(made: Any) -> Iterator[Any]:
+    return iter([made]) if isinstance(made, Mapping | np.ndarray) else iter(made)
+
+
+def random_array(
+    model: Model,
+    name: str,
+    dtype: np.dtype[Any],
+    dims: Shape,
+    generator: np.random.Generator,
+    samples: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    ranges: Mapping[str, tuple[float, float]],
+) -> np.ndarray:
+    """Random values for one input, ``samples`` along the first axis."""
+    given = shapes.get(name) or shapes.get("")
+    if given is not None and len(given) != len(dims):
+        raise DataError(
+            f"--input-shapes gives {len(given)} sizes for '{name}', which has {len(dims)} axes", "correct it"
+        )
+    size = []
+    for axis, dim in enumerate(dims):
+        fixed = dim if isinstance(dim, int) else (given[axis] if given is not None else None)
+        if axis == 0:
+            fixed = samples
+        if fixed is None:
+            raise DataError(
+                f"axis {axis} of input '{name}' is free ({dim or '?'})", f"give --input-shapes {name}:SIZES"
+            )
+        size.append(fixed)
+    low, high = ranges.get(name) or ranges.get("") or _natural_range(model, name, dtype)
+    if dtype.kind == "f":
+        return generator.uniform(low, high, size).astype(dtype)
+    if dtype.kind == "b":
+        return np.ones(size, dtype)
+    if dtype.kind in "iu":
+        return generator.integers(int(low), int(high), size, endpoint=True).astype(dtype)
+    raise DataError(f"cannot make up values of type {dtype} for input '{name}'", "give --data")
+
+
+def _natural_range(model: Model, name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind not in "iu":
+        return 0.0, 1.0
+    if "mask" in name:
+        return 1, 1
+    tensor = next(t for t in model.graph.inputs if t.name == name)
+    sizes = [
+        constant_dims(node.inputs[0])[node.attrs.get("axis", 0)]
+        for node in tensor.outputs
+        if node.op == "Gather" and isinstance(node.inputs[0], gs.Constant) and node.inputs[1] is tensor
+    ]
+    if not sizes:
+        raise DataError(f"input '{name}' holds integers of unknown range", f"give --data or --val-range {name}:[0,100]")
+    return 0, min(sizes) - 1

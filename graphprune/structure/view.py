@@ -1,0 +1,117 @@
+"""The data flow of a model as networkx graphs, with dominance answered per operand.
+
+Nodes are the model's node names. Constants carry no data and make no edges.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import networkx as nx
+import onnx_graphsurgeon as gs
+
+from graphprune.model import Model, node_reads, outer_reads
+
+if TYPE_CHECKING:
+    Digraph = nx.DiGraph[str]
+else:
+    Digraph = nx.DiGraph
+
+_SINK = "\0sink"
+
+
+class View:
+    """Producers, readers, ancestors and exclusive regions of one (unchanging) model."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.nodes: dict[str, gs.Node] = {node.name: node for node in model.graph.nodes}
+        self.order: dict[str, int] = {name: index for index, name in enumerate(self.nodes)}
+        self.outputs: set[str] = {tensor.name for tensor in model.graph.outputs}
+        self.inputs: set[str] = {tensor.name for tensor in model.graph.inputs}
+        self.producer: dict[str, str] = {t.name: n.name for n in model.graph.nodes for t in n.outputs if t.name}
+        self.readers: dict[str, list[str]] = defaultdict(list)
+        self.read_by_subgraphs: set[str] = set()
+        self.flow: Digraph = nx.DiGraph()
+        self.flow.add_nodes_from(self.nodes)
+        for node in model.graph.nodes:
+            self.read_by_subgraphs.update(tensor.name for tensor in outer_reads(node))
+            for name in self.data_reads(node.name):
+                self.readers[name].append(node.name)
+                if name in self.producer:
+                    self.flow.add_edge(self.producer[name], node.name)
+
+    def data_reads(self, node: str) -> list[str]:
+        """Names of the non-constant tensors a node reads."""
+        return [t.name for t in node_reads(self.nodes[node]) if not isinstance(t, gs.Constant)]
+
+    def producer_input(self, tensor: str) -> str:
+        """The first data input of the node that makes ``tensor``."""
+        return self.data_reads(self.producer[tensor])[0]
+
+    def ancestors(self, tensor: str) -> set[str]:
+        """Every node that ``tensor`` is computed from, its producer included."""
+        producer = self.producer.get(tensor)
+        return set() if producer is None else {producer, *nx.ancestors(self.flow, producer)}
+
+    def descendants(self, tensor: str) -> set[str]:
+        """Every node that ``tensor`` takes part in."""
+        found: set[str] = set()
+        for reader in self.readers.get(tensor, ()):
+            if reader not in found:
+                found |= {reader, *nx.descendants(self.flow, reader)}
+        return found
+
+    def exclusive(self, node: str, operand: int) -> set[str]:
+        """The nodes whose values reach the outputs only through input ``operand`` of ``node``.
+
+        They are what the operand post-dominates: the subtree below it in the dominator tree of the reversed flow.
+        """
+        members: set[str] = set()
+        stack = list(self._dominated[_edge(node, operand)])
+        while stack:
+            name = stack.pop()
+            if name in self.nodes:
+                members.add(name)
+            stack.extend(self._dominated[name])
+        return members
+
+    def post_dominator(self, node: str) -> str | None:
+        """The nearest node that every path from ``node`` to an output passes, or None at the end of the graph."""
+        vertex = self._post_dominators.get(node)
+        while vertex is not None and vertex not in self.nodes and vertex != _SINK:
+            vertex = self._post_dominators.get(vertex)
+        return vertex if vertex in self.nodes else None
+
+    @cached_property
+    def _dominated(self) -> dict[str, list[str]]:
+        """Children in the tree of :attr:`_post_dominators`."""
+        children: dict[str, list[str]] = defaultdict(list)
+        for vertex, dominator in self._post_dominators.items():
+            children[dominator].append(vertex)
+        return children
+
+    @cached_property
+    def _post_dominators(self) -> dict[str, str]:
+        """Immediate dominators of the reversed flow, rooted in a sink that reads the graph's outputs.
+
+        Each operand of a node is a vertex of its own, so that one tree answers for every branch.
+        """
+        reverse: Digraph = nx.DiGraph()
+        reverse.add_node(_SINK)
+        for name in self.outputs:
+            if name in self.producer:
+                reverse.add_edge(_SINK, self.producer[name])
+        for node in self.nodes.values():
+            for index, tensor in enumerate(node_reads(node)):
+                if tensor.name in self.producer and not isinstance(tensor, gs.Constant):
+                    reverse.add_edge(node.name, _edge(node.name, index))
+                    reverse.add_edge(_edge(node.name, index), self.producer[tensor.name])
+        found = nx.immediate_dominators(reverse, _SINK)
+        return {vertex: dominator for vertex, dominator in found.items() if dominator is not None and vertex != _SINK}
+
+
+def _edge(node: str, operand: int) -> str:
+    return f"{node}\0{operand}"

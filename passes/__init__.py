@@ -1,0 +1,55 @@
+"""The passes that come with graphprune, one file each, and how third-party ones are found.
+
+This folder is imported as ``graphprune.passes`` and under no other name; packages add passes through the entry-point
+group ``graphprune.passes`` (entry name = pass name, value = ``module:Class``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from graphprune.errors import OptionError
+
+if TYPE_CHECKING:
+    from graphprune.contract import Pass
+
+if __name__ != "graphprune.passes":
+    raise ImportError(f"import graphprune.passes, not {__name__}: a second copy would hold a second set of classes")
+
+_GROUP = "graphprune.passes"
+_BUILT_IN = {"layer-cka": "graphprune.passes.layer_cka:LayerCKA"}
+
+
+def names() -> list[str]:
+    """Every pass name, the built-in ones first."""
+    return [*_BUILT_IN, *(name for name in _third_party() if name not in _BUILT_IN)]
+
+
+def find(name: str) -> type[Pass]:
+    """The class of a pass.
+
+    Raises
+    ------
+    OptionError
+        No pass has that name, or the package that offers it fails to import.
+    """
+    from graphprune.contract import Pass
+
+    third_party = _third_party()
+    target = _BUILT_IN.get(name) or (third_party[name].value if name in third_party else None)
+    if target is None:
+        raise OptionError(f"there is no pass '{name}'", f"the passes are: {', '.join(names())}")
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"pass '{name}' cannot be imported from {target} ({error})", "repair its package") from None
+    if not (isinstance(found, type) and issubclass(found, Pass) and found.name == name):
+        raise OptionError(f"{target} is not a pass named '{name}'", "repair its package")
+    return found
+
+
+def _third_party() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=_GROUP)}
