@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphprune.errors import GraphpruneError
-    from graphprune.model import load
+    from graphprune.load import load
     from graphprune.passes.layer_cka import LayerCKA
-    from graphprune.pipeline import RunOptions, apply, prune
+    from graphprune.pipeline import apply, prune
     from graphprune.plan import Plan
     from graphprune.report.result import Result
     from graphprune.runtime.sessions import RuntimeOptions
     from graphprune.select import Target
+    from graphprune.subject import RunOptions
 
 __version__ = "0.1.0"
 
@@ -34,11 +35,11 @@ _HOMES = {
     "LayerCKA": "passes.layer_cka",
     "Plan": "plan",
     "Result": "report.result",
-    "RunOptions": "pipeline",
+    "RunOptions": "subject",
     "RuntimeOptions": "runtime.sessions",
     "Target": "select",
     "apply": "pipeline",
-    "load": "model",
+    "load": "load",
     "prune": "pipeline",
 }
 

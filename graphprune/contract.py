@@ -32,7 +32,11 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a pass may look at. ``dense`` is the cost before the first pass, ``removed_before`` what earlier passes took."""
+    """What a pass may look at.
+
+    ``dense`` is the cost before the first pass, ``now`` the present one, ``removed_before`` the units that earlier passes
+    took; ``is_last`` tells that no later pass can help to reach the target.
+    """
 
     model: Model
     joins: list[Join]
@@ -42,6 +46,7 @@ class Context:
     dense: Cost
     now: Cost
     removed_before: int
+    is_last: bool
     seed: int
     batch: int
     options: RuntimeOptions
@@ -104,6 +109,7 @@ class OptionInfo:
 
 
 def option_infos(kind: type[Pass]) -> list[OptionInfo]:
+    """The options of a pass, in the order of its fields."""
     hints = typing.get_type_hints(kind)
     return [
         OptionInfo(f.name, _type_text(hints[f.name]), _print(_default(f)), str(f.metadata.get("help", "")))

@@ -8,7 +8,6 @@ the number of samples asked for.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,10 +214,12 @@ def _kept(source: Any, limit: int | None) -> Callable[[], Iterator[Any]]:
             return
         items = iter(source.get_next, None) if hasattr(source, "get_next") else iter(source)
         rows = 0
-        for item in itertools.takewhile(lambda _: limit is None or rows < limit, items):
+        for item in items:
             first = next(iter(item.values())) if isinstance(item, Mapping) else item
             rows += len(first[0] if isinstance(first, tuple | list) else first)
             kept.append(item)
+            if limit is not None and rows >= limit:
+                break
         yield from kept
 
     return read

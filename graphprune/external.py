@@ -32,6 +32,7 @@ class Slice:
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether the bytes of a tensor lie in another file."""
     return tensor.data_location == onnx.TensorProto.EXTERNAL
 
 

@@ -1,13 +1,12 @@
 """The model in memory: an onnx-graphsurgeon graph, and what graphsurgeon would forget, kept beside it.
 
-``load`` never changes the input file. Weights stay where they are: bytes of a self-contained file are referenced, bytes
+Weights stay where they are: bytes of a self-contained file are referenced, bytes
 in an external data file are not read at all until somebody needs them. ``to_proto`` gives back every node exactly as it
 came (attribute order, doc strings, metadata), unless its attributes were edited.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,21 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx
 
 from graphprune import external
-from graphprune.errors import InputError, ModelError
+from graphprune.errors import InputError
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-MIN_OPSET = 11
 _PROTO_LIMIT_BYTES = 1_900 << 20  # protobuf stops at 2 GiB; leave room for the nodes
-_STANDARD_DOMAINS = ("", "ai.onnx")
-# Attribute kinds that onnx-graphsurgeon drops on import.
-_UNSUPPORTED_ATTRIBUTES = ("TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS")
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
@@ -69,50 +64,6 @@ class Model:
     def copy(self) -> Model:
         """An independent graph; weights are shared, for nobody writes to them in place."""
         return replace(self, graph=self.graph.copy())
-
-
-def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
-    """Read, check and normalise a model (opset 11 or newer).
-
-    Raises
-    ------
-    ModelError
-        The file is missing, not ONNX, invalid, too old or too new, or its external data is missing or unsafe.
-    """
-    from graphprune.normalise import normalise
-
-    if isinstance(source, onnx.ModelProto):
-        proto, path, folder = source, None, None
-        digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
-    else:
-        path = Path(source)
-        proto, folder = _read(path), path.parent.resolve()
-        digest = ""
-    _check(proto, path)
-    data_files: set[Path] = set()
-    for tensor in proto.graph.initializer:
-        if external.is_external(tensor):
-            if folder is None:
-                raise ModelError(
-                    f"initializer '{tensor.name}' is external, but the model was given as an object without a folder",
-                    "pass the path of the file",
-                )
-            data_files.add(external.locate(tensor, folder).path)
-            if external.tensor_bytes(tensor) <= external.INLINE_LIMIT_BYTES:
-                tensor.CopyFrom(external.read(tensor, folder))
-    if path is not None:
-        digest = _hash([path, *sorted(data_files)])
-    normal = normalise(proto, folder)
-    return Model(
-        graph=normal.graph,
-        header=_header(proto),
-        node_protos=normal.node_protos,
-        shapes=normal.shapes,
-        dtypes=normal.dtypes,
-        source=source if isinstance(source, onnx.ModelProto) else Path(source),
-        folder=folder if data_files else None,
-        sha256=digest,
-    )
 
 
 def constants(graph: gs.Graph) -> Iterator[gs.Constant]:
@@ -260,83 +211,3 @@ def check_output(path: Path, inputs: list[Path]) -> None:
     for given in inputs:
         if given.exists() and path.resolve() == given.resolve():
             raise InputError(f"the output {path} is the input file itself, which is never touched", "choose another -o")
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    from google.protobuf.message import DecodeError
-
-    if not path.exists():
-        raise ModelError(f"there is no file {path}", "check the path of the model")
-    if not path.is_file():
-        raise ModelError(f"{path} is not a file", "give the path of an .onnx file")
-    if path.stat().st_size == 0:
-        raise ModelError(f"{path} is empty", "export the model again")
-    try:
-        return onnx.load(str(path), format="protobuf", load_external_data=False)
-    except DecodeError:
-        raise ModelError(f"{path} is not an ONNX file, or it is truncated", "export or copy it again") from None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-
-
-def _check(proto: onnx.ModelProto, path: Path | None) -> None:
-    name = str(path) if path else "the model"
-    if not proto.graph.node or not proto.opset_import or not proto.ir_version:
-        raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
-    opset = max((o.version for o in proto.opset_import if o.domain in _STANDARD_DOMAINS), default=None)
-    newest = onnx.defs.onnx_opset_version()
-    if opset is None:
-        raise ModelError(f"{name} imports no ai.onnx operator set", "export it again with opset 11 or newer")
-    if opset < MIN_OPSET:
-        raise ModelError(
-            f"{name} uses opset {opset}; graphprune reads {MIN_OPSET} and newer",
-            "convert it with onnx.version_converter or export it again",
-        )
-    if opset > newest:
-        raise ModelError(f"{name} uses opset {opset}; the installed onnx knows up to {newest}", "pip install -U onnx")
-    kinds = {onnx.AttributeProto.AttributeType.Value(kind) for kind in _UNSUPPORTED_ATTRIBUTES}
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if attribute.type in kinds:
-                kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
-                raise ModelError(
-                    f"{name}: attribute '{attribute.name}' of node '{node.name}' ({node.op_type}) is of kind {kind}, "
-                    "which the graph library cannot carry",
-                    "export the model without it",
-                )
-    if path is not None:  # before the checker, for its message about data files is obscure
-        for tensor in proto.graph.initializer:
-            if external.is_external(tensor):
-                external.locate(tensor, path.parent.resolve())
-    try:
-        onnx.checker.check_model(str(path) if path else proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ModelError(f"{name} is not valid ONNX: {reason}", "export the model again") from None
-
-
-def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Everything but nodes, weights and functions, without copying the weights on the way."""
-    header = onnx.ModelProto()
-    for message, skip in (
-        (proto, {"graph", "functions"}),
-        (proto.graph, {"node", "initializer", "sparse_initializer"}),
-    ):
-        target: Any = header if message is proto else header.graph
-        for field, value in message.ListFields():
-            if field.name in skip or field.name == "value_info":
-                continue
-            if field.is_repeated:
-                getattr(target, field.name).extend(value)
-            else:
-                setattr(target, field.name, value)
-    return header
-
-
-def _hash(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(16 << 20):
-                digest.update(block)
-    return digest.hexdigest()

@@ -111,7 +111,7 @@ def _script(path: Path, function: str) -> Chunks:
     def run() -> Iterator[Any]:
         try:
             entry = runpy.run_path(str(path)).get(function)
-        except Exception as error:  # the user's code may raise anything
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             raise DataError(f"{path.name} failed: {type(error).__name__}: {error}", "fix the script") from None
         if not callable(entry):
             raise DataError(f"{path.name} defines no function '{function}'", f"write it as {path.name}:NAME")
@@ -120,7 +120,7 @@ def _script(path: Path, function: str) -> Chunks:
             yield from iter(made.get_next, None) if hasattr(made, "get_next") else _items(made)
         except DataError:
             raise
-        except Exception as error:  # the user's code may raise anything
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             raise DataError(f"{path.name}:{function} failed: {type(error).__name__}: {error}", "fix it") from None
 
     return run

@@ -23,7 +23,7 @@ from graphprune.structure.blocks import Block
 
 _TOLERANCE = 1e-4
 # Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
-_HALF_TOLERANCES = {onnx.TensorProto.FLOAT16: 2e-2, onnx.TensorProto.BFLOAT16: 1e-1}
+_HALF_TOLERANCES: dict[int | None, float] = {onnx.TensorProto.FLOAT16: 2e-2, onnx.TensorProto.BFLOAT16: 1e-1}
 _STRICT_INFERENCE_LIMIT_BYTES = 1 << 30
 
 
@@ -115,7 +115,7 @@ def relative_error(reference: np.ndarray, result: np.ndarray) -> float:
 
 def _tolerance(model: Model) -> float:
     dtypes = {model.dtypes.get(tensor.name) for node in model.graph.nodes for tensor in node.outputs}
-    return max((_HALF_TOLERANCES[d] for d in dtypes if d in _HALF_TOLERANCES), default=_TOLERANCE)
+    return max(_HALF_TOLERANCES.get(dtype, _TOLERANCE) for dtype in dtypes)
 
 
 def _check_file(path: Path) -> None:
@@ -138,10 +138,10 @@ def _check_normalisation(model: Model, data: Data, batch: int, options: RuntimeO
         raise ModelError(f"the model as given does not run: {error.message}", error.fix) from None
     normal = run(open_session(to_proto(model), options, model.folder), feeds, names)
     for name, reference, result in zip(names, given, normal, strict=True):
-        error = relative_error(reference, result)
-        if not error <= tolerance:
+        difference = relative_error(reference, result)
+        if not difference <= tolerance:
             raise ValidationFailed(
-                f"normalising the model changed its output '{name}' by {error:.2g}", "please report it"
+                f"normalising the model changed its output '{name}' by {difference:.2g}", "please report it"
             )
 
 

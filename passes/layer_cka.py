@@ -56,8 +56,9 @@ class LayerCKA(Pass):
         now = context.now
         while not context.target.is_met(context.dense, now, context.removed_before + len(removed)):
             gone = frozenset(block.join for block in removed)
-            if not _is_reachable(context, rules, costs, gone, now):
-                return Decision(str(self), tuple(removed), tuple(tensors), rules.rules)
+            best_case = _best_case(context, rules, costs, gone, now)
+            if not rules.allowed(gone) or (best_case and context.is_last):
+                return Decision(str(self), tuple(removed), tuple(tensors), best_case)
             if segments is None:
                 segments = Segments(context.model, rules.candidates, tensors, context.options)
             allowed = rules.allowed(gone)
@@ -127,10 +128,15 @@ def _chunk_size(context: Context, representations: Sequence[Representation]) -> 
     return max(1, _MOMENTS_BUDGET_BYTES // sum(4 * 8 * width**2 for width in widths))
 
 
-def _is_reachable(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> bool:
-    """Whether the target can still be met; found out before anything is scored."""
-    weight = {join: cost.params if context.target.kind == "params" else cost.macs for join, cost in costs.items()}
+def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
+    """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
+    kind = context.target.kind
+    weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}
     further = rules.most(gone, weight)
     macs = now.macs - sum(costs[block.join].macs for block in further)
     params = now.params - sum(costs[block.join].params for block in further)
-    return context.target.is_met(context.dense, Cost(macs, params), context.removed_before + len(gone) + len(further))
+    removed = context.removed_before + len(gone) + len(further)
+    if context.target.is_met(context.dense, Cost(macs, params), removed):
+        return ""
+    best = context.target.reached(context.dense, Cost(macs, params), removed)
+    return f"at most {kind}={best:.4g} with {removed} blocks gone, because of {rules.rules}"

@@ -126,6 +126,8 @@ class StreamedCKA:
 
     def candidate(self, index: int, features: NDArray[np.floating]) -> None:
         """Features (n, d) of candidate ``index`` on the rows of the current batch."""
+        if self._shift is None:
+            raise ValueError("candidate() before reference()")
         y = np.asarray(features, np.float64) - self._shift
         for half, rows in self._halves():
             self._yy[half][index] = _plus(self._yy[half][index], Moments.of(y[rows], y[rows]))

@@ -86,7 +86,7 @@ class Segments:
     def _run_segment(self, segment: Segment, inputs: Environment) -> Environment:
         try:
             outputs = segment.session.run_with_ort_values(segment.writes, inputs)
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
             raise ModelError(
                 f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}", "check the data"
             ) from None

@@ -84,7 +84,7 @@ def open_session(
     try:
         source = str(model) if isinstance(model, Path) else model.SerializeToString()
         session = ort.InferenceSession(source, session_options, providers=providers)
-    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
         raise ModelError(
             f"ONNX Runtime cannot load the model: {_first_line(error)}", "check it with onnx.checker"
         ) from None
@@ -100,7 +100,7 @@ def run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> list[np
     """Run a session; a failure inside the runtime becomes one sentence."""
     try:
         results: list[np.ndarray] = session.run(outputs, feeds)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - as above
         raise ModelError(f"ONNX Runtime cannot run the model: {_first_line(error)}", "check the input shapes") from None
     return results
 

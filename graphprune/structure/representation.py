@@ -34,7 +34,8 @@ class Representation:
             return array.reshape(len(array), -1)
         if self.layout == "last":
             return array.reshape(-1, array.shape[-1])
-        return array.mean(axis=tuple(range(2, array.ndim)))
+        pooled: NDArray[np.floating] = array.mean(axis=tuple(range(2, array.ndim)))
+        return pooled
 
 
 def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[str] = ()) -> list[Representation]:

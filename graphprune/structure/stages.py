@@ -81,10 +81,10 @@ def allowance(model: Model, joins: Sequence[Join], floor: int | None, skip_first
     stage_of = {join.node: join.stage for join in joins}
     if not any(room[stage_of[block.join]] for block in candidates):
         raise NothingToPrune(_nothing(joins, floor, skip_first), "graphprune inspect shows every join and its reason")
-    rules = [f"a floor of {floor} blocks per stage"] if floor else []
-    rules += ["the first block of a stage stays"] if skip_first else []
-    rules += [f"excluded: {', '.join(exclude)}"] if exclude else []
-    return Allowance(tuple(candidates), stage_of, room, "; ".join(rules) or "every removable block is used up")
+    rules = [f"the floor of {floor} blocks per stage"] if floor else []
+    rules += ["the rule that the first block of a stage stays"] if skip_first else []
+    rules += [f"the exclusion of {', '.join(exclude)}"] if exclude else []
+    return Allowance(tuple(candidates), stage_of, room, " and ".join(rules) or "the number of removable blocks")
 
 
 def _is_cnn(model: Model, joins: Sequence[Join]) -> bool:

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import networkx as nx
 import onnx_graphsurgeon as gs
 
 from graphprune.model import Model, node_reads, outer_reads
-
-if TYPE_CHECKING:
-    Digraph = nx.DiGraph[str]
-else:
-    Digraph = nx.DiGraph
 
 _SINK = "\0sink"
 
@@ -34,7 +28,7 @@ class View:
         self.producer: dict[str, str] = {t.name: n.name for n in model.graph.nodes for t in n.outputs if t.name}
         self.readers: dict[str, list[str]] = defaultdict(list)
         self.read_by_subgraphs: set[str] = set()
-        self.flow: Digraph = nx.DiGraph()
+        self.flow = nx.DiGraph()
         self.flow.add_nodes_from(self.nodes)
         for node in model.graph.nodes:
             self.read_by_subgraphs.update(tensor.name for tensor in outer_reads(node))
@@ -99,7 +93,7 @@ class View:
 
         Each operand of a node is a vertex of its own, so that one tree answers for every branch.
         """
-        reverse: Digraph = nx.DiGraph()
+        reverse = nx.DiGraph()
         reverse.add_node(_SINK)
         for name in self.outputs:
             if name in self.producer:

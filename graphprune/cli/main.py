@@ -1,0 +1,219 @@
+"""The ``graphprune`` command. Heavy packages are imported by the command that needs them, so that --help is instant."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graphprune import __version__
+from graphprune.cli.options import data_options, model_argument, output_options, runtime_options, show_options
+from graphprune.errors import GraphpruneError
+
+_USAGE_ERROR = 2
+_INTERNAL_ERROR = 70
+_INTERRUPTED = 130
+
+
+class DefaultToPrune(click.Group):
+    """``graphprune model.onnx --pass ...`` is short for ``graphprune prune model.onnx --pass ...``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = ["prune", *args]
+        return super().parse_args(ctx, args)
+
+
+def _dashes(name: str) -> str:
+    """Options may be spelt with underscores too."""
+    return name.replace("_", "-") if name.startswith("--") else name
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dashes, "max_content_width": 100}
+
+
+@click.group(cls=DefaultToPrune, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="graphprune")
+def cli() -> None:
+    """Remove what an exported network does not need, prove the removal correct, measure the speed-up.
+
+    \b
+    graphprune model.onnx --pass layer-cka --data calib.npz -o small.onnx
+    graphprune inspect model.onnx
+
+    The first argument may be a model: "prune" is understood. Results go to stdout, progress and messages to stderr.
+
+    \b
+    Exit codes: 0 done, 1 bad input, 2 bad command line, 3 nothing to prune,
+    4 target not reached, 5 validation failed, 6 runtime missing, 70 internal error.
+    """
+
+
+@cli.command()
+@model_argument
+@click.option(
+    "--pass",
+    "passes",
+    multiple=True,
+    metavar="SPEC",
+    help="Pass to run, e.g. layer-cka or 'layer-cka{floor=1}'; repeatable.",
+)
+@click.option(
+    "--target",
+    metavar="KIND=VALUE",
+    help="flops=0.5 or params=0.5 (share left), removed=4 (blocks). Default: flops=0.8.",
+)
+@click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
+@click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
+@click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")
+@output_options
+@data_options
+@runtime_options
+@show_options
+def prune(
+    model: Path,
+    passes: tuple[str, ...],
+    target: str | None,
+    evaluation: str | None,
+    dry_run: bool,
+    plan_out: Path | None,
+    output: Path | None,
+    json_path: Path | None,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Prune MODEL and write the smaller model (the default command)."""
+    from graphprune import pipeline
+    from graphprune.cli.show import Shown, run_options
+    from graphprune.model import check_output
+
+    out = output or model.with_name(f"{model.stem}.pruned.onnx")
+    for path in filter(None, (plan_out, json_path if str(json_path) != "-" else None)):
+        check_output(path, [model])
+    with Shown(json_path, quiet) as shown:
+        result = pipeline.prune(
+            model,
+            passes,
+            data=settings.pop("data"),
+            target=target,
+            output=None if dry_run else out,
+            dry_run=dry_run,
+            options=run_options(settings, evaluation, shown),
+        )
+    if plan_out is not None:
+        result.plan.save(plan_out)
+    shown.result(result)
+
+
+@cli.command()
+@model_argument
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
+@click.option("--allow-other-model", is_flag=True, help="Accept another export of the network the plan was made for.")
+@output_options
+@data_options
+@runtime_options
+@show_options
+def apply(
+    model: Path,
+    plan: Path,
+    evaluation: str | None,
+    allow_other_model: bool,
+    output: Path | None,
+    json_path: Path | None,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Carry out PLAN, a file written by --plan-out, on MODEL."""
+    from graphprune import pipeline
+    from graphprune.cli.show import Shown, run_options
+
+    out = output or model.with_name(f"{model.stem}.pruned.onnx")
+    with Shown(json_path, quiet) as shown:
+        result = pipeline.apply(
+            model,
+            plan,
+            data=settings.pop("data"),
+            output=out,
+            allow_other_model=allow_other_model,
+            options=run_options(settings, evaluation, shown),
+        )
+    shown.result(result)
+
+
+@cli.command()
+@model_argument
+@data_options
+@runtime_options
+@show_options
+def inspect(model: Path, json_path: Path | None, quiet: bool, **settings: Any) -> None:
+    """List every residual join of MODEL: removable or the reason why not, its nodes and its cost."""
+    from graphprune.cli.show import Shown, run_options
+    from graphprune.questions import inspect_model
+
+    with Shown(json_path, quiet) as shown:
+        inspection = inspect_model(model, settings.pop("data"), run_options(settings, None, shown))
+    shown.inspection(inspection, settings["verbose"])
+
+
+@cli.command()
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("pruned", type=click.Path(path_type=Path))
+@data_options
+@runtime_options
+@show_options
+def bench(original: Path, pruned: Path, json_path: Path | None, quiet: bool, **settings: Any) -> None:
+    """Time two models against each other: one process, same options and inputs, runs interleaved."""
+    from graphprune.cli.show import Shown, run_options
+    from graphprune.questions import benchmark
+
+    with Shown(json_path, quiet) as shown:
+        measurement = benchmark(original, pruned, settings.pop("data"), run_options(settings, None, shown))
+    shown.measurement(measurement, str(original), str(pruned))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def passes(as_json: bool) -> None:
+    """List the passes with their papers and options."""
+    from graphprune.cli.listing import pass_listing, print_passes
+
+    print_passes(pass_listing(), as_json)
+
+
+def entry() -> None:
+    """Run the command and end with its exit code; a user's mistake never shows a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that half-written files are cleared away
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        cli.main(standalone_mode=False)
+    except GraphpruneError as error:
+        return _say(f"error: {error.message}", error.fix, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return _USAGE_ERROR
+    except click.UsageError as error:
+        return _say(f"error: {error.format_message()}", "see graphprune --help", _USAGE_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted; nothing was written", "", _INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            raise
+        return _say(
+            f"internal error: {type(error).__name__}: {error}", "run again with -v and report it", _INTERNAL_ERROR
+        )
+    return 0
+
+
+def _say(message: str, fix: str, code: int) -> int:
+    click.echo(f"graphprune: {message}" + (f"\n  next: {fix}" if fix else ""), err=True)
+    return code

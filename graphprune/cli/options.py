@@ -1,0 +1,118 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
+    """``name:1x3x224x224``, ``1,3,224,224`` or ``name:[1,3,224,224]``; the name may be left out."""
+
+    name = "NAME:SIZES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(?:(.*):)?\[?(\d+(?:[x,]\s*\d+)*)\]?", value)
+        if match is None:
+            self.fail(f"'{value}' is no shape; write name:1x3x224x224", param, ctx)
+        return match[1] or "", tuple(int(size) for size in re.split(r"[x,]\s*", match[2]))
+
+
+class Range(click.ParamType[tuple[str, tuple[float, float]]]):
+    """``name:[low,high]`` or ``[low,high]``."""
+
+    name = "NAME:[LOW,HIGH]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        number = r"-?\d+(?:\.\d*)?(?:[eE]-?\d+)?"
+        match = re.fullmatch(rf"(?:(.*):)?\[?({number}),\s*({number})\]?", value)
+        if match is None or float(match[2]) > float(match[3]):
+            self.fail(f"'{value}' is no range; write name:[0,1]", param, ctx)
+        return match[1] or "", (float(match[2]), float(match[3]))
+
+
+def model_argument(command: Command) -> Command:
+    """MODEL, read but never changed."""
+    return click.argument("model", type=click.Path(path_type=Path))(command)
+
+
+def output_options(command: Command) -> Command:
+    """-o."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        help="File to write; default: MODEL with .pruned.onnx.  Never MODEL itself.",
+    )(command)
+
+
+def data_options(command: Command) -> Command:
+    """Where samples come from."""
+    return _together(
+        command,
+        click.option("--data", metavar="SOURCE", help=".npz, .npy, a folder of them, or script.py:function."),
+        click.option(
+            "--num-samples", "samples", type=click.IntRange(1), default=512, show_default=True, help="Samples to use."
+        ),
+        click.option("--require-data", is_flag=True, help="Fail instead of making up inputs."),
+        click.option("--input-shapes", "shapes", type=Shape(), multiple=True, help="Sizes of made-up inputs."),
+        click.option("--val-range", "ranges", type=Range(), multiple=True, help="Value range of made-up inputs."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random."),
+    )
+
+
+def runtime_options(command: Command) -> Command:
+    """How models are run and timed."""
+    return _together(
+        command,
+        click.option("--provider", "--providers", default="cpu", show_default=True, help="cpu, cuda[:i], trt[:i] ..."),
+        click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 = every core allowed."),
+        click.option(
+            "--batch-size",
+            "score_batch",
+            type=click.IntRange(1),
+            default=32,
+            show_default=True,
+            help="Samples per run when scoring and validating.",
+        ),
+        click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Batch size of the timing."),
+        click.option(
+            "--duration",
+            type=click.FloatRange(0.0),
+            default=2.0,
+            show_default=True,
+            help="Seconds of timing, at least 30 runs of each model.",
+        ),
+        click.option("--no-bench", is_flag=True, help="Do not time."),
+    )
+
+
+def show_options(command: Command) -> Command:
+    """What is printed."""
+    return _together(
+        command,
+        click.option(
+            "--json",
+            "json_path",
+            type=click.Path(path_type=Path, allow_dash=True),
+            help="Write the result as JSON; - is stdout, the table then goes to stderr.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="No progress, no notes."),
+        click.option("-v", "--verbose", is_flag=True, help="Details; tracebacks of internal errors."),
+    )
+
+
+def _together(command: Command, *decorators: Callable[[Command], Command]) -> Command:
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command

@@ -1,0 +1,101 @@
+"""Between the commands and the API: options in, tables, JSON and progress out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from graphprune.errors import InputError
+from graphprune.report import terminal
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.subject import RunOptions
+
+if TYPE_CHECKING:
+    from graphprune.bench.ort import Measurement
+    from graphprune.report.inspection import Inspection
+    from graphprune.report.result import Result
+
+
+class Shown:
+    """Where output goes: results to stdout (or, when JSON has stdout, to stderr), progress to a terminal on stderr."""
+
+    def __init__(self, json_path: Path | None, quiet: bool) -> None:
+        self._json_path = json_path
+        self._quiet = quiet
+        self._out = Console(stderr=str(json_path) == "-", highlight=False, soft_wrap=False)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
+        self._bar = Progress(
+            *columns, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()
+        )
+        self._task: TaskID | None = None
+        self._text = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def progress(self, task: str, done: int, total: int, /) -> None:
+        """Show what is being done; a new task starts a new line."""
+        if task != self._text or self._task is None:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._text = self._bar.add_task(task, total=total or None), task
+        self._bar.update(self._task, completed=done)
+
+    def result(self, result: Result) -> None:
+        if not self._quiet:
+            terminal.print_notes(Console(stderr=True, highlight=False), result.notes)
+        terminal.print_result(self._out, result)
+        self._write_json(result.to_dict())
+
+    def inspection(self, inspection: Inspection, verbose: bool) -> None:
+        terminal.print_inspection(self._out, inspection, verbose)
+        self._write_json(inspection.to_dict())
+
+    def measurement(self, measurement: Measurement, first: str, second: str) -> None:
+        terminal.print_measurement(self._out, measurement, first, second)
+        self._write_json({"schema": "graphprune.bench/1", "first": first, "second": second} | asdict(measurement))
+
+    def _write_json(self, content: dict[str, Any]) -> None:
+        if self._json_path is None:
+            return
+        text = json.dumps(content, indent=2) + "\n"
+        if str(self._json_path) == "-":
+            sys.stdout.write(text)
+            return
+        try:
+            self._json_path.write_text(text)
+        except OSError as error:
+            raise InputError(f"cannot write {self._json_path}: {error.strerror}", "choose another --json") from None
+
+
+def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) -> RunOptions:
+    """The shared command-line options as the API's options."""
+    logging.basicConfig(level=logging.INFO if settings["verbose"] else logging.ERROR, stream=sys.stderr)
+    return RunOptions(
+        seed=settings["seed"],
+        batch=settings["score_batch"],
+        bench_batch=settings["batch"],
+        bench_seconds=settings["duration"],
+        samples=settings["samples"],
+        evaluation=evaluation,
+        shapes=dict(settings["shapes"]),
+        ranges=dict(settings["ranges"]),
+        require_data=settings["require_data"],
+        measure_latency=not settings["no_bench"],
+        runtime=RuntimeOptions(settings["provider"], settings["threads"]),
+        progress=shown.progress,
+    )

@@ -1,0 +1,143 @@
+"""Tables for a terminal, readable at 80 columns and pasteable as plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from graphprune.bench.ort import Measurement
+    from graphprune.report.inspection import Inspection
+    from graphprune.report.result import Result
+
+
+def print_notes(console: Console, notes: tuple[str, ...]) -> None:
+    """What the user must not overlook."""
+    for note in notes:
+        console.print(f"[bold yellow]note:[/] {escape(note)}")
+
+
+def print_result(console: Console, result: Result) -> None:
+    """Headline, before/after table, removed blocks, check."""
+    if result.measurement:
+        console.print(f"[bold]{_headline(result.measurement)}[/]")
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("")
+    for column in ("before", "after", "change"):
+        table.add_column(column, justify="right")
+    before, after = result.before, result.after
+    table.add_row("MACs", f"{before.macs:,}", f"{after.macs:,}", _change(before.macs, after.macs))
+    table.add_row("parameters", f"{before.params:,}", f"{after.params:,}", _change(before.params, after.params))
+    if result.validation:
+        table.add_row("file", _size(before.bytes), _size(after.bytes), _change(before.bytes, after.bytes))
+    left = result.blocks_before - len(result.plan.blocks)
+    table.add_row("removable blocks", str(result.blocks_before), str(left), f"-{len(result.plan.blocks)}")
+    if result.measurement:
+        times = result.measurement.comparison
+        table.add_row(
+            f"median ms, batch {result.measurement.batch}",
+            f"{times.first.median_ms:.3f}",
+            f"{times.second.median_ms:.3f}",
+            _change(times.first.median_ms, times.second.median_ms),
+        )
+        spread = [f"{t.p10_ms:.3f}-{t.p90_ms:.3f}" for t in (times.first, times.second)]
+        table.add_row("  p10-p90 ms", *spread, "")
+    if result.evaluation:
+        kind = "top-1" if result.evaluation.kind == "top1" else "agreement"
+        change = 100 * (result.evaluation.after - result.evaluation.before)
+        figures = [f"{100 * share:.2f} %" for share in (result.evaluation.before, result.evaluation.after)]
+        table.add_row(f"{kind} on {result.evaluation.samples:,}", *figures, f"{change:+.2f} pt")
+    console.print(table)
+    _print_blocks(console, result)
+    asked, reached = result.plan.asked, f"{result.plan.reached:.4g}"
+    limits = [decision.limit for decision in result.plan.decisions if decision.limit]
+    console.print(f"asked {asked}, reached {reached}{'; ' + '; '.join(limits) if limits else ''}")
+    if result.validation:
+        console.print(
+            f"checked: equals the masked original to {result.validation.max_relative_error:.1e} relative "
+            f"(limit {result.validation.tolerance:.0e}) on {result.validation.samples} samples"
+        )
+    if result.output:
+        console.print(f"wrote {escape(str(result.output))}", soft_wrap=True)
+    elif not result.validation:
+        console.print("dry run: nothing was rewritten, checked or written")
+
+
+def _print_blocks(console: Console, result: Result) -> None:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    for name, justify in (("removed", "left"), ("1-CKA", "right"), ("s.e.", "right"), ("MACs", "right")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
+    for block in result.plan.blocks:
+        table.add_row(escape(block.name), f"{block.score:.5f}", f"{block.standard_error:.5f}", f"{block.macs:,}")
+    console.print(table)
+
+
+def print_inspection(console: Console, inspection: Inspection, verbose: bool) -> None:
+    """One row per join."""
+    removable = sum(row.rule == "" for row in inspection.rows)
+    cost = inspection.cost
+    console.print(
+        f"{escape(inspection.source)}: {cost.macs:,} MACs, {cost.params:,} parameters, "
+        f"{len(inspection.rows)} joins, {removable} removable"
+    )
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("stage", justify="right")
+    table.add_column("block or join", overflow="fold", ratio=3)
+    table.add_column("MACs", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("params", justify="right")
+    table.add_column("removable?", overflow="fold", ratio=3)
+    for row in inspection.rows:
+        ends = row.nodes if verbose else [row.nodes[0], *(["..."] if len(row.nodes) > 2 else []), row.nodes[-1]]
+        nodes = "" if row.rule else "\n[dim]" + escape(" ".join(ends)) + "[/]"
+        table.add_row(
+            str(row.stage) if row.stage >= 0 else "",
+            f"[bold]{escape(row.name)}[/]{nodes}",
+            f"{row.macs:,}" if not row.rule else "",
+            f"{100 * row.macs / max(1, cost.macs):.2f} %" if not row.rule else "",
+            f"{row.params:,}" if not row.rule else "",
+            "yes" if not row.rule else f"no: {row.rule}\n[dim]{escape(row.reason)}[/]",
+        )
+    console.print(table)
+
+
+def print_measurement(console: Console, measurement: Measurement, first: str, second: str) -> None:
+    """Two models' times and their ratio."""
+    console.print(f"[bold]{_headline(measurement)}[/]")
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("model", overflow="fold")
+    for column in ("median ms", "p10", "p90"):
+        table.add_column(column, justify="right")
+    for name, latency in ((first, measurement.comparison.first), (second, measurement.comparison.second)):
+        table.add_row(escape(name), *(f"{ms:.3f}" for ms in (latency.median_ms, latency.p10_ms, latency.p90_ms)))
+    console.print(table)
+    where = measurement.environment
+    console.print(f"{measurement.comparison.pairs} interleaved pairs, {where['threads']} threads, {where['processor']}")
+
+
+def _headline(measurement: Measurement) -> str:
+    times = measurement.comparison
+    where = f"{measurement.environment['runtime']} {measurement.environment['provider']}, batch {measurement.batch}"
+    interval = f"[{1 / times.ratio_high:.2f}, {1 / times.ratio_low:.2f}]"
+    if not times.is_different:
+        return escape(f"no difference in time: {times.speed_up:.2f}x {interval} on {where}")
+    word = "faster" if times.ratio < 1 else "SLOWER"
+    figure = times.speed_up if times.ratio < 1 else times.ratio
+    if times.ratio > 1:
+        interval = f"[{times.ratio_low:.2f}, {times.ratio_high:.2f}]"
+    return escape(f"{figure:.2f}x {word} {interval} on {where}")
+
+
+def _change(before: float, after: float) -> str:
+    return f"{100 * (after - before) / before:+.2f} %" if before else ""
+
+
+def _size(count_bytes: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count_bytes >= scale:
+            return f"{count_bytes / scale:.2f} {unit}"
+    return f"{count_bytes} B"

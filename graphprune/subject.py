@@ -1,0 +1,101 @@
+"""The thing under the knife: a loaded model with its data, its sizes at one sample, its cost and its joins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from graphprune.contract import Progress
+from graphprune.cost import Cost, model_cost
+from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
+from graphprune.errors import DataError
+from graphprune.load import load
+from graphprune.model import Model
+from graphprune.runtime.sessions import Feeds, RuntimeOptions
+from graphprune.runtime.sizes import concrete_sizes
+from graphprune.structure.blocks import Block, Join, find_joins
+
+Source = str | os.PathLike[str] | onnx.ModelProto
+
+_SYNTHETIC_SAMPLES = 64
+NO_DATA_NOTE = "NO CALIBRATION DATA: scores and checks come from synthetic inputs and mean little; add --data"
+
+
+def _silent(task: str, done: int, total: int, /) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything about a run that is not the decision itself.
+
+    ``batch`` is for scoring and validation, ``bench_batch`` for the timing, which runs at least ``bench_seconds`` or not
+    at all (``measure_latency``); ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
+    ``ranges`` are for synthetic inputs, by input name ("" = any).
+    """
+
+    seed: int = 0
+    batch: int = 32
+    bench_batch: int = 1
+    bench_seconds: float = 2.0
+    samples: int | None = DEFAULT_SAMPLES
+    evaluation: Any = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    require_data: bool = False
+    measure_latency: bool = True
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    progress: Progress = _silent
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``feeds`` is one sample, ``sizes`` the shape of every tensor for it; ``notes`` are for the user's eyes."""
+
+    model: Model
+    data: Data
+    feeds: Feeds
+    sizes: dict[str, tuple[int, ...]]
+    cost: Cost
+    joins: list[Join]
+    notes: tuple[str, ...]
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [join.block for join in self.joins if join.block]
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the model file, with its external data."""
+        source = self.model.source
+        if isinstance(source, onnx.ModelProto) or self.model.folder is not None:
+            return self.cost.bytes
+        return Path(source).stat().st_size
+
+
+def prepare(source: Source, data: Any, options: RunOptions) -> Subject:
+    """Load a model, bind its data (or make some up) and look at it.
+
+    Raises
+    ------
+    ModelError, DataError, RuntimeMissing
+        The model or the data cannot be used, or there is no runtime.
+    """
+    options.progress("loading", 0, 0)
+    model = load(source)
+    if data is not None:
+        bound = load_data(data, model, options.samples)
+    elif options.require_data:
+        raise DataError("no calibration data was given and --require-data is set", "add --data")
+    else:
+        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, options.shapes, options.ranges)
+    feeds = bound.first(1)
+    sizes = concrete_sizes(model, feeds, options.runtime)
+    joins = find_joins(model, sizes)
+    notes = (NO_DATA_NOTE,) if bound.kind == "synthetic" else ()
+    return Subject(model, bound, feeds, sizes, model_cost(model, sizes), joins, notes)
