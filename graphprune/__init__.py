@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphprune.errors import GraphpruneError
-    from graphprune.load import load
+    from graphprune.loading import load
     from graphprune.passes.layer_cka import LayerCKA
     from graphprune.pipeline import apply, prune
     from graphprune.plan import Plan
@@ -39,7 +39,7 @@ _HOMES = {
     "RuntimeOptions": "runtime.sessions",
     "Target": "select",
     "apply": "pipeline",
-    "load": "load",
+    "load": "loading",
     "prune": "pipeline",
 }
 

@@ -9,7 +9,7 @@ from graphprune.bench.ort import Measurement, measure
 from graphprune.cost import part_cost
 from graphprune.data import input_specs
 from graphprune.errors import ModelError
-from graphprune.load import load
+from graphprune.loading import load
 from graphprune.report.inspection import Inspection, Row
 from graphprune.subject import RunOptions, Source, prepare
 

@@ -14,7 +14,7 @@ from graphprune.contract import Progress
 from graphprune.cost import Cost, model_cost
 from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
 from graphprune.errors import DataError
-from graphprune.load import load
+from graphprune.loading import load
 from graphprune.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
