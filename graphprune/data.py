@@ -115,8 +115,10 @@ class Data:
             raise DataError(f"{self.origin} holds less than {need}", "give more data")
 
     def first(self, size: int = 1) -> Arrays:
-        """Feeds of the first batch."""
-        return next(self.batches(size)).feeds
+        """Feeds of exactly ``size`` samples (or of the graph's fixed batch), repeating samples where there are fewer."""
+        wanted = self.fixed_batch or size
+        feeds = next(self.batches(wanted)).feeds
+        return {name: np.resize(array, (wanted, *array.shape[1:])) for name, array in feeds.items()}
 
     def _checked(self, arrays: Arrays) -> Batch:
         names = {spec.name for spec in self.specs}

@@ -38,7 +38,7 @@ class Target:
             value = float(number)
         except ValueError:
             raise OptionError(f"target '{text}' has no number after '='", f"write for example {kind}=...") from None
-        if kind == "removed" and (value < 1 or value != int(value)):
+        if kind == "removed" and not (value >= 1 and value.is_integer()):
             raise OptionError(f"target '{text}' must be a whole number of at least 1", "write for example removed=4")
         if kind != "removed" and not 0 < value < 1:
             raise OptionError(f"target '{text}' must lie between 0 and 1: it is the share left", "write e.g. flops=0.5")

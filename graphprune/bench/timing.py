@@ -10,6 +10,8 @@ import numpy as np
 
 _WARM_UPS = 5
 _MAX_PAIRS = 20_000
+_MIN_PAIRS_SLOW = 5
+_PATIENCE = 15
 _RESAMPLES = 2_000
 
 
@@ -56,7 +58,10 @@ def compare(
     min_seconds: float = 2.0,
     seed: int = 0,
 ) -> Comparison:
-    """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``."""
+    """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``.
+
+    Slow models stop short of ``min_pairs`` after fifteen times ``min_seconds``, but not before five pairs.
+    """
     for _ in range(_WARM_UPS):
         first()
         second()
@@ -69,7 +74,8 @@ def compare(
             begin = time.perf_counter_ns()
             runs[which]()
             samples[which].append((time.perf_counter_ns() - begin) / 1e6)
-        if len(samples[0]) >= _MAX_PAIRS:
+        elapsed, pairs = time.perf_counter() - started, len(samples[0])
+        if pairs >= _MAX_PAIRS or (pairs >= _MIN_PAIRS_SLOW and elapsed > _PATIENCE * max(min_seconds, 1.0)):
             break
     a, b = np.array(samples[0]), np.array(samples[1])
     low, high = _bootstrap(a, b, seed)

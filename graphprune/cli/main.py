@@ -29,10 +29,10 @@ class DefaultToPrune(click.Group):
 
 def _dashes(name: str) -> str:
     """Options may be spelt with underscores too."""
-    return name.replace("_", "-") if name.startswith("--") else name
+    return name.replace("_", "-")
 
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dashes, "max_content_width": 100}
+CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dashes, "max_content_width": 80}
 
 
 @click.group(cls=DefaultToPrune, context_settings=CONTEXT)
@@ -48,7 +48,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 1 bad input, 2 bad command line, 3 nothing to prune,
-    4 target not reached, 5 validation failed, 6 runtime missing, 70 internal error.
+    4 target not reached, 5 validation failed, 6 runtime missing, 70 our bug.
     """
 
 
@@ -192,7 +192,7 @@ def entry() -> None:
 
 def _run() -> int:
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="graphprune", standalone_mode=False)
     except GraphpruneError as error:
         return _say(f"error: {error.message}", error.fix, error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:

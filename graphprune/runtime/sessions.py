@@ -76,7 +76,7 @@ def open_session(
     session_options.log_severity_level = 4
     if optimised_path is not None:
         session_options.optimized_model_filepath = str(optimised_path)
-    if folder is not None:
+    if folder is not None and not isinstance(model, Path):  # a file's own folder is known to the runtime
         key = "session.model_external_initializers_file_folder_path"
         session_options.add_session_config_entry(key, str(folder))
     device = options.provider.split(":")[1] if ":" in options.provider else None

@@ -1,0 +1,90 @@
+"""The README's commands do what it says, and its map names every room."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def console_commands() -> list[str]:
+    """Every line of the README's console blocks, comments taken off."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "80"}
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the shipped models and a model.onnx, as the README's examples assume."""
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    for name, source in (("model", "fashion_resnet32.onnx"), ("calib", "fashion_calibration.npz"), ("test", "fashion_eval.npz")):
+        suffix = source.partition(".")[2]
+        (tmp_path / f"{name}.{suffix}").symlink_to(ROOT / "models" / source)
+    return tmp_path
+
+
+def test_main_command_prunes_and_prints_the_table(checkout: Path) -> None:
+    install, _, prune = console_commands()[0].partition(" && ")
+    assert install == "pip install -e '.[cpu]'"  # .ci/run does that part in a fresh environment
+    done = run(prune, checkout)
+    assert done.returncode == 0, done.stderr
+    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)
+    assert shown is not None
+
+    def without_times(text: str) -> list[str]:
+        """Times differ from run to run; everything else must be what the README shows."""
+        return [line.strip() for line in text.splitlines() if line.strip() and not re.search(r"faster|difference in|SLOWER| ms", line)]
+
+    assert without_times(done.stdout) == without_times(shown[1])
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert (checkout / "small.onnx").is_file()
+
+
+def test_other_commands_run(checkout: Path) -> None:
+    commands = [c for c in console_commands() if c.startswith("graphprune")]
+    assert len(commands) >= 7
+    for command in commands:
+        done = run(command, checkout)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_python_example_runs(checkout: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    (checkout / "example.py").write_text(example[1])
+    done = run(f"{sys.executable} example.py", checkout)
+    assert done.returncode == 0, done.stderr
+    speed_up, error = map(float, done.stdout.split())
+    assert speed_up > 0
+    assert error <= 1e-4
+
+
+def test_code_map_lists_every_room() -> None:
+    rooms = {f"graphprune/{p.name}" + ("/" if p.is_dir() else "") for p in (ROOT / "graphprune").iterdir()}
+    rooms -= {"graphprune/__init__.py", "graphprune/__main__.py", "graphprune/py.typed", "graphprune/passes/", "graphprune/__pycache__/"}
+    rooms |= {"passes/", "tests/", "tools/", "models/"}
+    missing = sorted(room for room in rooms if f"`{room}`" not in README)
+    assert not missing
+
+
+def test_every_pass_has_its_five_places() -> None:
+    from graphprune import passes
+
+    for name in passes.names():
+        module = name.replace("-", "_")
+        assert passes.find(name).__module__ == f"graphprune.passes.{module}"
+        assert (ROOT / "passes" / f"{module}.py").is_file()
+        assert (ROOT / "tests" / "passes" / f"test_{module}.py").is_file()
+        assert f"| `{name}` |" in README

@@ -1,0 +1,74 @@
+"""Exported architectures: they run, loading keeps their numbers, and exactly the blocks they have are found."""
+
+# ruff: noqa: E402  (the zoo needs torch before it can be imported)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the zoo is exported from torch")
+ort = pytest.importorskip("onnxruntime", reason="the exports are run")
+
+from graphprune.loading import load
+from graphprune.model import to_proto
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.runtime.sizes import concrete_sizes
+from graphprune.structure.blocks import Join, find_joins
+from tests.zoo.export import EXPORTERS, ZOO, Exporter, expected
+
+if TYPE_CHECKING:
+    from tests.zoo.fixtures import Zoo
+
+pytest_plugins = ["tests.zoo.fixtures"]
+
+Feed = dict[str, np.ndarray]
+
+every_export = pytest.mark.parametrize(("name", "exporter"), [(name, kind) for name in ZOO for kind in EXPORTERS])
+
+
+def run(model: str | bytes, feed: Feed) -> np.ndarray:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    output: np.ndarray = session.run(None, feed)[0]
+    return output
+
+
+def summary(joins: list[Join]) -> str:
+    """Every refusal, for the message of a failed count."""
+    refusals = [f"{join.refusal.rule}: {join.refusal.reason}" for join in joins if join.refusal]
+    return "\n".join([f"{len(joins)} joins", *refusals])
+
+
+@every_export
+def test_export_computes_what_torch_computes(zoo: Zoo, name: str, exporter: Exporter) -> None:
+    path, feed = zoo(name, exporter)
+    output = run(str(path), feed)
+    assert output.shape[0] == 3, "the batch is not dynamic"
+    np.testing.assert_allclose(output, expected(name, feed), rtol=1e-4, atol=1e-5)
+
+
+@every_export
+def test_loading_keeps_the_numbers(zoo: Zoo, name: str, exporter: Exporter) -> None:
+    path, feed = zoo(name, exporter)
+    normalised = to_proto(load(path)).SerializeToString()
+    np.testing.assert_allclose(run(normalised, feed), run(str(path), feed), rtol=1e-4, atol=1e-5)
+
+
+@every_export
+def test_blocks_are_found_from_symbolic_shapes(zoo: Zoo, name: str, exporter: Exporter) -> None:
+    path, _ = zoo(name, exporter)
+    joins = find_joins(load(path), sizes=None)
+    assert sum(join.block is not None for join in joins) == ZOO[name].blocks, summary(joins)
+
+
+@every_export
+def test_blocks_are_found_from_concrete_sizes(zoo: Zoo, name: str, exporter: Exporter) -> None:
+    path, feed = zoo(name, exporter)
+    model = load(path)
+    joins = find_joins(model, concrete_sizes(model, feed, RuntimeOptions()))
+    assert sum(join.block is not None for join in joins) == ZOO[name].blocks, summary(joins)

@@ -1,0 +1,1 @@
+"""Exported architectures: small networks with random weights, from both torch exporters."""

@@ -1,0 +1,40 @@
+"""A pytest plugin: the zoo's exports, each made once a session. Use it by ``pytest_plugins = ["tests.zoo.fixtures"]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from tests.zoo.export import Exporter
+
+Exported = tuple[Path, dict[str, np.ndarray]]
+Zoo = Callable[[str, "Exporter"], Exported]
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """``zoo(name, exporter)``: path and feed of one export; skips what cannot be exported here, with the reason."""
+    pytest.importorskip("torch", reason="the zoo is exported from torch")
+    from tests.zoo.export import ZOO, export
+
+    folder = tmp_path_factory.mktemp("zoo")
+
+    @cache
+    def exported(name: str, exporter: Exporter) -> Exported:
+        return export(name, exporter, folder)
+
+    def get(name: str, exporter: Exporter) -> Exported:
+        for package in ZOO[name].requires:
+            pytest.importorskip(package, reason=f"{name} is a model of {package}")
+        reason = ZOO[name].unsupported.get(exporter)
+        if reason is not None:
+            pytest.skip(f"{exporter} cannot export {name}: {reason}")
+        return exported(name, exporter)
+
+    return get
