@@ -1,0 +1,70 @@
+"""On every exported architecture: each removable block removed singly, all at once, and the command itself."""
+
+# ruff: noqa: E402  (the zoo needs torch before it can be imported)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch", reason="the zoo is exported from torch")
+
+from graphprune import model as models
+from graphprune.cli import main
+from graphprune.data import load_data
+from graphprune.loading import load
+from graphprune.rewrite import remove_blocks
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.structure.blocks import find_joins
+from graphprune.validate import validate
+from tests.zoo.export import EXPORTERS, ZOO, Exporter
+
+if TYPE_CHECKING:
+    from tests.zoo.fixtures import Zoo
+
+pytest_plugins = ["tests.zoo.fixtures"]
+
+every_export = pytest.mark.parametrize(("name", "exporter"), [(name, kind) for name in ZOO for kind in EXPORTERS])
+
+
+@every_export
+def test_every_block_singly_and_all_at_once(zoo: Zoo, name: str, exporter: Exporter, tmp_path: Path) -> None:
+    path, feed = zoo(name, exporter)
+    model = load(path)
+    data = load_data(feed, model)
+    blocks = [join.block for join in find_joins(model) if join.block]
+    assert len(blocks) == ZOO[name].blocks
+    for chosen in ([block] for block in blocks):
+        check(model, chosen, data, tmp_path / "one.onnx")
+    check(model, blocks, data, tmp_path / "none_left.onnx")
+
+
+def check(model: models.Model, chosen: list, data: object, out: Path) -> None:  # type: ignore[type-arg]
+    """The product's own validation, and what it does not look at: nothing unused is left."""
+    small = remove_blocks(model, chosen)
+    models.write(small, out)
+    result = validate(model, chosen, out, data, 3, RuntimeOptions(threads=1))  # type: ignore[arg-type]
+    assert result.max_relative_error <= 1e-4
+    proto = onnx.load(out)
+    read = {name for node in proto.graph.node for name in node.input}
+    assert not {tensor.name for tensor in proto.graph.initializer} - read
+    assert not [node.name for node in proto.graph.node if node.op_type == "Identity"]
+
+
+@every_export
+def test_the_command_unchanged(
+    zoo: Zoo, name: str, exporter: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three samples are few, but enough to score, prune, validate and write."""
+    path, feed = zoo(name, exporter)
+    np.savez(tmp_path / "feed.npz", **feed)  # type: ignore[arg-type]
+    out = tmp_path / "small.onnx"
+    words = [path, "--pass", "layer-cka{floor=0,skip_first=false}", "--target", "removed=2", "--data", tmp_path / "feed.npz"]
+    monkeypatch.setattr("sys.argv", ["graphprune", *map(str, words), "-o", str(out), "--no-bench"])
+    assert main._run() == 0, capsys.readouterr().err
+    assert "asked removed=2, reached 2" in capsys.readouterr().out
+    assert len(onnx.load(out).graph.node) < len(onnx.load(path).graph.node)
