@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError
 
 from graphprune import external
 from graphprune.errors import ModelError
-from graphprune.model import Model
-from graphprune.normalise import normalise
+from graphprune.model import Model, to_proto
+from graphprune.normalise import infer_again, normalise
 
 MIN_OPSET = 11
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -51,7 +51,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
     if path is not None:
         digest = _hash([path, *sorted(data_files)])
     normal = normalise(proto, folder)
-    return Model(
+    model = Model(
         graph=normal.graph,
         header=_header(proto),
         node_protos=normal.node_protos,
@@ -61,6 +61,8 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         folder=folder if data_files else None,
         sha256=digest,
     )
+    infer_again(to_proto(model), model.shapes, model.dtypes)
+    return model
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -49,7 +49,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     graph.toposort()
     _fold_static_shapes(graph, shapes)
     _fold_constants(graph, folder)
-    _drop_identities(graph)
+    _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:
         raise ModelError("the model computes nothing from its inputs: every node is constant", "export it again")
@@ -57,13 +57,17 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
 
 
 def infer_shapes(
-    proto: onnx.ModelProto, input_shapes: dict[str, tuple[int, ...]] | None = None
+    proto: onnx.ModelProto,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    known: dict[str, onnx.ValueInfoProto] | None = None,
 ) -> tuple[dict[str, Shape], dict[str, int]]:
     """Shape and dtype of every tensor as far as ONNX shape inference knows them.
 
-    ``input_shapes`` fixes the shapes of graph inputs and forgets what the file says about inner tensors.
+    ``input_shapes`` fixes the shapes of graph inputs and forgets what the file says about inner tensors; ``known`` adds
+    to what it says.
     """
     skeleton = _without_large_weights(proto)
+    skeleton.graph.value_info.extend((known or {}).values())
     if input_shapes is not None:
         del skeleton.graph.value_info[:]
         for value in (*skeleton.graph.input, *skeleton.graph.output):
@@ -90,6 +94,27 @@ def infer_shapes(
         shapes[tensor.name] = tuple(tensor.dims)
         dtypes[tensor.name] = tensor.data_type
     return shapes, dtypes
+
+
+def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[str, int]) -> None:
+    """Complete ``shapes`` and ``dtypes`` of a folded model: folding turned computed sizes into constants.
+
+    What was known before the fold stays, apart from dimensions that the first inference had to invent names for.
+    """
+    produced = {name for node in proto.graph.node for name in node.output}
+    outputs = {value.name for value in proto.graph.output}
+    known = {
+        name: onnx.helper.make_tensor_value_info(name, dtypes[name], shape)
+        for name, shape in shapes.items()
+        if name in produced - outputs and name in dtypes and not any(_is_invented(dim) for dim in shape)
+    }
+    for name, shape in infer_shapes(proto, known=known)[0].items():
+        if name not in shapes or any(_is_invented(dim) for dim in shapes[name]):
+            shapes[name] = shape
+
+
+def _is_invented(dim: int | str | None) -> bool:
+    return dim is None or (isinstance(dim, str) and dim.startswith("unk__"))
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
@@ -180,22 +205,28 @@ def _is_external(tensor: gs.Tensor) -> bool:
     return proto is not None and external.is_external(proto)
 
 
-def _drop_identities(graph: gs.Graph) -> None:
-    """Connect readers of Identity and inference-time Dropout to what these copy."""
+def _drop_identities(graph: gs.Graph, dtypes: dict[str, int]) -> None:
+    """Connect readers of Identity, inference-time Dropout and Cast to the same type to what these copy."""
     outputs = {tensor.name for tensor in graph.outputs}
     read_inside = {tensor.name for node in graph.nodes for tensor in outer_reads(node)}
     for node in graph.nodes:
-        if node.op not in ("Identity", "Dropout") or node.domain not in (None, "", "ai.onnx"):
+        if not _is_identity(node, dtypes):
             continue
         source, copy = node.inputs[0], node.outputs[0]
-        if node.op == "Dropout" and not _is_inference_dropout(node):
-            continue
         if copy.name in outputs or copy.name in read_inside:
             continue
         for reader in list(copy.outputs):
             for index, tensor in enumerate(reader.inputs):
                 if tensor is copy:
                     reader.inputs[index] = source
+
+
+def _is_identity(node: gs.Node, dtypes: dict[str, int]) -> bool:
+    if node.domain not in (None, "", "ai.onnx") or not node.outputs:  # folded nodes have lost their outputs
+        return False
+    if node.op == "Cast":
+        return bool(dtypes.get(node.inputs[0].name) == node.attrs.get("to"))
+    return node.op == "Identity" or (node.op == "Dropout" and _is_inference_dropout(node))
 
 
 def _is_inference_dropout(node: gs.Node) -> bool:

@@ -63,12 +63,26 @@ def write_forms(folder: Path) -> dict[str, Any]:
     paths += ["feed.py:tuples", "feed.py:whole", "feed.py:array"]
     forms: dict[str, Any] = {name: str(folder / name) for name in paths}
     forms |= {"array": IMAGES, "mapping": {"x": IMAGES}, "list of arrays": [IMAGES[:7], IMAGES[7:]]}
-    forms |= {"list of dicts": [{"x": IMAGES[:7]}, {"x": IMAGES[7:]}], "reader": Reader(), "generator": (row[None] for row in IMAGES)}
+    forms |= {
+        "list of dicts": [{"x": IMAGES[:7]}, {"x": IMAGES[7:]}],
+        "reader": Reader(),
+        "generator": (row[None] for row in IMAGES),
+    }
     return forms
 
 
 FORMS = ["plain.npz", "other_name.npz", "labels_y.npz", "one_hot.npz", "single.npy", "batches", "arrays", "feed.py"]
-FORMS += ["feed.py:tuples", "feed.py:whole", "feed.py:array", "array", "mapping", "list of arrays", "list of dicts", "reader", "generator"]
+FORMS += [
+    "feed.py:tuples",
+    "feed.py:whole",
+    "feed.py:array",
+    "array",
+    "mapping",
+    "list of arrays",
+    "list of dicts",
+    "reader",
+    "generator",
+]
 
 
 @pytest.mark.parametrize("form", FORMS)

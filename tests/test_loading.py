@@ -94,7 +94,9 @@ def test_model_object_is_not_changed() -> None:
 
 @pytest.mark.parametrize(("opset", "ir"), [(11, 6), (13, 7), (17, 8), (21, 10)])
 def test_opsets(opset: int, ir: int) -> None:
-    proto = build("(float[N,4] x) => (float[N,4] y) { h = MatMul(x, w) y = Relu(h) }", {"w": (4, 4)}, opset=opset, ir=ir)
+    proto = build(
+        "(float[N,4] x) => (float[N,4] y) { h = MatMul(x, w) y = Relu(h) }", {"w": (4, 4)}, opset=opset, ir=ir
+    )
     out = normal_form(proto)
     assert (out.ir_version, [(o.domain, o.version) for o in out.opset_import]) == (ir, [("", opset)])
 

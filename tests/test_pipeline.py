@@ -70,7 +70,11 @@ def test_optimised_graph_is_not_longer_than_the_original(shipped: Path, calibrat
 
 
 def test_command_and_api_write_the_same_bytes(
-    shipped: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shipped: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     api, cli, report = tmp_path / "api.onnx", tmp_path / "cli.onnx", tmp_path / "report.json"
     result = graphprune.prune(shipped, ["layer-cka"], str(calibration), "removed=2", api, options=FAST)
@@ -86,7 +90,11 @@ def test_command_and_api_write_the_same_bytes(
 
 
 def test_json_on_stdout_is_alone_there(
-    shipped: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shipped: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["--pass", "layer-cka", "--data", calibration, "--target", "removed=1", "--num-samples", 32, "--no-bench"]
     assert command(monkeypatch, shipped, *words, "-o", tmp_path / "s.onnx", "--json", "-") == 0
@@ -189,9 +197,7 @@ def test_broken_rewrite_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_default_output_lies_beside_the_model(
-    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_output_lies_beside_the_model(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tmp_path / "net.onnx"
     model.write_bytes(shipped.read_bytes())
     assert command(monkeypatch, model, "--pass", "layer-cka", "--target", "removed=1", "--no-bench") == 0

@@ -29,7 +29,11 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def checkout(tmp_path: Path) -> Path:
     """A folder with the shipped models and a model.onnx, as the README's examples assume."""
     (tmp_path / "models").symlink_to(ROOT / "models")
-    for name, source in (("model", "fashion_resnet32.onnx"), ("calib", "fashion_calibration.npz"), ("test", "fashion_eval.npz")):
+    for name, source in (
+        ("model", "fashion_resnet32.onnx"),
+        ("calib", "fashion_calibration.npz"),
+        ("test", "fashion_eval.npz"),
+    ):
         suffix = source.partition(".")[2]
         (tmp_path / f"{name}.{suffix}").symlink_to(ROOT / "models" / source)
     return tmp_path
@@ -45,7 +49,11 @@ def test_main_command_prunes_and_prints_the_table(checkout: Path) -> None:
 
     def without_times(text: str) -> list[str]:
         """Times differ from run to run; everything else must be what the README shows."""
-        return [line.strip() for line in text.splitlines() if line.strip() and not re.search(r"faster|difference in|SLOWER| ms", line)]
+        return [
+            line.strip()
+            for line in text.splitlines()
+            if line.strip() and not re.search(r"faster|difference in|SLOWER| ms", line)
+        ]
 
     assert without_times(done.stdout) == without_times(shown[1])
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -73,7 +81,13 @@ def test_python_example_runs(checkout: Path) -> None:
 
 def test_code_map_lists_every_room() -> None:
     rooms = {f"graphprune/{p.name}" + ("/" if p.is_dir() else "") for p in (ROOT / "graphprune").iterdir()}
-    rooms -= {"graphprune/__init__.py", "graphprune/__main__.py", "graphprune/py.typed", "graphprune/passes/", "graphprune/__pycache__/"}
+    rooms -= {
+        "graphprune/__init__.py",
+        "graphprune/__main__.py",
+        "graphprune/py.typed",
+        "graphprune/passes/",
+        "graphprune/__pycache__/",
+    }
     rooms |= {"passes/", "tests/", "tools/", "models/"}
     missing = sorted(room for room in rooms if f"`{room}`" not in README)
     assert not missing

@@ -57,13 +57,26 @@ def check(model: models.Model, chosen: list, data: object, out: Path) -> None:  
 
 @every_export
 def test_the_command_unchanged(
-    zoo: Zoo, name: str, exporter: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    zoo: Zoo,
+    name: str,
+    exporter: Exporter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Three samples are few, but enough to score, prune, validate and write."""
     path, feed = zoo(name, exporter)
     np.savez(tmp_path / "feed.npz", **feed)  # type: ignore[arg-type]
     out = tmp_path / "small.onnx"
-    words = [path, "--pass", "layer-cka{floor=0,skip_first=false}", "--target", "removed=2", "--data", tmp_path / "feed.npz"]
+    words = [
+        path,
+        "--pass",
+        "layer-cka{floor=0,skip_first=false}",
+        "--target",
+        "removed=2",
+        "--data",
+        tmp_path / "feed.npz",
+    ]
     monkeypatch.setattr("sys.argv", ["graphprune", *map(str, words), "-o", str(out), "--no-bench"])
     assert main._run() == 0, capsys.readouterr().err
     assert "asked removed=2, reached 2" in capsys.readouterr().out

@@ -56,7 +56,9 @@ def main() -> None:
     tensors = [r.tensor for r in find_representations(subject.model, subject.blocks)]
     started = time.perf_counter()
     segments = Segments(subject.model, rules.candidates, tensors, runtime)
-    print(f"{len(rules.candidates)} candidates, {len(segments.segments)} segments, opened in {time.perf_counter() - started:.2f} s")
+    print(
+        f"{len(rules.candidates)} candidates, {len(segments.segments)} segments, opened in {time.perf_counter() - started:.2f} s"
+    )
     whole = open_session(to_proto(subject.model), runtime, subject.model.folder)
     walls, floors, plains = [], [], []
     for repeat in range(options.repeats + 1):
@@ -72,7 +74,9 @@ def main() -> None:
             plains.append(plain)
     for name, values in (("scoring", walls), ("floor", floors), ("plain", plains)):
         print(f"{name:8s} median {np.median(values):.3f} s, from {min(values):.3f} to {max(values):.3f}")
-    print(f"scoring / floor {np.median(walls) / np.median(floors):.3f}, plain / scoring {np.median(plains) / np.median(walls):.3f}")
+    print(
+        f"scoring / floor {np.median(walls) / np.median(floors):.3f}, plain / scoring {np.median(plains) / np.median(walls):.3f}"
+    )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

@@ -1,6 +1,6 @@
 """The figures of ``layer-cka`` on the CIFAR-10 ResNets: removal order, MACs, top-1 and measured speed-up. No training.
 
-    python tools/cifar_figures.py resnet56 authors_resnet56 --removed 2 4 6 8 10 21
+python tools/cifar_figures.py resnet56 authors_resnet56 --removed 2 4 6 8 10 21
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from graphprune import RunOptions, RuntimeOptions
 def truncated(plan: graphprune.Plan, count: int) -> graphprune.Plan:
     """The same greedy run, stopped earlier."""
     (decision,) = plan.decisions
-    return replace(plan, decisions=(replace(decision, blocks=decision.blocks[:count]),), asked=f"removed={count}", reached=count)
+    return replace(
+        plan, decisions=(replace(decision, blocks=decision.blocks[:count]),), asked=f"removed={count}", reached=count
+    )
 
 
 def main() -> None:
@@ -37,9 +39,13 @@ def main() -> None:
         kind = "mean-image" if name.startswith("authors") else "standard"
         path = shared_folder() / "models" / f"{name}.onnx"
         calibration = folder / f"{kind}-calibration.npz"
-        whole = graphprune.prune(path, [options.spec], data=calibration, target=f"removed={max(options.removed)}", dry_run=True)
+        whole = graphprune.prune(
+            path, [options.spec], data=calibration, target=f"removed={max(options.removed)}", dry_run=True
+        )
         print(f"\n{name}: {whole.before.macs:,} MACs; order: {' '.join(block.name for block in whole.plan.blocks)}")
-        print(f"scores and standard errors: {' '.join(f'{b.score:.4f}({b.standard_error:.4f})' for b in whole.plan.blocks)}")
+        print(
+            f"scores and standard errors: {' '.join(f'{b.score:.4f}({b.standard_error:.4f})' for b in whole.plan.blocks)}"
+        )
         print(f"decided in {whole.seconds:.1f} s")
         run = RunOptions(
             evaluation=folder / f"{kind}-test.npz",

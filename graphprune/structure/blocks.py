@@ -17,20 +17,8 @@ import onnx_graphsurgeon as gs
 from graphprune.model import Model, Shape
 from graphprune.structure.names import block_labels
 from graphprune.structure.tails import find_tail
-from graphprune.structure.view import View
+from graphprune.structure.view import View, is_weighted
 
-_WEIGHTED = {
-    "Conv",
-    "ConvTranspose",
-    "Gemm",
-    "MatMul",
-    "MatMulInteger",
-    "QLinearConv",
-    "Attention",
-    "Einsum",
-    "LSTM",
-    "GRU",
-}
 _ARITHMETIC = {
     "Add",
     "Sub",
@@ -50,6 +38,7 @@ _ARITHMETIC = {
 }
 _NO_STAGE = {"arithmetic", "no-shortcut"}
 _PROJECTION_MAX_NODES = 16
+_RESHAPES_SHORTCUT = {"Slice", "Pad", "AveragePool", "MaxPool"}
 
 
 @dataclass(frozen=True)
@@ -94,11 +83,6 @@ class Join:
     @property
     def name(self) -> str:
         return self.block.name if self.block else self.node
-
-
-def is_weighted(node: gs.Node) -> bool:
-    """Whether a node is a layer: it multiplies data by weights, or by other data (attention)."""
-    return node.op in _WEIGHTED
 
 
 def find_joins(model: Model, sizes: Mapping[str, tuple[int, ...]] | None = None) -> list[Join]:
@@ -178,7 +162,8 @@ def _leak(view: View, path: set[str], interior: set[str], join: str) -> Refusal 
         for tensor in view.nodes[name].outputs:
             if tensor.name in view.outputs:
                 return Refusal("graph-output", f"{tensor.name}, inside the block of {join}, is an output of the model")
-            outside = [reader for reader in view.readers.get(tensor.name, ()) if reader not in path and reader != join]
+            inside = path | interior | {join}
+            outside = [reader for reader in view.readers.get(tensor.name, ()) if reader not in inside]
             if outside:
                 return Refusal("side-reader", f"{outside[0]} reads {tensor.name} from inside the block of {join}")
     return None
@@ -196,12 +181,10 @@ def _no_shortcut(view: View, node: gs.Node) -> Refusal:
     layers = [name for name in ordered if is_weighted(view.nodes[name])]
     if layers:
         return Refusal("projection-shortcut", f"the shortcut of {node.name} goes through {layers[0]}")
-    ops = " and ".join(
-        dict.fromkeys(view.nodes[name].op for name in ordered if view.nodes[name].op in ("Slice", "Pad"))
-    )
-    return Refusal(
-        "residual-shape", f"the shortcut of {node.name} changes the shape ({ops or view.nodes[ordered[-1]].op})"
-    )
+    ops = dict.fromkeys(view.nodes[name].op for name in ordered if view.nodes[name].op in _RESHAPES_SHORTCUT)
+    if not ops:
+        return Refusal("no-shortcut", f"{node.name} adds two different paths; neither is the input of the other")
+    return Refusal("residual-shape", f"the shortcut of {node.name} changes the shape ({' and '.join(ops)})")
 
 
 def _layer_count(view: View, nodes: set[str]) -> int:
@@ -219,7 +202,8 @@ def _is_scalar_arithmetic(node: gs.Node) -> bool:
 
 def _known_shape(model: Model, sizes: Mapping[str, tuple[int, ...]], tensor: str) -> Shape | None:
     symbolic = model.shapes.get(tensor)
-    return sizes.get(tensor, symbolic) if symbolic is None or None in symbolic else symbolic
+    is_known = symbolic is not None and all(isinstance(dim, int) for dim in symbolic)
+    return symbolic if is_known else sizes.get(tensor, symbolic)
 
 
 def _same_shape(model: Model, sizes: Mapping[str, tuple[int, ...]], first: str, second: str) -> bool:
@@ -252,12 +236,16 @@ def _label(view: View, joins: list[Join]) -> list[Join]:
 
 
 def _number_stages(joins: list[Join]) -> list[Join]:
-    """A stage is a run of consecutive residual joins with one output shape, the names of free dimensions aside."""
+    """A stage is a run of consecutive residual joins with one output shape, the names of free dimensions aside.
+
+    What is added inside a block (masks, rotated positions) is not on the residual stream.
+    """
+    within = {name for join in joins if join.block for name in join.block.nodes if name != join.block.join}
     stage = -1
     shape: tuple[int | None, ...] | None = None
     out: list[Join] = []
     for join in joins:
-        if join.refusal is None or join.refusal.rule not in _NO_STAGE:
+        if join.refusal is None or (join.refusal.rule not in _NO_STAGE and join.node not in within):
             sizes = None if join.shape is None else tuple(dim if isinstance(dim, int) else None for dim in join.shape)
             if stage < 0 or sizes != shape:
                 stage, shape = stage + 1, sizes

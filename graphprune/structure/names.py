@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
-from graphprune.structure.view import View
+from graphprune.structure.view import View, is_weighted
 
 _ATTENTION_OPS = {"Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
@@ -28,19 +29,37 @@ def block_labels(view: View, blocks: Mapping[str, Sequence[str]]) -> dict[str, s
 
 
 def _common_prefix(view: View, nodes: Sequence[str]) -> str:
-    weights = [
-        tensor.name.split(".")
-        for node in nodes
-        for tensor in view.nodes[node].inputs
-        if isinstance(tensor, gs.Constant) and "." in tensor.name and ":" not in tensor.name and "/" not in tensor.name
-    ]
-    if len(weights) > 1:
-        prefix = _shared(weights)
-        if prefix:
-            return ".".join(prefix)
-    paths = [node.strip("/").split("/")[:-1] for node in nodes if node.startswith("/")]
-    prefix = _shared(paths) if paths else []
-    return prefix[-1] if prefix else ""
+    """What the names of the block's layers begin with, in the first kind of name that every layer has."""
+    layers = [name for name in nodes if is_weighted(view.nodes[name])] or list(nodes)
+    for kind in (_weight_path, _scope_path, _node_path):
+        paths = [kind(view, name) for name in layers]
+        if all(paths):
+            prefix = _shared(paths)
+            if prefix:
+                return ".".join(prefix) if kind is not _node_path else prefix[-1]
+    return ""
+
+
+def _weight_path(view: View, node: str) -> list[str]:
+    """The path of a named parameter: ``stages.0.1.conv1`` of ``stages.0.1.conv1.weight``."""
+    for tensor in view.nodes[node].inputs:
+        if isinstance(tensor, gs.Constant) and "." in tensor.name and not set(":/") & set(tensor.name):
+            name: str = tensor.name
+            return name.split(".")[:-1]
+    return []
+
+
+def _scope_path(view: View, node: str) -> list[str]:
+    """The module path that torch's current exporter notes in a node's metadata, e.g. ``['', 'model', 'model.layers.0']``."""
+    proto = view.model.node_protos.get(node)
+    notes = {entry.key: entry.value for entry in proto.metadata_props} if proto else {}
+    scopes = re.findall(r"'([^']*)'", notes.get("pkg.torch.onnx.name_scopes", ""))
+    return scopes[-2].split(".") if len(scopes) > 1 and scopes[-2] else []
+
+
+def _node_path(view: View, node: str) -> list[str]:
+    """The path in TorchScript's node names."""
+    return node.strip("/").split("/")[:-1] if node.startswith("/") else []
 
 
 def _shared(parts: list[list[str]]) -> list[str]:

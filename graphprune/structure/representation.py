@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from graphprune.errors import OptionError
 from graphprune.model import Model
-from graphprune.structure.blocks import Block, is_weighted
-from graphprune.structure.view import View
+from graphprune.structure.blocks import Block
+from graphprune.structure.view import View, is_weighted
 
 _PASS_THROUGH = {"Flatten", "Reshape", "Squeeze"}
 

@@ -14,6 +14,24 @@ import onnx_graphsurgeon as gs
 from graphprune.model import Model, node_reads, outer_reads
 
 _SINK = "\0sink"
+_SHAPE_OPS = {"Shape", "Size"}
+_WEIGHTED = {
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "MatMulInteger",
+    "QLinearConv",
+    "Attention",
+    "Einsum",
+    "LSTM",
+    "GRU",
+}
+
+
+def is_weighted(node: gs.Node) -> bool:
+    """Whether a node is a layer: it multiplies data by weights, or by other data (attention)."""
+    return node.op in _WEIGHTED
 
 
 class View:
@@ -28,14 +46,14 @@ class View:
         self.producer: dict[str, str] = {t.name: n.name for n in model.graph.nodes for t in n.outputs if t.name}
         self.readers: dict[str, list[str]] = defaultdict(list)
         self.read_by_subgraphs: set[str] = set()
-        self.flow = nx.DiGraph()
-        self.flow.add_nodes_from(self.nodes)
+        self._values = nx.DiGraph()
+        self._values.add_nodes_from(self.nodes)
         for node in model.graph.nodes:
             self.read_by_subgraphs.update(tensor.name for tensor in outer_reads(node))
             for name in self.data_reads(node.name):
                 self.readers[name].append(node.name)
-                if name in self.producer:
-                    self.flow.add_edge(self.producer[name], node.name)
+                if name in self.producer and node.op not in _SHAPE_OPS:
+                    self._values.add_edge(self.producer[name], node.name)
 
     def data_reads(self, node: str) -> list[str]:
         """Names of the non-constant tensors a node reads."""
@@ -46,16 +64,16 @@ class View:
         return self.data_reads(self.producer[tensor])[0]
 
     def ancestors(self, tensor: str) -> set[str]:
-        """Every node that ``tensor`` is computed from, its producer included."""
+        """Every node whose values ``tensor`` is computed from, its producer included; a shape is no value."""
         producer = self.producer.get(tensor)
-        return set() if producer is None else {producer, *nx.ancestors(self.flow, producer)}
+        return set() if producer is None else {producer, *nx.ancestors(self._values, producer)}
 
     def descendants(self, tensor: str) -> set[str]:
-        """Every node that ``tensor`` takes part in."""
+        """Every node that the values of ``tensor`` take part in; asking for its shape is not taking part."""
         found: set[str] = set()
         for reader in self.readers.get(tensor, ()):
-            if reader not in found:
-                found |= {reader, *nx.descendants(self.flow, reader)}
+            if reader not in found and self.nodes[reader].op not in _SHAPE_OPS:
+                found |= {reader, *nx.descendants(self._values, reader)}
         return found
 
     def exclusive(self, node: str, operand: int) -> set[str]:

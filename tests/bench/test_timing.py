@@ -26,7 +26,9 @@ def test_finds_a_factor_of_two() -> None:
 
 def test_equal_work_is_no_difference() -> None:
     generator = np.random.default_rng(0)
-    result = compare(lambda: busy(generator.uniform(0.5, 1.5)), lambda: busy(generator.uniform(0.5, 1.5)), min_seconds=0.3)
+    result = compare(
+        lambda: busy(generator.uniform(0.5, 1.5)), lambda: busy(generator.uniform(0.5, 1.5)), min_seconds=0.3
+    )
     assert result.ratio_low < 1 < result.ratio_high
     assert not result.is_different
 

@@ -37,7 +37,9 @@ def test_help_is_instant_and_lists_the_commands() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; sys.argv = ['graphprune', '--help']\nfrom graphprune.cli import main\nmain._run()\n"
-    code += "print(*(m for m in ('numpy', 'onnx', 'networkx', 'onnxruntime', 'rich') if m in sys.modules), file=sys.stderr)"
+    code += (
+        "print(*(m for m in ('numpy', 'onnx', 'networkx', 'onnxruntime', 'rich') if m in sys.modules), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
 
@@ -48,8 +50,12 @@ def test_no_arguments_is_a_usage_error_with_help() -> None:
     assert "Usage" in done.stderr
 
 
-@pytest.mark.parametrize("words", [("--help",), ("prune", "--help"), ("apply", "-h"), ("inspect", "-h"), ("bench", "-h")])
-def test_help_fits_80_columns(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [("--help",), ("prune", "--help"), ("apply", "-h"), ("inspect", "-h"), ("bench", "-h")]
+)
+def test_help_fits_80_columns(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run(monkeypatch, *words) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
@@ -121,7 +127,9 @@ def test_passes_lists_options_and_papers(monkeypatch: pytest.MonkeyPatch, capsys
     content = json.loads(capsys.readouterr().out)
     entry = next(e for e in content["passes"] if e["name"] == "layer-cka")
     assert "ICPR 2024" in entry["paper"]
-    assert {"reference", "debiased", "floor", "skip_first", "exclude", "representation"} == {o["name"] for o in entry["options"]}
+    assert {"reference", "debiased", "floor", "skip_first", "exclude", "representation"} == {
+        o["name"] for o in entry["options"]
+    }
     assert run(monkeypatch, "passes") == 0
     assert "layer-cka" in capsys.readouterr().out
 
@@ -142,7 +150,11 @@ def test_internal_error_is_one_sentence_and_code_70(
 
 
 def test_interrupt_leaves_nothing(
-    shipped: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shipped: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

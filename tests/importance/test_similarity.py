@@ -40,7 +40,9 @@ def gram_hsic_unbiased(x: np.ndarray, y: np.ndarray) -> float:
     k, l = x @ x.T, y @ y.T  # noqa: E741
     np.fill_diagonal(k, 0)
     np.fill_diagonal(l, 0)
-    terms = np.trace(k @ l) + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ l @ one)
+    terms = (
+        np.trace(k @ l) + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ l @ one)
+    )
     return float(terms / (n * (n - 3)))
 
 

@@ -94,7 +94,12 @@ def test_floor_binds_and_is_named(shipped: Path, calibration: Path) -> None:
 def test_rules_can_be_relaxed(shipped: Path, calibration: Path) -> None:
     small = RunOptions(measure_latency=False, samples=32)
     result = graphprune.prune(
-        shipped, [LayerCKA(floor=0, skip_first=False)], data=calibration, target="removed=13", dry_run=True, options=small
+        shipped,
+        [LayerCKA(floor=0, skip_first=False)],
+        data=calibration,
+        target="removed=13",
+        dry_run=True,
+        options=small,
     )
     assert {"stages.0.0", "stages.0.1"} <= {block.name for block in result.plan.blocks}
 
