@@ -127,6 +127,8 @@ def parse_spec(spec: str, find: Callable[[str], type[Pass]]) -> Pass:
         key, equals, value = item.partition("=")
         if not equals:
             raise OptionError(f"'{item}' in pass spec '{spec}' is not key=value", f"write {name}{{{item}=...}}")
+        if key.strip() in options:
+            raise OptionError(f"option {key.strip()} is given twice in pass spec '{spec}'", "keep one of them")
         options[key.strip()] = value.strip()
     return find(name.strip()).from_options(options)
 

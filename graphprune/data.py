@@ -141,6 +141,10 @@ class Data:
         if array is None:
             held = ", ".join(f"'{name}'" for name in arrays) or "nothing"
             raise DataError(f"{self.origin} has no array for input {spec}; it holds {held}", "rename the array")
+        if not spec.dims:
+            raise DataError(
+                f"input {spec} of the model has no sample axis", "make it a constant or give it a first axis"
+            )
         have = f"'{spec.name}' of {self.origin} is {array.dtype} {list(array.shape)}"
         if array.dtype != spec.dtype:
             raise DataError(f"{have}, the model wants {spec}", f"convert it with .astype('{spec.dtype}')")
@@ -164,14 +168,15 @@ def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES) ->
         return source
     if isinstance(source, str | Path):
         kind, chunks = sources.from_path(str(source))
-        return Data(specs, _named(chunks, specs), kind, str(source).rpartition("/")[2], limit)
+        origin = str(source).rpartition("/")[2]
+        return Data(specs, _named(chunks, specs, origin), kind, origin, limit)
     if isinstance(source, Mapping):
         fixed = {name: np.asarray(array) for name, array in source.items()}
         return Data(specs, lambda: iter([fixed]), "arrays", "the given arrays", limit)
     if isinstance(source, np.ndarray):
-        return Data(specs, _named(lambda: iter([source]), specs), "arrays", "the given array", limit)
+        return Data(specs, _named(lambda: iter([source]), specs, "the given array"), "arrays", "the given array", limit)
     if hasattr(source, "get_next") or isinstance(source, Iterable):
-        return Data(specs, _named(_kept(source, limit), specs), "reader", "the given reader", limit)
+        return Data(specs, _named(_kept(source, limit), specs, "the given reader"), "reader", "the given reader", limit)
     raise DataError(f"cannot read data from a {type(source).__name__}", "give a path, arrays, or a reader")
 
 
@@ -187,13 +192,15 @@ def synthetic(model: Model, seed: int, samples: int, shapes: Mapping[str, tuple[
     return Data(specs, lambda: iter([arrays]), "synthetic", "synthetic inputs", samples)
 
 
-def _named(chunks: Callable[[], Iterator[Any]], specs: tuple[InputSpec, ...]) -> Callable[[], Iterator[Arrays]]:
+def _named(
+    chunks: Callable[[], Iterator[Any]], specs: tuple[InputSpec, ...], origin: str
+) -> Callable[[], Iterator[Arrays]]:
     """Give names to what comes as a bare array or a tuple in the order of the inputs."""
 
     def named() -> Iterator[Arrays]:
         for item in chunks():
             if isinstance(item, Mapping):
-                yield {str(name): np.asarray(array) for name, array in item.items()}
+                yield {str(name): _array(array, f"array '{name}' of {origin}") for name, array in item.items()}
                 continue
             parts = item if isinstance(item, tuple | list) else (item,)
             names = [spec.name for spec in specs] + [LABEL_NAMES[0]]
@@ -201,9 +208,16 @@ def _named(chunks: Callable[[], Iterator[Any]], specs: tuple[InputSpec, ...]) ->
                 raise DataError(
                     f"a sample has {len(parts)} arrays, the model {len(specs)} inputs", "name them in a dict"
                 )
-            yield dict(zip(names, map(np.asarray, parts), strict=False))
+            yield {name: _array(part, f"'{name}' of {origin}") for name, part in zip(names, parts, strict=False)}
 
     return named
+
+
+def _array(values: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise DataError(f"{what} is a list of rows of different lengths", "give a rectangular array") from None
 
 
 def _kept(source: Any, limit: int | None) -> Callable[[], Iterator[Any]]:
@@ -230,10 +244,9 @@ def _kept(source: Any, limit: int | None) -> Callable[[], Iterator[Any]]:
 def _label_vector(labels: np.ndarray, origin: str) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = labels.argmax(1)
-    labels = labels.reshape(len(labels), -1)
-    if labels.shape[1] != 1 or labels.dtype.kind not in "iu":
+    if labels.ndim == 0 or labels.size != len(labels) or labels.dtype.kind not in "iu":
         raise DataError(f"the labels of {origin} are {labels.dtype} {list(labels.shape)}", "give one class number each")
-    return labels[:, 0].astype(np.int64)
+    return labels.reshape(-1).astype(np.int64)
 
 
 def _rows(batch: Batch, start: int, stop: int) -> Batch:

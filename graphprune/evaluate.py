@@ -55,6 +55,12 @@ def evaluate(
                 raise DataError(
                     f"labels need class scores [samples, classes], the first output is {shape}", "drop them"
                 )
+            if part.labels.min() < 0 or part.labels.max() >= scores[0].shape[1]:
+                span = f"{part.labels.min()} to {part.labels.max()}"
+                raise DataError(
+                    f"the labels of {data.origin} run from {span}, but the model has {scores[0].shape[1]} classes",
+                    "number the classes from 0",
+                )
             hits += [int((choice == part.labels).sum()) for choice in chosen]
         positions += chosen[0].size
         samples += len(part)

@@ -13,9 +13,10 @@ from google.protobuf.message import DecodeError
 from graphprune import external
 from graphprune.errors import ModelError
 from graphprune.model import Model, to_proto
-from graphprune.normalise import infer_again, normalise
+from graphprune.normalise import infer_again, normalise, without_large_weights
 
 MIN_OPSET = 11
+_DATA_TYPES = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 _STANDARD_DOMAINS = ("", "ai.onnx")
 # Attribute kinds that onnx-graphsurgeon drops on import.
 _UNSUPPORTED_ATTRIBUTES = ("TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS")
@@ -60,13 +61,18 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         source=source if isinstance(source, onnx.ModelProto) else Path(source),
         folder=folder if data_files else None,
         sha256=digest,
+        files=() if path is None else (path, *sorted(data_files)),
     )
     infer_again(to_proto(model), model.shapes, model.dtypes)
     return model
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}", "check the path of the model") from None
+    if not exists:
         raise ModelError(f"there is no file {path}", "check the path of the model")
     if not path.is_file():
         raise ModelError(f"{path} is not a file", "give the path of an .onnx file")
@@ -82,7 +88,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _check(proto: onnx.ModelProto, path: Path | None) -> None:
     name = str(path) if path else "the model"
-    if not proto.graph.node or not proto.opset_import or not proto.ir_version:
+    if not proto.graph.node or not proto.ir_version:
         raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
     opset = max((o.version for o in proto.opset_import if o.domain in _STANDARD_DOMAINS), default=None)
     newest = onnx.defs.onnx_opset_version()
@@ -105,15 +111,40 @@ def _check(proto: onnx.ModelProto, path: Path | None) -> None:
                     "which the graph library cannot carry",
                     "export the model without it",
                 )
+    for tensor in proto.graph.initializer:
+        if tensor.data_type not in _DATA_TYPES:
+            raise ModelError(
+                f"{name}: initializer '{tensor.name}' is of the unknown data type {tensor.data_type}",
+                "pip install -U onnx, or export the model again",
+            )
+    _check_inputs(proto, name)
     if path is not None:  # before the checker, for its message about data files is obscure
         for tensor in proto.graph.initializer:
             if external.is_external(tensor):
                 external.locate(tensor, path.parent.resolve())
     try:
         onnx.checker.check_model(str(path) if path else proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
+        onnx.shape_inference.infer_shapes(without_large_weights(proto), check_type=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ModelError(f"{name} is not valid ONNX: {reason}", "export the model again") from None
+
+
+def _check_inputs(proto: onnx.ModelProto, name: str) -> None:
+    """Every true input is a tensor of known rank."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    if not inputs:
+        raise ModelError(f"{name} has no input", "give a model that computes something from data")
+    for value in inputs:
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            what = (kind or "nothing known").removesuffix("_type")
+            raise ModelError(f"{name}: input '{value.name}' is a {what}, not a tensor", "export it with tensor inputs")
+        if not value.type.tensor_type.HasField("shape"):
+            raise ModelError(
+                f"{name}: input '{value.name}' has no shape", "declare its axes, free ones by name, and save it again"
+            )
 
 
 def _header(proto: onnx.ModelProto) -> onnx.ModelProto:

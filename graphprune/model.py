@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ class Model:
     source : the file or proto this model was loaded from.
     folder : where external data lies; None for a proto without external data.
     sha256 : of the file and its external data.
+    files : the file and its external data files.
     """
 
     graph: gs.Graph
@@ -55,6 +56,7 @@ class Model:
     source: Path | onnx.ModelProto
     folder: Path | None
     sha256: str
+    files: tuple[Path, ...] = ()
 
     @property
     def is_external(self) -> bool:
@@ -194,7 +196,7 @@ def staged(path: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def check_output(path: Path, inputs: list[Path]) -> None:
+def check_output(path: Path, inputs: Iterable[Path]) -> None:
     """Refuse an output path that cannot work, before any work is done.
 
     Raises
@@ -202,12 +204,26 @@ def check_output(path: Path, inputs: list[Path]) -> None:
     InputError
         The folder is missing or read-only, the path is a folder, or it is one of the files being read.
     """
-    if path.is_dir():
-        raise InputError(f"the output {path} is a folder", "give -o a file name")
-    if not path.parent.is_dir():
-        raise InputError(f"the output folder {path.parent} does not exist", "create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"the output folder {path.parent} is not writable", "choose another -o")
+    try:
+        if path.is_dir():
+            raise InputError(f"the output {path} is a folder", "give -o a file name")
+        if not path.parent.is_dir():
+            raise InputError(f"the output folder {path.parent} does not exist", "create it first")
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(f"the output folder {path.parent} is not writable", "choose another -o")
+        exists = path.exists()
+    except OSError as error:
+        raise InputError(f"the output {path} cannot be used: {error.strerror}", "choose another -o") from None
     for given in inputs:
-        if given.exists() and path.resolve() == given.resolve():
-            raise InputError(f"the output {path} is the input file itself, which is never touched", "choose another -o")
+        if exists and _is_same(path, given):
+            raise InputError(
+                f"the output {path} is the input file itself, which is never touched", "choose another name for it"
+            )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both names mean one file, be it by spelling, symbolic link or hard link."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -66,7 +66,7 @@ def infer_shapes(
     ``input_shapes`` fixes the shapes of graph inputs and forgets what the file says about inner tensors; ``known`` adds
     to what it says.
     """
-    skeleton = _without_large_weights(proto)
+    skeleton = without_large_weights(proto)
     skeleton.graph.value_info.extend((known or {}).values())
     if input_shapes is not None:
         del skeleton.graph.value_info[:]
@@ -123,7 +123,7 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     return dim.dim_param or None
 
 
-def _without_large_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+def without_large_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with the bytes of large weights left out; shape inference reads only their dims."""
     skeleton = onnx.ModelProto(ir_version=proto.ir_version)
     skeleton.opset_import.extend(proto.opset_import)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from graphprune.bench.ort import measure
 from graphprune.contract import Context, Pass, parse_spec
 from graphprune.cost import model_cost
 from graphprune.data import load_data
-from graphprune.errors import OptionError, PlanError, TargetNotReached
+from graphprune.errors import InputError, OptionError, PlanError, TargetNotReached
 from graphprune.evaluate import evaluate
 from graphprune.plan import Decision, Plan
 from graphprune.report.result import Result
@@ -33,6 +33,9 @@ from graphprune.validate import validate
 
 DEFAULT_TARGET = Target("flops", 0.8)
 
+Save = Callable[[Result], None]
+"""Writes what belongs to the model (plan, JSON) just before the model moves into place; if it fails, nothing stays."""
+
 
 def prune(
     source: Source,
@@ -43,6 +46,7 @@ def prune(
     *,
     dry_run: bool = False,
     options: RunOptions | None = None,
+    save: Save | None = None,
 ) -> Result:
     """Prune a model; the same as ``graphprune SOURCE --pass ... --data ... --target ... -o OUTPUT``.
 
@@ -59,8 +63,9 @@ def prune(
     chosen = [parse_spec(p, registry.find) if isinstance(p, str) else p for p in passes]
     if not chosen:
         raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
-    out = _output_path(source, output)
+    out = _output_path(output, source, data, options.evaluation)
     subject = prepare(source, data, options)
+    _spare_weights(out, subject)
     decisions, small, after = _decide(subject, chosen, wanted, options)
     removed = sum(len(decision.blocks) for decision in decisions)
     plan = Plan(
@@ -77,9 +82,12 @@ def prune(
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
     notes = (*subject.notes, *(() if target else (f"no target was given: {wanted}",)))
     result = _result(source, subject, plan, small, after, notes)
-    if not dry_run:
-        result = _finish(result, subject, out, options)
-    return replace(result, seconds=time.perf_counter() - started)
+    if dry_run:
+        result = replace(result, seconds=time.perf_counter() - started)
+        if save is not None:
+            save(result)
+        return result
+    return _finish(result, subject, out, options, started, save)
 
 
 def apply(
@@ -90,6 +98,7 @@ def apply(
     *,
     allow_other_model: bool = False,
     options: RunOptions | None = None,
+    save: Save | None = None,
 ) -> Result:
     """Make the smaller model a plan describes; validated and measured like :func:`prune`.
 
@@ -102,9 +111,10 @@ def apply(
     """
     started = time.perf_counter()
     options = options or RunOptions()
+    out = _output_path(output, source, data, options.evaluation, plan)
     plan = plan if isinstance(plan, Plan) else Plan.load(Path(plan))
-    out = _output_path(source, output)
     subject = prepare(source, data, options)
+    _spare_weights(out, subject)
     mine, theirs = subject.model.sha256, plan.model_sha256
     if mine != theirs and not allow_other_model:
         raise PlanError(
@@ -115,8 +125,8 @@ def apply(
     for decision in plan.decisions:
         small, joins = _execute(small, joins, decision)
     after = model_cost(small, concrete_sizes(small, subject.feeds, options.runtime))
-    result = _finish(_result(source, subject, plan, small, after, subject.notes), subject, out, options)
-    return replace(result, seconds=time.perf_counter() - started)
+    result = _result(source, subject, plan, small, after, subject.notes)
+    return _finish(result, subject, out, options, started, save)
 
 
 def _decide(
@@ -185,7 +195,8 @@ def _result(
     )
 
 
-def _finish(result: Result, subject: Subject, out: Path | None, options: RunOptions) -> Result:
+def _finish(result: Result, subject: Subject, out: Path | None, options: RunOptions, started: float,
+            save: Save | None) -> Result:  # fmt: skip
     """Write to a hidden place, validate, evaluate and measure that file, and only then move it into place."""
     assert result.model is not None  # _result always sets it
     original, folder, runtime = subject.model.source, subject.model.folder, options.runtime
@@ -208,7 +219,10 @@ def _finish(result: Result, subject: Subject, out: Path | None, options: RunOpti
             feeds = subject.data.first(options.bench_batch)
             timing = measure(original, written, feeds, runtime, folder=folder, min_seconds=options.bench_seconds)
             result = replace(result, measurement=timing)
-    return replace(result, output=out)
+        result = replace(result, output=out, seconds=time.perf_counter() - started)
+        if save is not None:
+            save(result)
+    return result
 
 
 def _original_blocks(subject: Subject, plan: Plan) -> list[Block]:
@@ -228,9 +242,25 @@ def _place(out: Path | None) -> Iterator[Path]:
             yield Path(folder) / "model.onnx"
 
 
-def _output_path(source: Source, output: str | os.PathLike[str] | None) -> Path | None:
+def _output_path(output: str | os.PathLike[str] | None, *reads: Any) -> Path | None:
+    """The output as a path, refused if it cannot be written or is one of the files that the run reads."""
     if output is None:
         return None
     out = Path(output)
-    models.check_output(out, [] if isinstance(source, onnx.ModelProto) else [Path(source)])
+    models.check_output(out, source_files(*reads))
+    if out.exists() and not out.is_file():
+        raise InputError(f"the output {out} is not a regular file", "choose another -o")
     return out
+
+
+def source_files(*sources: Any) -> list[Path]:
+    """The files behind those sources that are paths; ``script.py:function`` is the script."""
+    texts = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
+    return [Path(text.rpartition(":")[0] if ".py:" in text else text) for text in texts]
+
+
+def _spare_weights(out: Path | None, subject: Subject) -> None:
+    """Refuse to write over the data files of the model; only a loaded model tells where they are."""
+    if out is not None:
+        for path in (out, out.with_name(out.name + ".data")):
+            models.check_output(path, subject.model.files)

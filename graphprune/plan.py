@@ -75,9 +75,12 @@ class Plan:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def save(self, path: Path) -> None:
+        existed = path.exists()
         try:
             path.write_text(self.to_json())
         except OSError as error:
+            if path.is_file() and not existed:
+                path.unlink()
             raise InputError(f"cannot write the plan {path}: {error.strerror}", "choose another --plan-out") from None
 
     @classmethod
@@ -116,6 +119,14 @@ class Plan:
                 )
                 for decision in content["decisions"]
             )
-            return cls(**content | {"decisions": decisions})
+            plan = cls(**content | {"decisions": decisions})
+            texts = [plan.model_sha256, *(text for b in plan.blocks for text in (b.name, b.join, b.entry, b.exit))]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError("a name or the hash is not a text")
         except (TypeError, KeyError) as error:
             raise PlanError(f"{origin} is incomplete or has unknown entries: {error}", "make the plan again") from None
+        joins = [block.join for block in plan.blocks]
+        for block in plan.blocks:
+            if joins.count(block.join) > 1:
+                raise PlanError(f"{origin} removes {block.name} twice", "delete one of the entries")
+        return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,17 @@ def from_path(source: str) -> tuple[str, Chunks]:
     if script.endswith(".py") or source.endswith(".py"):
         return "script", _script(Path(script or source), function if script.endswith(".py") else DEFAULT_FUNCTION)
     path = Path(source)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise DataError(f"there is no data file {path}", "check the path") from None
+    except OSError as error:
+        raise DataError(f"the data {path} cannot be read: {error.strerror}", "check the path") from None
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in (".npz", ".npy"))
         if not files:
             raise DataError(f"the folder {path} holds no .npz or .npy file", "give one file per batch of samples")
         return "folder", lambda: (chunk for file in files for chunk in _array_file(file))
-    if not path.exists():
-        raise DataError(f"there is no data file {path}", "check the path")
     if path.suffix not in (".npz", ".npy"):
         raise DataError(
             f"{path.name} is no data graphprune reads", "give .npz, .npy, a folder of them, or script.py:function"
@@ -51,11 +56,15 @@ def _array_file(path: Path) -> Iterator[Any]:
         if path.suffix == ".npz":
             yield from _npz(path)
         else:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            with path.open("rb") as file:
+                shape, _, _ = _npy_header(file)
+            if not shape:
+                raise DataError(f"{path.name} holds one number and no sample axis", "save an array of samples")
+            array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
             rows = _chunk_rows(array.dtype, array.shape)
             for start in range(0, len(array), rows):
                 yield np.array(array[start : start + rows])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path.name} cannot be read as NumPy data: {error}", "save it again with numpy") from None
 
 
@@ -111,8 +120,8 @@ def _script(path: Path, function: str) -> Chunks:
     def run() -> Iterator[Any]:
         try:
             entry = runpy.run_path(str(path)).get(function)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-            raise DataError(f"{path.name} failed: {type(error).__name__}: {error}", "fix the script") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            raise DataError(f"{path.name} failed: {_one_line(error)}", "fix the script") from None
         if not callable(entry):
             raise DataError(f"{path.name} defines no function '{function}'", f"write it as {path.name}:NAME")
         try:
@@ -120,10 +129,15 @@ def _script(path: Path, function: str) -> Chunks:
             yield from iter(made.get_next, None) if hasattr(made, "get_next") else _items(made)
         except DataError:
             raise
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-            raise DataError(f"{path.name}:{function} failed: {type(error).__name__}: {error}", "fix it") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            raise DataError(f"{path.name}:{function} failed: {_one_line(error)}", "fix it") from None
 
     return run
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _items(made: Any) -> Iterator[Any]:
@@ -141,6 +155,14 @@ def random_array(
     ranges: Mapping[str, tuple[float, float]],
 ) -> np.ndarray:
     """Random values for one input, ``samples`` along the first axis."""
+    known = {tensor.name for tensor in model.graph.inputs} | {""}
+    for option, names in (("--input-shapes", shapes), ("--val-range", ranges)):
+        unknown = sorted(set(names) - known)
+        if unknown:
+            raise DataError(
+                f"{option} names the input '{unknown[0]}', which the model does not have",
+                f"its inputs are: {', '.join(sorted(known - {''}))}",
+            )
     given = shapes.get(name) or shapes.get("")
     if given is not None and len(given) != len(dims):
         raise DataError(
@@ -149,6 +171,11 @@ def random_array(
     size = []
     for axis, dim in enumerate(dims):
         fixed = dim if isinstance(dim, int) else (given[axis] if given is not None else None)
+        if axis > 0 and name in shapes and isinstance(dim, int) and dim != shapes[name][axis]:
+            raise DataError(
+                f"--input-shapes gives {shapes[name][axis]} for axis {axis} of input '{name}', which is fixed to {dim}",
+                "correct it",
+            )
         if axis == 0:
             fixed = samples
         if fixed is None:
@@ -158,6 +185,8 @@ def random_array(
         size.append(fixed)
     low, high = ranges.get(name) or ranges.get("") or _natural_range(model, name, dtype)
     if dtype.kind == "f":
+        if max(abs(low), abs(high)) > float(np.finfo(dtype).max):
+            raise DataError(f"the range [{low:g}, {high:g}] of input '{name}' is too large for {dtype}", "narrow it")
         return generator.uniform(low, high, size).astype(dtype)
     if dtype.kind == "b":
         return np.ones(size, dtype)

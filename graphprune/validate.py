@@ -122,7 +122,9 @@ def _check_file(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path))
         if path.stat().st_size < _STRICT_INFERENCE_LIMIT_BYTES:
-            onnx.shape_inference.infer_shapes(onnx.load(str(path), load_external_data=False), strict_mode=True)
+            onnx.shape_inference.infer_shapes(
+                onnx.load(str(path), format="protobuf", load_external_data=False), strict_mode=True
+            )
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValidationFailed(f"the rewritten model is not valid ONNX ({reason}); nothing was written") from None

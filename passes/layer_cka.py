@@ -16,6 +16,7 @@ import numpy as np
 
 from graphprune.contract import Context, Pass
 from graphprune.cost import Cost, part_cost
+from graphprune.errors import DataError
 from graphprune.importance.similarity import StreamedCKA
 from graphprune.plan import Decision, RemovedBlock, Score
 from graphprune.runtime.ablation import ablations
@@ -25,6 +26,8 @@ from graphprune.structure.representation import Representation, find_representat
 from graphprune.structure.stages import Allowance, allowance
 
 _MOMENTS_BUDGET_BYTES = 1 << 30
+_MIN_ROWS = 3  # the centred rows of two samples are opposite: their CKA is always 1
+_DEBIASED_MIN_ROWS = 8  # four in each half
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,25 @@ class LayerCKA(Pass):
                     stream.reference(batch.reference[index])
                     for candidate, features in enumerate(batch.candidates):
                         stream.candidate(candidate, features[index])
+            self._check(context, representations, streams)
             scores += [_score(block.name, [stream.result(i) for stream in streams]) for i, block in enumerate(part)]
         return scores
+
+    def _check(
+        self, context: Context, representations: Sequence[Representation], streams: Sequence[StreamedCKA]
+    ) -> None:
+        """Refuse data from which no score can be computed."""
+        origin = context.data.origin
+        least = _DEBIASED_MIN_ROWS if self.debiased else _MIN_ROWS
+        rows = min(stream.rows for stream in streams)
+        if rows < least:
+            raise DataError(f"{origin} gives {rows} samples to compare, {self} needs {least}", "give more data")
+        if not any(stream.is_informative for stream in streams):
+            names = ", ".join(f"'{representation.tensor}'" for representation in representations)
+            raise DataError(
+                f"the representation {names} is the same for all samples of {origin}, or not finite (NaN)",
+                "give data that differ, or name other tensors with the option representation",
+            )
 
 
 def _score(name: str, similarities: list[tuple[float, float]]) -> Score:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphprune import __version__
 from graphprune.cli.options import data_options, model_argument, output_options, runtime_options, show_options
 from graphprune.errors import GraphpruneError
+
+if TYPE_CHECKING:
+    from graphprune.report.result import Result
 
 _USAGE_ERROR = 2
 _INTERNAL_ERROR = 70
@@ -87,12 +90,17 @@ def prune(
 ) -> None:
     """Prune MODEL and write the smaller model (the default command)."""
     from graphprune import pipeline
-    from graphprune.cli.show import Shown, run_options
-    from graphprune.model import check_output
+    from graphprune.cli.show import Shown, check_outputs, run_options
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
-    for path in filter(None, (plan_out, json_path if str(json_path) != "-" else None)):
-        check_output(path, [model])
+    outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
+    check_outputs(outputs, model, settings["data"], evaluation)
+
+    def save(result: Result) -> None:
+        if plan_out is not None:
+            result.plan.save(plan_out)
+        shown.save(result)
+
     with Shown(json_path, quiet) as shown:
         result = pipeline.prune(
             model,
@@ -102,9 +110,8 @@ def prune(
             output=None if dry_run else out,
             dry_run=dry_run,
             options=run_options(settings, evaluation, shown),
+            save=save,
         )
-    if plan_out is not None:
-        result.plan.save(plan_out)
     shown.result(result)
 
 
@@ -129,9 +136,10 @@ def apply(
 ) -> None:
     """Carry out PLAN, a file written by --plan-out, on MODEL."""
     from graphprune import pipeline
-    from graphprune.cli.show import Shown, run_options
+    from graphprune.cli.show import Shown, check_outputs, run_options
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
+    check_outputs({"-o": out, "--json": json_path}, model, plan, settings["data"], evaluation)
     with Shown(json_path, quiet) as shown:
         result = pipeline.apply(
             model,
@@ -140,6 +148,7 @@ def apply(
             output=out,
             allow_other_model=allow_other_model,
             options=run_options(settings, evaluation, shown),
+            save=shown.save,
         )
     shown.result(result)
 
@@ -151,9 +160,10 @@ def apply(
 @show_options
 def inspect(model: Path, json_path: Path | None, quiet: bool, **settings: Any) -> None:
     """List every residual join of MODEL: removable or the reason why not, its nodes and its cost."""
-    from graphprune.cli.show import Shown, run_options
+    from graphprune.cli.show import Shown, check_outputs, run_options
     from graphprune.questions import inspect_model
 
+    check_outputs({"--json": json_path}, model, settings["data"])
     with Shown(json_path, quiet) as shown:
         inspection = inspect_model(model, settings.pop("data"), run_options(settings, None, shown))
     shown.inspection(inspection, settings["verbose"])
@@ -167,9 +177,10 @@ def inspect(model: Path, json_path: Path | None, quiet: bool, **settings: Any) -
 @show_options
 def bench(original: Path, pruned: Path, json_path: Path | None, quiet: bool, **settings: Any) -> None:
     """Time two models against each other: one process, same options and inputs, runs interleaved."""
-    from graphprune.cli.show import Shown, run_options
+    from graphprune.cli.show import Shown, check_outputs, run_options
     from graphprune.questions import benchmark
 
+    check_outputs({"--json": json_path}, original, pruned, settings["data"])
     with Shown(json_path, quiet) as shown:
         measurement = benchmark(original, pruned, settings.pop("data"), run_options(settings, None, shown))
     shown.measurement(measurement, str(original), str(pruned))

@@ -20,7 +20,7 @@ class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"(?:(.*):)?\[?(\d+(?:[x,]\s*\d+)*)\]?", value)
+        match = re.fullmatch(r"(?:(.*):)?\[?([1-9]\d*(?:[x,]\s*[1-9]\d*)*)\]?", value)
         if match is None:
             self.fail(f"'{value}' is no shape; write name:1x3x224x224", param, ctx)
         return match[1] or "", tuple(int(size) for size in re.split(r"[x,]\s*", match[2]))
@@ -67,7 +67,7 @@ def data_options(command: Command) -> Command:
         click.option("--require-data", is_flag=True, help="Fail instead of making up inputs."),
         click.option("--input-shapes", "shapes", type=Shape(), multiple=True, help="Sizes of made-up inputs."),
         click.option("--val-range", "ranges", type=Range(), multiple=True, help="Value range of made-up inputs."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."),
     )
 
 

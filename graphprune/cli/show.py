@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from graphprune.errors import InputError
+from graphprune.model import check_output
+from graphprune.pipeline import source_files
 from graphprune.report import terminal
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.subject import RunOptions
@@ -59,15 +61,18 @@ class Shown:
         if not self._quiet:
             terminal.print_notes(Console(stderr=True, highlight=False), result.notes)
         terminal.print_result(self._out, result)
+
+    def save(self, result: Result) -> None:
+        """Write the JSON file."""
         self._write_json(result.to_dict())
 
     def inspection(self, inspection: Inspection, verbose: bool) -> None:
-        terminal.print_inspection(self._out, inspection, verbose)
         self._write_json(inspection.to_dict())
+        terminal.print_inspection(self._out, inspection, verbose)
 
     def measurement(self, measurement: Measurement, first: str, second: str) -> None:
-        terminal.print_measurement(self._out, measurement, first, second)
         self._write_json({"schema": "graphprune.bench/1", "first": first, "second": second} | asdict(measurement))
+        terminal.print_measurement(self._out, measurement, first, second)
 
     def _write_json(self, content: dict[str, Any]) -> None:
         if self._json_path is None:
@@ -80,6 +85,23 @@ class Shown:
             self._json_path.write_text(text)
         except OSError as error:
             raise InputError(f"cannot write {self._json_path}: {error.strerror}", "choose another --json") from None
+
+
+def check_outputs(outputs: dict[str, Path | None], *reads: Any) -> None:
+    """Refuse outputs (option -> path) that cannot be written, are read by this run, or are one another.
+
+    Raises
+    ------
+    InputError
+        As :func:`graphprune.model.check_output`, or two options name one file.
+    """
+    given = {option: path for option, path in outputs.items() if path is not None and str(path) != "-"}
+    seen: dict[Path, str] = {}
+    for option, path in given.items():
+        check_output(path, source_files(*reads))
+        first = seen.setdefault(path.resolve(), option)
+        if first != option:
+            raise InputError(f"{first} and {option} both name {path}", f"choose another {option}")
 
 
 def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) -> RunOptions:

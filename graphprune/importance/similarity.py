@@ -145,6 +145,21 @@ class StreamedCKA:
             return value, float("nan")
         return value, abs(cka(*one, debiased=self.debiased) - cka(*two, debiased=self.debiased)) / 2
 
+    @property
+    def rows(self) -> int:
+        """Rows of the reference seen so far."""
+        return self._rows_seen + len(self._x)
+
+    @property
+    def is_informative(self) -> bool:
+        """Whether the reference is finite and varies by more than float32 noise; else every similarity is 0."""
+        parts = [moments for moments in self._xx if moments is not None]
+        if not parts or self._shift is None:
+            return False
+        whole = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        noise = 1e-12 * whole.n * float(self._shift @ self._shift)
+        return bool(np.isfinite(noise)) and noise**2 < whole.hsic() < np.inf
+
     def _halves(self) -> list[tuple[int, slice]]:
         """Which rows of the current batch belong to which half; empty ones are left out."""
         first = self._rows_seen % 2

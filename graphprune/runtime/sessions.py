@@ -61,6 +61,9 @@ def open_session(
     ModelError
         The runtime cannot load the model.
     """
+    device = options.provider.partition(":")[2]
+    if device and not device.isdecimal():
+        raise OptionError(f"provider '{options.provider}' names the device '{device}'", "write a number, e.g. cuda:0")
     ort = optional.onnxruntime()
     name = options.provider_name
     available = ort.get_available_providers()
@@ -79,7 +82,6 @@ def open_session(
     if folder is not None and not isinstance(model, Path):  # a file's own folder is known to the runtime
         key = "session.model_external_initializers_file_folder_path"
         session_options.add_session_config_entry(key, str(folder))
-    device = options.provider.split(":")[1] if ":" in options.provider else None
     providers = [(name, {"device_id": device})] if device else [name]
     try:
         source = str(model) if isinstance(model, Path) else model.SerializeToString()

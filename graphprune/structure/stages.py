@@ -59,6 +59,8 @@ def allowance(model: Model, joins: Sequence[Join], floor: int | None, skip_first
         A pattern of ``exclude`` names no block.
     """
     is_cnn = _is_cnn(model, joins)
+    if floor is not None and floor < 0:
+        raise OptionError(f"the floor is {floor} blocks per stage", "write 0 or more")
     floor = (_CNN_FLOOR if is_cnn else 0) if floor is None else floor
     skip_first = is_cnn if skip_first is None else skip_first
     blocks = [join.block for join in joins if join.block]
@@ -80,7 +82,9 @@ def allowance(model: Model, joins: Sequence[Join], floor: int | None, skip_first
     room = {number: max(0, len(stage) - floor) for number, stage in members.items()}
     stage_of = {join.node: join.stage for join in joins}
     if not any(room[stage_of[block.join]] for block in candidates):
-        raise NothingToPrune(_nothing(joins, floor, skip_first), "graphprune inspect shows every join and its reason")
+        raise NothingToPrune(
+            _nothing(joins, floor, skip_first, exclude), "graphprune inspect shows every join and its reason"
+        )
     rules = [f"the floor of {floor} blocks per stage"] if floor else []
     rules += ["the rule that the first block of a stage stays"] if skip_first else []
     rules += [f"the exclusion of {', '.join(exclude)}"] if exclude else []
@@ -94,7 +98,7 @@ def _is_cnn(model: Model, joins: Sequence[Join]) -> bool:
     return 2 * sum(any(ops[name] == "Conv" for name in block.layers) for block in blocks) > len(blocks)
 
 
-def _nothing(joins: Sequence[Join], floor: int, skip_first: bool) -> str:
+def _nothing(joins: Sequence[Join], floor: int, skip_first: bool, exclude: Sequence[str]) -> str:
     if not joins:
         return "no residual block can be removed: the model has no residual connection"
     refused = Counter(join.refusal.rule for join in joins if join.refusal)
@@ -102,5 +106,6 @@ def _nothing(joins: Sequence[Join], floor: int, skip_first: bool) -> str:
     parts = [f"{count} {rule}" for rule, count in refused.most_common()]
     if free:
         first = ", first of a stage stays" if skip_first else ""
-        parts.append(f"{free} kept by the stage rules (floor {floor}{first})")
+        excluded = f", exclusion of {', '.join(exclude)}" if exclude else ""
+        parts.append(f"{free} kept by the stage rules (floor {floor}{first}{excluded})")
     return f"no residual block can be removed: of {len(joins)} joins, {', '.join(parts)}"
