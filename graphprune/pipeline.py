@@ -121,10 +121,12 @@ def apply(
             f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
             "give that model, or --allow-other-model for another export of the same network",
         )
-    small, joins = subject.model, subject.joins
+    small, joins, sizes = subject.model, subject.joins, subject.sizes
     for decision in plan.decisions:
-        small, joins = _execute(small, joins, decision)
-    after = model_cost(small, concrete_sizes(small, subject.feeds, options.runtime))
+        small = _execute(small, joins, decision)
+        sizes = concrete_sizes(small, subject.feeds, options.runtime)
+        joins = find_joins(small, sizes)
+    after = model_cost(small, sizes)
     result = _result(source, subject, plan, small, after, subject.notes)
     return _finish(result, subject, out, options, started, save)
 
@@ -154,14 +156,15 @@ def _decide(
             )
         )
         decisions.append(decision)
-        small, joins = _execute(small, joins, decision)
+        small = _execute(small, joins, decision)
         sizes = concrete_sizes(small, subject.feeds, options.runtime)
+        joins = find_joins(small, sizes)
         now = model_cost(small, sizes)
     return decisions, small, now
 
 
-def _execute(model: models.Model, joins: list[Join], decision: Decision) -> tuple[models.Model, list[Join]]:
-    """Carry out one decision and look at the result anew."""
+def _execute(model: models.Model, joins: list[Join], decision: Decision) -> models.Model:
+    """Carry out one decision."""
     known = {join.node: join for join in joins}
     blocks = []
     for planned in decision.blocks:
@@ -174,10 +177,7 @@ def _execute(model: models.Model, joins: list[Join], decision: Decision) -> tupl
                 f"the plan removes {planned.name}, which this model does not allow: {why}", "check the plan"
             )
         blocks.append(join.block)
-    if not blocks:
-        return model, joins
-    small = remove_blocks(model, blocks)
-    return small, find_joins(small)
+    return remove_blocks(model, blocks) if blocks else model
 
 
 def _result(

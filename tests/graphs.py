@@ -29,9 +29,9 @@ def random_weight(name: str, shape: Sequence[int]) -> np.ndarray:
     """Float32 values that keep activations of order one; vectors are positive, so that they serve as variances."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
     if len(shape) < 2:
-        return generator.uniform(0.5, 1.5, shape).astype(np.float32)
+        return np.asarray(generator.uniform(0.5, 1.5, shape), np.float32)
     fan_in = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
-    return (generator.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+    return np.asarray(generator.standard_normal(shape) / np.sqrt(fan_in), np.float32)
 
 
 def random_feeds(proto: onnx.ModelProto, batch: int = 2, seed: int = 0) -> Arrays:

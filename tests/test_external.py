@@ -31,11 +31,11 @@ def entries(tensor: TensorProto) -> dict[str, str]:
 
 @pytest.fixture
 def wide() -> onnx.ModelProto:
-    """Weights of 4 KiB, and a bias of 128 bytes."""
-    proto = residual_mlp(3, width=32)
+    """Weights of 4,608 bytes, which is no multiple of a page, and a bias of 96 bytes."""
+    proto = residual_mlp(3, width=24)
     proto.graph.node.insert(1, helper.make_node("Add", ["raw", "bias"], ["h0"], name="bias"))
     proto.graph.node[0].output[0] = "raw"
-    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(32, dtype=np.float32), "bias"))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(24, dtype=np.float32), "bias"))
     return proto
 
 
@@ -45,7 +45,7 @@ def test_large_weights_are_not_read_on_load(wide: onnx.ModelProto, tmp_path: Pat
     out = {tensor.name: tensor for tensor in to_proto(model).graph.initializer}
     assert out["a1"].data_location == TensorProto.EXTERNAL
     assert not out["a1"].HasField("raw_data")
-    np.testing.assert_array_equal(onnx.numpy_helper.to_array(out["bias"]), np.arange(32, dtype=np.float32))
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(out["bias"]), np.arange(24, dtype=np.float32))
     assert model.is_external
 
 
@@ -122,7 +122,9 @@ def test_folded_constants_become_part_of_the_data_file(tmp_path: Path) -> None:
 def test_strings_survive_beside_external_weights(tmp_path: Path) -> None:
     proto = build("(float[N,32] x) => (float[N,32] y, string[200] words) { y = MatMul(x, w) }")
     words = [f"word {i}".encode() for i in range(200)]
-    proto.graph.initializer.append(helper.make_tensor("words", TensorProto.STRING, [200], words))
+    proto.graph.initializer.append(
+        TensorProto(name="words", data_type=TensorProto.STRING, dims=[200], string_data=words)
+    )
     tensor = onnx.numpy_helper.from_array(np.eye(32, dtype=np.float32), "w")
     (tmp_path / "w.bin").write_bytes(tensor.raw_data)
     tensor.ClearField("raw_data")
@@ -137,9 +139,9 @@ def test_strings_survive_beside_external_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["INT4", "UINT4", "FLOAT4E2M1", "INT2", "FLOAT8E4M3FN", "BFLOAT16"])
 def test_narrow_types(dtype: str, tmp_path: Path) -> None:
-    if dtype not in TensorProto.DataType.keys():
+    number = getattr(TensorProto, dtype, None)
+    if number is None:
         pytest.skip(f"the installed onnx has no {dtype}")
-    number = TensorProto.DataType.Value(dtype)
     proto = build("(float[N,4] x) => (float[N,4] y) { w = Cast<to = 1>(q) y = Mul(x, w) }", opset=26, ir=13)
     proto.graph.node[0].input[0] = "q"
     tensor = helper.make_tensor("q", number, [3000, 4], np.tile([1, 0, 1, 1], 3000).astype(np.float32))
@@ -165,9 +167,14 @@ def test_staged_moves_everything_in_on_success(tmp_path: Path) -> None:
 
 
 def test_staged_moves_the_data_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = []
+    moved: list[str] = []
     real = os.replace
-    monkeypatch.setattr(os, "replace", lambda old, new: (moved.append(Path(new).name), real(old, new))[1])
+
+    def recorded(old: Path, new: Path) -> None:
+        moved.append(new.name)
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", recorded)
     with staged(tmp_path / "m.onnx") as inside:
         inside.write_text("model")
         inside.with_name("m.onnx.data").write_text("weights")

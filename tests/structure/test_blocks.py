@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
 
@@ -27,7 +27,7 @@ class Case:
     """A model and its blocks as ``join: (entry, exit)``."""
 
     text: str
-    weights: Weights
+    weights: Mapping[str, Sequence[int] | np.ndarray]
     blocks: dict[str, tuple[str, str]]
     is_exact: bool = True
     context: frozenset[str] = field(default=frozenset())
