@@ -60,16 +60,18 @@ def node_macs(node: gs.Node, sizes: Sizes) -> int:
         # Conv weight: (C_out, C_in / groups, *k); ConvTranspose: (C_in, C_out / groups, *k), once per input position.
         return mapped[0] * prod(mapped[2:]) * prod(weight)
     if node.op in ("Gemm", "MatMul"):
+        written = sizes.get(node.outputs[0].name)
         for operand in (1, 0):
-            weight, data = _constant_shape(node, operand), sizes.get(node.inputs[1 - operand].name)
-            if weight is not None and data is not None and len(weight) >= 2:
-                contracted = _contracted(node, weight, operand)
-                return prod(data) // contracted * prod(weight) // contracted * contracted
+            weight = _constant_shape(node, operand)
+            if weight and written is not None:
+                return prod(written) * _contracted(node, weight, operand)
     return 0
 
 
 def _contracted(node: gs.Node, weight: tuple[int, ...], operand: int) -> int:
     """Size of the axis that is summed over."""
+    if len(weight) == 1:
+        return weight[0]
     transposed = bool(node.attrs.get("transB" if operand == 1 else "transA", 0))
     first = (operand == 1) != transposed
     return weight[-2] if first else weight[-1]

@@ -20,6 +20,12 @@ INLINE_LIMIT_BYTES = 1024
 
 _CHUNK_BYTES = 16 << 20
 _ALIGNMENT_BYTES = 4096  # lets runtimes map the file instead of copying it
+# Types that share a byte with their neighbours, as far as the installed onnx knows them.
+_PACKED_BITS = {
+    onnx.TensorProto.DataType.Value(name): bits
+    for name, bits in (("INT4", 4), ("UINT4", 4), ("FLOAT4E2M1", 4), ("INT2", 2), ("UINT2", 2))
+    if name in onnx.TensorProto.DataType.keys()  # noqa: SIM118 - a protobuf wrapper, not a dict
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,9 @@ def tensor_bytes(tensor: onnx.TensorProto) -> int:
     elements = 1
     for dim in tensor.dims:
         elements *= dim
-    four_bit = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
-    if tensor.data_type in four_bit:
-        return (elements + 1) // 2
+    bits = _PACKED_BITS.get(tensor.data_type)
+    if bits is not None:
+        return -(-elements * bits // 8)
     return int(elements * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
@@ -117,6 +123,8 @@ def write(tensors: Iterable[onnx.TensorProto], folder: Path | None, target: Bina
     ``folder`` is where already external tensors are read from. Peak memory is one chunk.
     """
     for tensor in tensors:
+        if tensor.data_type == onnx.TensorProto.STRING:
+            continue  # strings have no raw form; the standard keeps them inline
         if not is_external(tensor) and tensor_bytes(tensor) <= INLINE_LIMIT_BYTES:
             continue
         offset = -(-target.tell() // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

@@ -162,6 +162,11 @@ def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
                 getattr(target, field.name).extend(value)
             else:
                 setattr(target, field.name, value)
+    known = {opset.domain for opset in header.opset_import}
+    for opset in (opset for function in proto.functions for opset in function.opset_import):
+        if opset.domain not in known:  # needed only inside a function, which is inlined now
+            known.add(opset.domain)
+            header.opset_import.append(opset)
     return header
 
 

@@ -43,10 +43,16 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     """Normalise a checked model; ``proto`` itself is not changed."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
+    if any(_has_initialisers(body) for node in proto.graph.node for body in _bodies(node)):
+        proto = onnx.ModelProto.FromString(proto.SerializeToString())
+        _initialisers_to_nodes(proto)
     shapes, dtypes = infer_shapes(proto)
     graph = gs.import_onnx(proto)
     node_protos = _name_nodes(graph, proto)
     graph.toposort()
+    _read_constant_nodes(graph)
+    _drop_identities(graph, dtypes)  # before folding, which would copy a weight behind an Identity
+    graph.cleanup()
     _fold_static_shapes(graph, shapes)
     _fold_constants(graph, folder)
     _drop_identities(graph, dtypes)
@@ -54,6 +60,25 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     if not graph.nodes:
         raise ModelError("the model computes nothing from its inputs: every node is constant", "export it again")
     return Normal(graph, node_protos, shapes, dtypes)
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+
+
+def _has_initialisers(body: onnx.GraphProto) -> bool:
+    return bool(body.initializer) or any(_has_initialisers(inner) for node in body.node for inner in _bodies(node))
+
+
+def _initialisers_to_nodes(proto: onnx.ModelProto) -> None:
+    """Make Constant nodes of the initialisers of If, Loop and Scan bodies, so that they are seen to be made inside."""
+    pending = [body for node in proto.graph.node for body in _bodies(node)]
+    while pending:
+        body = pending.pop()
+        for tensor in reversed(body.initializer):
+            body.node.insert(0, onnx.helper.make_node("Constant", [], [tensor.name], value=tensor))
+        del body.initializer[:]
+        pending += [inner for node in body.node for inner in _bodies(node)]
 
 
 def infer_shapes(
@@ -154,6 +179,19 @@ def _name_nodes(graph: gs.Graph, proto: onnx.ModelProto) -> dict[str, onnx.NodeP
             taken.add(name)
         named[node.name] = node_proto
     return named
+
+
+def _read_constant_nodes(graph: gs.Graph) -> None:
+    """Turn Constant nodes into constants; the library would make double precision of a Python float."""
+    dtypes = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    for node in graph.nodes:
+        if node.op != "Constant" or len(node.attrs) != 1:
+            continue
+        ((kind, value),) = node.attrs.items()
+        if kind == "value" and isinstance(value, gs.Constant):
+            _to_constant(node, value._values)  # ._values: not read until somebody needs them
+        elif kind in dtypes:
+            _to_constant(node, np.array(value, dtypes[kind]))
 
 
 def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> None:

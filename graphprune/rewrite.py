@@ -21,7 +21,8 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     for block in blocks:
         stand_in[block.exit] = block.entry
     tensors = small.graph.tensors()
-    for block in blocks:
+    order = {node.name: index for index, node in enumerate(small.graph.nodes)}
+    for block in sorted(blocks, key=lambda block: order[block.join]):
         entry = _resolve(stand_in, block.entry)
         _redirect(small.graph, tensors[block.exit], tensors[entry])
     small.graph.cleanup().toposort()

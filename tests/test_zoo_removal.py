@@ -1,6 +1,6 @@
 """On every exported architecture: each removable block removed singly, all at once, and the command itself."""
 
-# ruff: noqa: E402  (the zoo needs torch before it can be imported)
+
 
 from __future__ import annotations
 

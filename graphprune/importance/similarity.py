@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether what varies in X (for the moments of X with itself) is below the rounding of X."""
+        return self.hsic() <= (_ROUNDING * self.q) ** 2
+
     def hsic(self, *, debiased: bool = False) -> float:
         """``|Xc' Yc|^2`` (squared Frobenius norm of the centred cross product), or its debiased form.
 
@@ -88,7 +94,7 @@ def cka(xx: Moments, yy: Moments, xy: Moments, *, debiased: bool = False) -> flo
     Constant features have no similarity to anything: the answer is 0.
     """
     scale = xx.hsic(debiased=debiased) * yy.hsic(debiased=debiased)
-    if not scale > 0 or not np.isfinite(scale):
+    if not scale > 0 or not np.isfinite(scale) or xx.is_constant or yy.is_constant:
         return 0.0
     return float(xy.hsic(debiased=debiased) / np.sqrt(scale))
 
@@ -108,6 +114,7 @@ class StreamedCKA:
     def __init__(self, candidates: int, *, debiased: bool = False) -> None:
         self.debiased = debiased
         self._shift: Matrix | None = None
+        self._shifts: dict[int, Matrix] = {}  # of the candidates, whose means may be far from the reference's
         self._rows_seen = 0
         self._x: Matrix = np.empty((0, 0))
         self._xx: list[Moments | None] = [None, None]
@@ -128,7 +135,8 @@ class StreamedCKA:
         """Features (n, d) of candidate ``index`` on the rows of the current batch."""
         if self._shift is None:
             raise ValueError("candidate() before reference()")
-        y = np.asarray(features, np.float64) - self._shift
+        y = np.asarray(features, np.float64)
+        y = y - self._shifts.setdefault(index, y.mean(0))
         for half, rows in self._halves():
             self._yy[half][index] = _plus(self._yy[half][index], Moments.of(y[rows], y[rows]))
             self._xy[half][index] = _plus(self._xy[half][index], Moments.of(self._x[rows], y[rows]))
@@ -141,7 +149,7 @@ class StreamedCKA:
         )
         whole = one if not two else tuple(a + b for a, b in zip(one, two, strict=True))
         value = cka(*whole, debiased=self.debiased)
-        if not two:
+        if not two or (self.debiased and min(one[0].n, two[0].n) <= 3):
             return value, float("nan")
         return value, abs(cka(*one, debiased=self.debiased) - cka(*two, debiased=self.debiased)) / 2
 

@@ -139,6 +139,8 @@ def _residual(
     gone = {tensor.name for name in nodes for tensor in view.nodes[name].outputs}
     if gone & view.read_by_subgraphs:
         return Refusal("control-flow", f"a subgraph (If, Loop or Scan) reads from the block of {node.name}")
+    if tail.exit in view.outputs and entry in view.read_by_subgraphs:
+        return Refusal("control-flow", f"a subgraph (If, Loop or Scan) reads {entry}, which {tail.exit} would replace")
     if tail.exit in view.outputs and (entry in view.outputs or entry in view.inputs):
         return Refusal("graph-output", f"{tail.exit} is an output of the model and {entry} an input or output")
     context = {name for member in interior for name in view.data_reads(member)} - gone - {entry}

@@ -73,7 +73,9 @@ def _is_idempotent(view: View, activation: str, entry: str) -> bool:
         return _is_non_negative(view, entry)
     if node.op == "Clip":
         producer = view.nodes.get(view.producer.get(entry, ""))
-        return producer is not None and producer.op == "Clip" and _bounds(producer) == _bounds(node)
+        if producer is None or producer.op != "Clip" or not (_is_fixed(producer) and _is_fixed(node)):
+            return False
+        return _bounds(producer) == _bounds(node)
     return False
 
 
@@ -90,6 +92,11 @@ def _is_non_negative(view: View, tensor: str) -> bool:
         _is_non_negative(view, name)
         for name in view.data_reads(producer.name)[: None if producer.op == "Concat" else 1]
     )
+
+
+def _is_fixed(clip: gs.Node) -> bool:
+    """Whether every bound that is given is a constant."""
+    return all(isinstance(tensor, gs.Constant) or not tensor.name for tensor in clip.inputs[1:])
 
 
 def _bounds(clip: gs.Node) -> tuple[float | None, float | None]:
