@@ -50,6 +50,12 @@ class Target:
             return removed
         return now.macs / max(1, dense.macs) if self.kind == "flops" else now.params / max(1, dense.params)
 
+    def progress(self, dense: Cost, now: Cost, removed: int) -> float:
+        """How much of the way to the target is done, from 0 to 1."""
+        reached = self.reached(dense, now, removed)
+        done = reached / self.value if self.kind == "removed" else (1 - reached) / (1 - self.value)
+        return min(1.0, max(0.0, done))
+
     def is_met(self, dense: Cost, now: Cost, removed: int) -> bool:
         reached = self.reached(dense, now, removed)
         return reached >= self.value if self.kind == "removed" else reached <= self.value

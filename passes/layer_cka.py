@@ -64,6 +64,8 @@ class LayerCKA(Pass):
                 return Decision(str(self), tuple(removed), tuple(tensors), best_case)
             if segments is None:
                 segments = Segments(context.model, rules.candidates, tensors, context.options)
+            done = context.target.progress(context.dense, now, context.removed_before + len(removed))
+            context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
             allowed = rules.allowed(gone)
             scores = self._score(context, segments, representations, allowed, gone)
             best = int(np.argmin([score.score for score in scores]))
@@ -98,19 +100,16 @@ class LayerCKA(Pass):
         for start in range(0, len(candidates), chunk):
             part = candidates[start : start + chunk]
             streams = [StreamedCKA(len(part), debiased=self.debiased) for _ in representations]
-            for done, batch in enumerate(
-                ablations(
-                    segments,
-                    representations,
-                    part,
-                    gone,
-                    context.data,
-                    context.batch,
-                    context.options.thread_count,
-                    against_original=self.reference == "original",
-                )
+            for batch in ablations(
+                segments,
+                representations,
+                part,
+                gone,
+                context.data,
+                context.batch,
+                context.options.thread_count,
+                against_original=self.reference == "original",
             ):
-                context.progress(f"{self.name}: {len(gone)} removed, scoring {len(candidates)} blocks", done, 0)
                 for index, stream in enumerate(streams):
                     stream.reference(batch.reference[index])
                     for candidate, features in enumerate(batch.candidates):

@@ -69,7 +69,7 @@ def test_prints_only_what_was_changed() -> None:
     ],
 )
 def test_wrong_specs(spec: str, message: str) -> None:
-    with pytest.raises(OptionError, match="(?s).*") as caught:
+    with pytest.raises(OptionError, match=r"(?s).*") as caught:
         parse_spec(spec, everything)
     assert message in str(caught.value)
 

@@ -29,6 +29,12 @@ def test_reached_and_met(text: str, now: Cost, removed: int, reached: float, met
     assert target.is_met(DENSE, now, removed) is met
 
 
+def test_progress_runs_from_nought_to_one() -> None:
+    assert [Target.parse("removed=4").progress(DENSE, DENSE, n) for n in (0, 1, 4, 5)] == [0, 0.25, 1, 1]
+    flops = Target.parse("flops=0.5")
+    assert [flops.progress(DENSE, Cost(macs, 0), 0) for macs in (1000, 750, 500, 100)] == [0, 0.5, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,7 +1,5 @@
 """On every exported architecture: each removable block removed singly, all at once, and the command itself."""
 
-
-
 from __future__ import annotations
 
 from pathlib import Path

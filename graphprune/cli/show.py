@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from graphprune.errors import InputError
 from graphprune.model import check_output
@@ -33,7 +33,13 @@ class Shown:
         self._json_path = json_path
         self._quiet = quiet
         self._out = Console(stderr=str(json_path) == "-", highlight=False, soft_wrap=False)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(
             *columns, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()
         )

@@ -52,14 +52,17 @@ def print_result(console: Console, result: Result) -> None:
         figures = [f"{100 * share:.2f} %" for share in (result.evaluation.before, result.evaluation.after)]
         table.add_row(f"{kind} on {result.evaluation.samples:,}", *figures, f"{change:+.2f} pt")
     console.print(table)
+    console.print()
     _print_blocks(console, result)
+    console.print()
     asked, reached = result.plan.asked, f"{result.plan.reached:.4g}"
     limits = [decision.limit for decision in result.plan.decisions if decision.limit]
     console.print(f"asked {asked}, reached {reached}{'; ' + '; '.join(limits) if limits else ''}")
     if result.validation:
+        check = result.validation
         console.print(
-            f"checked: equals the masked original to {result.validation.max_relative_error:.1e} relative "
-            f"(limit {result.validation.tolerance:.0e}) on {result.validation.samples} samples"
+            f"checked on {check.samples} samples: equals the masked original "
+            f"to {check.max_relative_error:.1e} (limit {check.tolerance:.0e})"
         )
     if result.output:
         console.print(f"wrote {escape(str(result.output))}", soft_wrap=True)
@@ -81,28 +84,28 @@ def print_inspection(console: Console, inspection: Inspection, verbose: bool) ->
     removable = sum(row.rule == "" for row in inspection.rows)
     cost = inspection.cost
     console.print(
-        f"{escape(inspection.source)}: {cost.macs:,} MACs, {cost.params:,} parameters, "
-        f"{len(inspection.rows)} joins, {removable} removable"
+        f"{escape(inspection.source)}\n{cost.macs:,} MACs, {cost.params:,} parameters, "
+        f"{len(inspection.rows)} joins, {removable} removable\n"
     )
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("stage", justify="right")
-    table.add_column("block or join", overflow="fold", ratio=3)
-    table.add_column("MACs", justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("params", justify="right")
-    table.add_column("removable?", overflow="fold", ratio=3)
+    table.add_column("block or join", overflow="fold", ratio=1)
+    for column in ("MACs", "share", "params"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("removable", no_wrap=True)
     for row in inspection.rows:
-        ends = row.nodes if verbose else [row.nodes[0], *(["..."] if len(row.nodes) > 2 else []), row.nodes[-1]]
-        nodes = "" if row.rule else "\n[dim]" + escape(" ".join(ends)) + "[/]"
-        table.add_row(
-            str(row.stage) if row.stage >= 0 else "",
-            f"[bold]{escape(row.name)}[/]{nodes}",
-            f"{row.macs:,}" if not row.rule else "",
-            f"{100 * row.macs / max(1, cost.macs):.2f} %" if not row.rule else "",
-            f"{row.params:,}" if not row.rule else "",
-            "yes" if not row.rule else f"no: {row.rule}\n[dim]{escape(row.reason)}[/]",
-        )
+        stage = str(row.stage) if row.stage >= 0 else ""
+        if row.rule:
+            table.add_row(stage, escape(row.name), "", "", "", "no")
+            continue
+        ends = row.nodes if verbose or len(row.nodes) < 3 else (row.nodes[0], "..", row.nodes[-1])
+        share = f"{100 * row.macs / max(1, cost.macs):.2f} %"
+        name = f"[bold]{escape(row.name)}[/]\n[dim]{escape(' '.join(ends))}[/]"
+        table.add_row(stage, name, f"{row.macs:,}", share, f"{row.params:,}", "yes")
     console.print(table)
+    for row in inspection.rows:
+        if row.rule:
+            console.print(f"no  {escape(row.name)}: {row.rule}\n    [dim]{escape(row.reason)}[/]")
 
 
 def print_measurement(console: Console, measurement: Measurement, first: str, second: str) -> None:

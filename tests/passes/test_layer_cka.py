@@ -87,7 +87,7 @@ def test_floor_binds_and_is_named(shipped: Path, calibration: Path) -> None:
     with pytest.raises(TargetNotReached) as caught:
         dry(shipped, LayerCKA(), "removed=10", calibration)
     assert "at most removed=9 with 9 blocks gone, because of the floor of 2 blocks per stage" in str(caught.value)
-    with pytest.raises(TargetNotReached, match="at most flops=0.38"):
+    with pytest.raises(TargetNotReached, match=r"at most flops=0\.38"):
         dry(shipped, LayerCKA(), "flops=0.3", calibration)
 
 
