@@ -126,12 +126,11 @@ def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[s
 
     What was known before the fold stays, apart from dimensions that the first inference had to invent names for.
     """
-    produced = {name for node in proto.graph.node for name in node.output}
-    outputs = {value.name for value in proto.graph.output}
+    inner = {name for node in proto.graph.node for name in node.output} - {value.name for value in proto.graph.output}
     known = {
         name: onnx.helper.make_tensor_value_info(name, dtypes[name], shape)
         for name, shape in shapes.items()
-        if name in produced - outputs and name in dtypes and not any(_is_invented(dim) for dim in shape)
+        if name in inner and name in dtypes and not any(_is_invented(dim) for dim in shape)
     }
     for name, shape in infer_shapes(proto, known=known)[0].items():
         if name not in shapes or any(_is_invented(dim) for dim in shapes[name]):

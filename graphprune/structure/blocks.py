@@ -107,7 +107,7 @@ def _classify(view: View, node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -
         entry, branch = node.inputs[1 - operand].name, node.inputs[operand].name
         if entry == branch:
             break
-        after_entry = view.descendants(entry)
+        after_entry = view.descendants(entry, until=node.name)
         if view.producer.get(branch) in after_entry:
             return _residual(view, node, operand, after_entry, sizes)
     return _no_shortcut(view, node)
@@ -117,7 +117,8 @@ def _residual(
     view: View, node: gs.Node, operand: int, after_entry: set[str], sizes: Mapping[str, tuple[int, ...]]
 ) -> Block | Refusal:
     entry, branch, output = node.inputs[1 - operand].name, node.inputs[operand].name, node.outputs[0].name
-    path = after_entry & view.ancestors(branch)
+    first = min(view.order[name] for name in after_entry)
+    path = after_entry & view.ancestors(branch, since=first)
     if all(_is_scalar_arithmetic(view.nodes[name]) for name in path):
         return Refusal("arithmetic", f"{node.name} is arithmetic of one activation function, not a layer")
     shapes = [_known_shape(view.model, sizes, name) for name in (entry, output)]
@@ -130,9 +131,9 @@ def _residual(
         return leak
     foreign = [name for name in interior - path if is_weighted(view.nodes[name]) and name not in after_entry]
     if foreign:
-        first = min(foreign, key=view.order.__getitem__)
+        stranger = min(foreign, key=view.order.__getitem__)
         return Refusal(
-            "second-entry", f"the branch of {node.name} also holds {first}, which does not come from its entry"
+            "second-entry", f"the branch of {node.name} also holds {stranger}, which does not come from its entry"
         )
     tail = find_tail(view, node.name, entry)
     nodes = sorted({*interior, node.name, *tail.nodes}, key=view.order.__getitem__)

@@ -6,6 +6,7 @@ Nodes are the model's node names. Constants carry no data and make no edges.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import networkx as nx
@@ -63,17 +64,28 @@ class View:
         """The first data input of the node that makes ``tensor``."""
         return self.data_reads(self.producer[tensor])[0]
 
-    def ancestors(self, tensor: str) -> set[str]:
-        """Every node whose values ``tensor`` is computed from, its producer included; a shape is no value."""
-        producer = self.producer.get(tensor)
-        return set() if producer is None else {producer, *nx.ancestors(self._values, producer)}
+    def ancestors(self, tensor: str, since: int = 0) -> set[str]:
+        """Every node whose values ``tensor`` is computed from, its producer included; a shape is no value.
 
-    def descendants(self, tensor: str) -> set[str]:
-        """Every node that the values of ``tensor`` take part in; asking for its shape is not taking part."""
-        found: set[str] = set()
-        for reader in self.readers.get(tensor, ()):
-            if reader not in found and self.nodes[reader].op not in _SHAPE_OPS:
-                found |= {reader, *nx.descendants(self._values, reader)}
+        Nodes before position ``since`` in execution order are left out.
+        """
+        producer = self.producer.get(tensor)
+        return self._reach([] if producer is None else [producer], self._values.pred, since, len(self.order))
+
+    def descendants(self, tensor: str, until: str) -> set[str]:
+        """Every node before ``until`` that the values of ``tensor`` take part in; asking for its shape is not that."""
+        readers = [name for name in self.readers.get(tensor, ()) if self.nodes[name].op not in _SHAPE_OPS]
+        return self._reach(readers, self._values.succ, 0, self.order[until])
+
+    def _reach(self, first: list[str], step: Mapping[str, Iterable[str]], since: int, until: int) -> set[str]:
+        """Nodes reached by ``step`` with positions in [since, until): what lies between two joins is small."""
+        stack = [name for name in first if since <= self.order[name] < until]
+        found = set(stack)
+        while stack:
+            for name in step[stack.pop()]:
+                if name not in found and since <= self.order[name] < until:
+                    found.add(name)
+                    stack.append(name)
         return found
 
     def exclusive(self, node: str, operand: int) -> set[str]:
