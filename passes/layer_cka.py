@@ -8,8 +8,10 @@ candidate and a stage keeps at least two blocks.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from graphprune.contract import Context, Pass
 from graphprune.cost import Cost, part_cost
 from graphprune.errors import DataError
-from graphprune.importance.similarity import StreamedCKA
+from graphprune.importance.streaming import StreamedCKA
 from graphprune.plan import Decision, RemovedBlock, Score
 from graphprune.runtime.ablation import ablations
 from graphprune.runtime.segments import Segments
@@ -25,7 +27,7 @@ from graphprune.structure.blocks import Block
 from graphprune.structure.representation import Representation, find_representations
 from graphprune.structure.stages import Allowance, allowance
 
-_MOMENTS_BUDGET_BYTES = 1 << 30
+_MEMORY_BUDGET_BYTES = 1 << 30
 _MIN_ROWS = 3  # the centred rows of two samples are opposite: their CKA is always 1
 _DEBIASED_MIN_ROWS = 8  # four in each half
 
@@ -99,7 +101,7 @@ class LayerCKA(Pass):
         chunk = _chunk_size(context, representations)
         for start in range(0, len(candidates), chunk):
             part = candidates[start : start + chunk]
-            streams = [StreamedCKA(len(part), debiased=self.debiased) for _ in representations]
+            streams = [StreamedCKA(debiased=self.debiased) for _ in representations]
             for batch in ablations(
                 segments,
                 representations,
@@ -142,9 +144,15 @@ def _score(name: str, similarities: list[tuple[float, float]]) -> Score:
 
 
 def _chunk_size(context: Context, representations: Sequence[Representation]) -> int:
-    """How many candidates fit the memory budget at once: two halves of two (d, d) float64 matrices each."""
-    widths = [context.sizes[r.tensor][1 if r.layout == "channels" else -1] for r in representations]
-    return max(1, _MOMENTS_BUDGET_BYTES // sum(4 * 8 * width**2 for width in widths))
+    """How many candidates fit the memory budget at once."""
+    each = 0
+    for representation in representations:
+        shape = context.sizes[representation.tensor]
+        by_channel = representation.layout == "channels" or len(shape) <= 2
+        width = prod(shape[1:2]) if by_channel else shape[-1]
+        rows_per_sample = 1 if by_channel else prod(shape[1:-1])
+        each += StreamedCKA.memory_bytes((context.data.limit or sys.maxsize) * rows_per_sample, width)
+    return max(1, _MEMORY_BUDGET_BYTES // max(1, each))
 
 
 def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphprune.importance.similarity import StreamedCKA
+from graphprune.importance.streaming import StreamedCKA
 from graphprune.model import to_proto
 from graphprune.runtime.ablation import ablations
 from graphprune.runtime.segments import Segments
@@ -32,7 +32,7 @@ def score(subject: Subject, segments: Segments, threads: int, batch: int) -> tup
     for segment in segments.segments:
         segment.seconds = 0.0
     started = time.perf_counter()
-    streams = [StreamedCKA(len(rules.candidates)) for _ in representations]
+    streams = [StreamedCKA() for _ in representations]
     for part in ablations(segments, representations, rules.candidates, frozenset(), subject.data, batch, threads):
         for index, stream in enumerate(streams):
             stream.reference(part.reference[index])

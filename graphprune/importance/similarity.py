@@ -70,8 +70,7 @@ class Moments:
         biased = float(np.einsum("ij,ij->", cross, cross))
         if not debiased:
             return biased
-        if n <= 3:
-            raise ValueError(f"debiased CKA needs more than 3 samples, not {n}")
+        _check_rows(n, debiased)
         mu2, nu2 = float(mu @ mu), float(nu @ nu)
         sum_a, sum_b = self.q - n * mu2, self.r - n * nu2
         sum_ab = (
@@ -100,80 +99,31 @@ def cka(xx: Moments, yy: Moments, xy: Moments, *, debiased: bool = False) -> flo
 
 
 def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating], *, debiased: bool = False) -> float:
-    """Linear CKA of two whole matrices with paired rows, ``x`` (n, dx) and ``y`` (n, dy)."""
-    x64, y64 = (np.asarray(m, np.float64) - np.mean(m, axis=0, dtype=np.float64) for m in (x, y))
-    return cka(Moments.of(x64, x64), Moments.of(y64, y64), Moments.of(x64, y64), debiased=debiased)
+    """Linear CKA of two whole matrices with paired rows, ``x`` (n, dx) and ``y`` (n, dy).
 
-
-class StreamedCKA:
-    """CKA of a reference X against candidates Y_1..Y_k over batches, with a standard error from two halves of the data.
-
-    The halves are the even and the odd rows. Memory: about ``4 * 8 * d**2`` bytes per candidate.
+    With fewer samples than features the (n, n) Gram matrices say the same for less.
     """
-
-    def __init__(self, candidates: int, *, debiased: bool = False) -> None:
-        self.debiased = debiased
-        self._shift: Matrix | None = None
-        self._shifts: dict[int, Matrix] = {}  # of the candidates, whose means may be far from the reference's
-        self._rows_seen = 0
-        self._x: Matrix = np.empty((0, 0))
-        self._xx: list[Moments | None] = [None, None]
-        self._yy: list[list[Moments | None]] = [[None] * candidates, [None] * candidates]
-        self._xy: list[list[Moments | None]] = [[None] * candidates, [None] * candidates]
-
-    def reference(self, features: NDArray[np.floating]) -> None:
-        """Begin a batch with the reference's features (n, d)."""
-        x = np.asarray(features, np.float64)
-        if self._shift is None:
-            self._shift = x.mean(0)
-        self._rows_seen += len(self._x)
-        self._x = x - self._shift
-        for half, rows in self._halves():
-            self._xx[half] = _plus(self._xx[half], Moments.of(self._x[rows], self._x[rows]))
-
-    def candidate(self, index: int, features: NDArray[np.floating]) -> None:
-        """Features (n, d) of candidate ``index`` on the rows of the current batch."""
-        if self._shift is None:
-            raise ValueError("candidate() before reference()")
-        y = np.asarray(features, np.float64)
-        y = y - self._shifts.setdefault(index, y.mean(0))
-        for half, rows in self._halves():
-            self._yy[half][index] = _plus(self._yy[half][index], Moments.of(y[rows], y[rows]))
-            self._xy[half][index] = _plus(self._xy[half][index], Moments.of(self._x[rows], y[rows]))
-
-    def result(self, index: int) -> tuple[float, float]:
-        """Similarity of candidate ``index`` and its standard error."""
-        one, two = (
-            tuple(m for m in (self._xx[half], self._yy[half][index], self._xy[half][index]) if m is not None)
-            for half in (0, 1)
-        )
-        whole = one if not two else tuple(a + b for a, b in zip(one, two, strict=True))
-        value = cka(*whole, debiased=self.debiased)
-        if not two or (self.debiased and min(one[0].n, two[0].n) <= 3):
-            return value, float("nan")
-        return value, abs(cka(*one, debiased=self.debiased) - cka(*two, debiased=self.debiased)) / 2
-
-    @property
-    def rows(self) -> int:
-        """Rows of the reference seen so far."""
-        return self._rows_seen + len(self._x)
-
-    @property
-    def is_informative(self) -> bool:
-        """Whether the reference is finite and varies by more than float32 noise; else every similarity is 0."""
-        parts = [moments for moments in self._xx if moments is not None]
-        if not parts or self._shift is None:
-            return False
-        whole = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        noise = 1e-12 * whole.n * float(self._shift @ self._shift)
-        return bool(np.isfinite(noise)) and noise**2 < whole.hsic() < np.inf
-
-    def _halves(self) -> list[tuple[int, slice]]:
-        """Which rows of the current batch belong to which half; empty ones are left out."""
-        first = self._rows_seen % 2
-        parts = [(0, slice(first, None, 2)), (1, slice(1 - first, None, 2))]
-        return [(half, rows) for half, rows in parts if len(self._x[rows])]
+    _check_rows(len(x), debiased)
+    x64, y64 = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    xc, yc = x64 - x64.mean(0), y64 - y64.mean(0)
+    if any(np.sum(c**2) <= (_ROUNDING**2) * np.sum(m**2) for c, m in ((xc, x64), (yc, y64))):
+        return 0.0
+    if len(x64) >= min(x64.shape[1], y64.shape[1]):
+        return cka(Moments.of(xc, xc), Moments.of(yc, yc), Moments.of(xc, yc), debiased=debiased)
+    k, l = xc @ xc.T, yc @ yc.T  # noqa: E741 - the literature's names
+    scale = _gram_hsic(k, k, debiased) * _gram_hsic(l, l, debiased)
+    return float(_gram_hsic(k, l, debiased) / np.sqrt(scale)) if scale > 0 and np.isfinite(scale) else 0.0
 
 
-def _plus(total: Moments | None, new: Moments) -> Moments:
-    return new if total is None else total + new
+def _gram_hsic(k: Matrix, l: Matrix, debiased: bool) -> float:  # noqa: E741
+    """As :meth:`Moments.hsic`, from centred Gram matrices (n, n)."""
+    n, a, b = len(k), np.diag(k), np.diag(l)
+    biased = float(np.einsum("ij,ij->", k, l))
+    if not debiased:
+        return biased
+    return biased - n / (n - 2) * float(a @ b) + float(a.sum() * b.sum()) / ((n - 1) * (n - 2))
+
+
+def _check_rows(n: int, debiased: bool) -> None:
+    if debiased and n <= 3:
+        raise ValueError(f"debiased CKA needs more than 3 samples, not {n}")

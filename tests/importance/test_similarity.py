@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphprune.importance.similarity import Moments, StreamedCKA, linear_cka
+from graphprune.importance.similarity import Moments, linear_cka
+from graphprune.importance.streaming import StreamedCKA
 
 # Source: methods.md section 2, "Test vectors".
 X = np.array([[1, 0], [0, 1], [1, 1], [2, 3], [3, 1]], np.float64)
@@ -104,7 +105,7 @@ def test_streamed_equals_batch(seed: int, debiased: bool, batches: list[int]) ->
     n = sum(batches)
     x, y = pair(seed, n)
     z, _ = pair(seed + 1, n)
-    streamed = StreamedCKA(2, debiased=debiased)
+    streamed = StreamedCKA(debiased=debiased)
     for rows in np.split(np.arange(n), np.cumsum(batches)[:-1]):
         streamed.reference(x[rows])
         streamed.candidate(0, y[rows])
@@ -119,7 +120,7 @@ def test_halves_do_not_depend_on_the_batches(seed: int, batches: list[int]) -> N
     """The standard error compares even with odd rows, however the rows arrive."""
     n = sum(batches) + 4
     x, y = pair(seed, n)
-    streamed = StreamedCKA(1)
+    streamed = StreamedCKA()
     for rows in np.split(np.arange(n), np.cumsum(batches)):
         streamed.reference(x[rows])
         streamed.candidate(0, y[rows])
@@ -128,10 +129,38 @@ def test_halves_do_not_depend_on_the_batches(seed: int, batches: list[int]) -> N
 
 
 @pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.parametrize("width", [3, 20, 100])
+def test_wide_features_take_the_gram_form_and_agree(width: int, debiased: bool) -> None:
+    """40 rows of 3 features are folded into moments, of 100 they are kept; of 20 the last ones are folded late."""
+    x, y = pair(5, 40, width)
+    streamed = StreamedCKA(debiased=debiased)
+    for rows in np.split(np.arange(40), [1, 8, 20, 39]):
+        streamed.reference(x[rows])
+        streamed.candidate(0, y[rows])
+    value, error = streamed.result(0)
+    assert value == pytest.approx(gram_cka(x, y, debiased=debiased), abs=1e-9)
+    one, two = (gram_cka(x[half::2], y[half::2], debiased=debiased) for half in (0, 1))
+    assert error == pytest.approx(abs(one - two) / 2, abs=1e-9)
+    assert linear_cka(x, y, debiased=debiased) == pytest.approx(value, abs=1e-9)
+
+
+def test_memory_is_bounded_by_the_width() -> None:
+    assert StreamedCKA.memory_bytes(100, 1000) == 4 * 100 * 1000
+    assert StreamedCKA.memory_bytes(10**9, 1000) == 32 * 1000**2
+    streamed = StreamedCKA()
+    for _ in range(100):
+        x, y = pair(0, 16)
+        streamed.reference(x)
+        streamed.candidate(0, y)
+    kept = [rows for half in streamed._halves for rows in (*half.x, *half.y[0])]
+    assert sum(map(len, kept)) <= 4 * 16
+
+
+@pytest.mark.parametrize("debiased", [False, True])
 def test_float32_far_from_zero_keeps_its_digits(debiased: bool) -> None:
     x, y = pair(3, 64)
     far_x, far_y = (x + 1e3).astype(np.float32), (y + 1e3).astype(np.float32)
-    streamed = StreamedCKA(1, debiased=debiased)
+    streamed = StreamedCKA(debiased=debiased)
     for rows in np.split(np.arange(64), 4):
         streamed.reference(far_x[rows])
         streamed.candidate(0, far_y[rows])
@@ -146,7 +175,7 @@ def test_constant_features_are_like_nothing(constant: float, debiased: bool) -> 
     flat = np.full_like(x, constant)
     for one, other in ((x, flat), (flat, x), (flat, flat)):
         assert linear_cka(one, other, debiased=debiased) == pytest.approx(0, abs=1e-9)
-        streamed = StreamedCKA(1, debiased=debiased)
+        streamed = StreamedCKA(debiased=debiased)
         for rows in np.split(np.arange(24), [5, 12]):
             streamed.reference(one[rows])
             streamed.candidate(0, other[rows])
@@ -156,7 +185,7 @@ def test_constant_features_are_like_nothing(constant: float, debiased: bool) -> 
 @pytest.mark.parametrize("debiased", [False, True])
 def test_candidate_far_from_the_reference_keeps_its_digits(debiased: bool) -> None:
     x, y = pair(3, 64)
-    streamed = StreamedCKA(1, debiased=debiased)
+    streamed = StreamedCKA(debiased=debiased)
     for rows in np.split(np.arange(64), 4):
         streamed.reference(x[rows])
         streamed.candidate(0, y[rows] + 1e4)
@@ -175,11 +204,11 @@ def test_debiased_needs_more_than_three_rows(n: int) -> None:
 
 def test_candidate_before_reference_is_an_error() -> None:
     with pytest.raises(ValueError, match="before reference"):
-        StreamedCKA(1).candidate(0, X)
+        StreamedCKA().candidate(0, X)
 
 
 def test_standard_error_of_one_row_is_unknown() -> None:
-    streamed = StreamedCKA(1)
+    streamed = StreamedCKA()
     streamed.reference(X[:1])
     streamed.candidate(0, Y[:1])
     assert math.isnan(streamed.result(0)[1])
@@ -188,7 +217,7 @@ def test_standard_error_of_one_row_is_unknown() -> None:
 @pytest.mark.parametrize("n", [4, 5, 6, 7])
 def test_standard_error_of_halves_too_small_to_debias_is_unknown(n: int) -> None:
     x, y = pair(0, n)
-    streamed = StreamedCKA(1, debiased=True)
+    streamed = StreamedCKA(debiased=True)
     streamed.reference(x)
     streamed.candidate(0, y)
     value, error = streamed.result(0)
@@ -203,7 +232,7 @@ def test_standard_error_shrinks_with_data(debiased: bool) -> None:
         errors = []
         for seed in range(20):
             x, y = pair(seed, n)
-            streamed = StreamedCKA(1, debiased=debiased)
+            streamed = StreamedCKA(debiased=debiased)
             streamed.reference(x)
             streamed.candidate(0, y)
             errors.append(streamed.result(0)[1])

@@ -161,5 +161,5 @@ def test_chunks_of_candidates_give_the_same_scores(
     from graphprune.passes import layer_cka
 
     whole = dry(shipped, LayerCKA(), "removed=1", calibration)
-    monkeypatch.setattr(layer_cka, "_MOMENTS_BUDGET_BYTES", 1)
+    monkeypatch.setattr(layer_cka, "_MEMORY_BUDGET_BYTES", 1)
     assert dry(shipped, LayerCKA(), "removed=1", calibration).plan == whole.plan
