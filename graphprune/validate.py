@@ -8,7 +8,7 @@ runtime loads and runs the result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,14 @@ import onnx
 from graphprune.data import Data
 from graphprune.errors import ModelError, ValidationFailed
 from graphprune.model import Model, to_proto
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
 from graphprune.structure.blocks import Block
 
 _TOLERANCE = 1e-4
 # Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
 _HALF_TOLERANCES: dict[int | None, float] = {onnx.TensorProto.FLOAT16: 2e-2, onnx.TensorProto.BFLOAT16: 1e-1}
 _STRICT_INFERENCE_LIMIT_BYTES = 1 << 30
+_OUTPUTS_LIMIT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,42 @@ def validate(model: Model, blocks: Sequence[Block], written: Path, data: Data, b
     _check_file(written)
     tolerance = _tolerance(model)
     names = [tensor.name for tensor in model.graph.outputs]
-    oracle = open_session(masked_original(model, blocks), options, model.folder)
-    rewritten = open_session(written, options)
     _check_normalisation(model, data, batch, options, tolerance)
+    batches = (part.feeds for part in data.batches(batch))
     worst, samples = 0.0, 0
-    for feeds in (b.feeds for b in data.batches(batch)):
-        expected, got = run(oracle, feeds, names), run(rewritten, feeds, names)
-        samples += len(next(iter(feeds.values())))
-        for name, reference, result in zip(names, expected, got, strict=True):
-            worst = max(worst, relative_error(reference, result))
-            if not worst <= tolerance:
-                raise ValidationFailed(
-                    f"output '{name}' of the rewritten model differs from the masked original by {worst:.2g} "
-                    f"(tolerance {tolerance:g}); nothing was written",
-                    "please report this model; --exclude the block concerned to go on",
-                )
+    while expected := _expected(model, blocks, batches, names, options):
+        rewritten = open_session(written, options)
+        for feeds, references in expected:
+            samples += len(next(iter(feeds.values())))
+            for name, reference, result in zip(names, references, run(rewritten, feeds, names), strict=True):
+                worst = max(worst, relative_error(reference, result))
+                if not worst <= tolerance:
+                    raise ValidationFailed(
+                        f"output '{name}' of the rewritten model differs from the masked original by {worst:.2g} "
+                        f"(tolerance {tolerance:g}); nothing was written",
+                        "please report this model; exclude the block concerned to go on",
+                    )
+        del rewritten  # before the oracle is opened again
     return Validation(worst, tolerance, samples)
+
+
+def _expected(
+    model: Model, blocks: Sequence[Block], batches: Iterator[Feeds], names: list[str], options: RuntimeOptions
+) -> list[tuple[Feeds, list[np.ndarray]]]:
+    """What the oracle computes for the next batches, as many as fit the memory for outputs.
+
+    Oracle and rewritten model take turns, so that only one of them is in memory.
+    """
+    feeds = next(batches, None)
+    if feeds is None:
+        return []
+    oracle = open_session(masked_original(model, blocks), options, model.folder)
+    expected = [(feeds, run(oracle, feeds, names))]
+    held = sum(array.nbytes for array in expected[0][1])
+    while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
+        expected.append((feeds, run(oracle, feeds, names)))
+        held += sum(array.nbytes for array in expected[-1][1])
+    return expected
 
 
 def masked_original(model: Model, blocks: Sequence[Block]) -> onnx.ModelProto:

@@ -168,3 +168,18 @@ def test_relative_error(reference: np.ndarray, result: np.ndarray, expected: flo
 def test_relative_error_of_bfloat16() -> None:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
     assert relative_error(np.array([1, 2]).astype(dtype), np.array([1, 1]).astype(dtype)) == 0.5
+
+
+def test_outputs_beyond_the_memory_limit_are_compared_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for one batch of outputs at a time, every sample is still compared and a late fault is found."""
+    monkeypatch.setattr("graphprune.validate._OUTPUTS_LIMIT_BYTES", 1)
+    model = load(residual_mlp(3))
+    block = next(join.block for join in find_joins(model) if join.block)
+    rows = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float32)
+    path = tmp_path / "small.onnx"
+    write(remove_blocks(model, [block]), path)
+    assert validate(model, [block], path, load_data(rows, model), 4, RuntimeOptions()).samples == 11
+    rows[-1] *= 1e3
+    write(model, path)
+    with pytest.raises(ValidationFailed, match="differs from the masked original"):
+        validate(model, [block], path, load_data(rows, model), 4, RuntimeOptions())
