@@ -13,7 +13,7 @@ import onnx
 from graphprune.contract import Progress
 from graphprune.cost import Cost, model_cost
 from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
-from graphprune.errors import DataError
+from graphprune.errors import DataError, ModelError
 from graphprune.loading import load
 from graphprune.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
@@ -23,6 +23,16 @@ from graphprune.structure.blocks import Block, Join, find_joins
 Source = str | os.PathLike[str] | onnx.ModelProto
 
 _SYNTHETIC_SAMPLES = 64
+_QUANTISED_PREFIXES = ("QLinear", "QAttention", "QGemm")
+_QUANTISED = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+    "MatMulNBits",
+}
+_LAYOUT_DOMAIN = "com.microsoft.nchwc"
 NO_DATA_NOTE = "NO CALIBRATION DATA: scores and checks come from synthetic inputs and mean little; add --data"
 
 
@@ -88,6 +98,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> Subject:
     """
     options.progress("loading", 0, 0)
     model = load(source)
+    _refuse_late(model)
     if data is not None:
         bound = load_data(data, model, options.samples)
     elif options.require_data:
@@ -99,3 +110,18 @@ def prepare(source: Source, data: Any, options: RunOptions) -> Subject:
     joins = find_joins(model, sizes)
     notes = (NO_DATA_NOTE,) if bound.kind == "synthetic" else ()
     return Subject(model, bound, feeds, sizes, model_cost(model, sizes), joins, notes)
+
+
+def _refuse_late(model: Model) -> None:
+    """Pruning comes before quantisation and before optimisation for one machine."""
+    for node in model.graph.nodes:
+        if node.op.startswith(_QUANTISED_PREFIXES) or node.op in _QUANTISED:
+            raise ModelError(
+                f"the model is quantised (node '{node.name}' is a {node.op}), and rounding hides what a rewrite does",
+                "prune the float model, then quantise the result",
+            )
+        if node.domain == _LAYOUT_DOMAIN:
+            raise ModelError(
+                f"the model was optimised for one processor (node '{node.name}' is of {_LAYOUT_DOMAIN})",
+                "prune the model as exported; the runtime optimises the result again",
+            )

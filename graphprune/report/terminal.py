@@ -124,7 +124,8 @@ def print_measurement(console: Console, measurement: Measurement, first: str, se
 
 def _headline(measurement: Measurement) -> str:
     times = measurement.comparison
-    where = f"{measurement.environment['runtime']} {measurement.environment['provider']}, batch {measurement.batch}"
+    provider = measurement.environment["provider"].removesuffix("ExecutionProvider")
+    where = f"{measurement.environment['runtime']} {provider}, batch {measurement.batch}"
     interval = f"[{1 / times.ratio_high:.2f}, {1 / times.ratio_low:.2f}]"
     if not times.is_different:
         return escape(f"no difference in time: {times.speed_up:.2f}x {interval} on {where}")

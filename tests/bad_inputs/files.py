@@ -105,6 +105,31 @@ def random_bytes() -> bytes:
     return np.random.default_rng(7).bytes(4096)
 
 
+def fake_quantised(model: onnx.ModelProto) -> None:
+    """Quantise and dequantise the pooled features."""
+    for name, array in (("scale", np.float32(0.1)), ("zero", np.uint8(0))):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    pair = [("QuantizeLinear", "pooled", "codes"), ("DequantizeLinear", "codes", "rounded")]
+    model.graph.node.extend(helper.make_node(op, [source, "scale", "zero"], [made], op) for op, source, made in pair)
+    node(model, "flat").input[0] = "rounded"
+    sort(model)
+
+
+def reordered(model: onnx.ModelProto) -> None:
+    """What ONNX Runtime writes when it saves its optimised graph."""
+    node(model, "relu0").domain = "com.microsoft.nchwc"
+    model.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+
+
+def sort(model: onnx.ModelProto) -> None:
+    """Move the reader of the features behind what was appended."""
+    late = [node(model, name) for name in ("flat", "gemm")]
+    copies = [onnx.NodeProto.FromString(one.SerializeToString()) for one in late]
+    for one in late:
+        model.graph.node.remove(one)
+    model.graph.node.extend(copies)
+
+
 CASES = [
     Case("model missing", 1, "there is no file nowhere.onnx", model="nowhere.onnx"),
     Case("model name too long", 1, "name too long", model="m" * 300 + ".onnx"),
@@ -142,6 +167,8 @@ CASES = [
     Case("initialiser of impossible size", 1, "head", edited(lambda m: initialiser(m, "head").dims.append(7))),
     Case("initialiser of unknown dtype", 1, "head", edited(lambda m: setattr(initialiser(m, "head"), "data_type", 99))),
     Case("bad attribute", 1, "pads|Conv", edited(lambda m: node(m, "stem").attribute[0].ints.append(1))),
+    Case("quantised", 1, "the model is quantised .*quantise the result", edited(fake_quantised)),
+    Case("optimised for one processor", 1, "of com.microsoft.nchwc.*as exported", edited(reordered)),
     Case("external missing", 1, "needs the external data file 'weights.bin'", drop_data),
     Case("external absolute", 1, "outside the model's folder", external("/etc/passwd")),
     Case("external climbs out", 1, "outside the model's folder", external("../weights.bin")),
