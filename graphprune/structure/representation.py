@@ -83,14 +83,19 @@ def _behind(view: View, owner: dict[str, Block], output: str) -> Representation:
 def _unflattened(
     view: View, owner: dict[str, Block], tensor: str, layout: Literal["channels", "last"]
 ) -> Representation:
-    """Undo a flattening of channels and positions: pooled channels say the same with fewer features."""
+    """Undo a flattening of channels and positions: pooled channels say the same with fewer features.
+
+    Behind a Transpose the channels are somewhere else, and a map of one position needs no pooling.
+    """
     before = tensor
     while before in view.producer and view.nodes[view.producer[before]].op in _PASS_THROUGH:
         before = view.producer_input(before)
-    shape = view.model.shapes.get(before)
-    if before != tensor and shape is not None and len(shape) == 4 and view.producer.get(before) not in owner:
-        return Representation(before, "channels")
-    return Representation(tensor, layout)
+    shape, producer = view.model.shapes.get(before), view.producer.get(before)
+    if before == tensor or shape is None or len(shape) != 4 or producer is None or producer in owner:
+        return Representation(tensor, layout)
+    if view.nodes[producer].op == "Transpose" or shape[2:] == (1, 1):
+        return Representation(tensor, layout)
+    return Representation(before, "channels")
 
 
 def _layout(view: View, tensor: str) -> Literal["channels", "last"]:
