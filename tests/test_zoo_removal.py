@@ -13,12 +13,12 @@ pytest.importorskip("torch", reason="the zoo is exported from torch")
 
 from graphprune import model as models
 from graphprune.cli import main
-from graphprune.data import load_data
+from graphprune.data import Data, load_data
 from graphprune.loading import load
 from graphprune.rewrite import remove_blocks
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
-from graphprune.structure.blocks import find_joins
+from graphprune.structure.blocks import Block, find_joins
 from graphprune.validate import validate
 from tests.zoo.export import EXPORTERS, ZOO, Exporter
 
@@ -43,11 +43,11 @@ def test_every_block_singly_and_all_at_once(zoo: Zoo, name: str, exporter: Expor
     check(model, blocks, data, tmp_path / "none_left.onnx")
 
 
-def check(model: models.Model, chosen: list, data: object, out: Path) -> None:  # type: ignore[type-arg]
+def check(model: models.Model, chosen: list[Block], data: Data, out: Path) -> None:
     """The product's own validation, and what it does not look at: nothing unused is left."""
     small = remove_blocks(model, chosen)
     models.write(small, out)
-    result = validate(model, chosen, out, data, 3, RuntimeOptions(threads=1))  # type: ignore[arg-type]
+    result = validate(model, chosen, out, data, 3, RuntimeOptions(threads=1))
     assert result.max_relative_error <= 1e-4
     proto = onnx.load(out)
     read = {name for node in proto.graph.node for name in node.input}
