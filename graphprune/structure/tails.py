@@ -72,7 +72,7 @@ def _is_idempotent(view: View, activation: str, entry: str) -> bool:
     if node.op == "Relu":
         return _is_non_negative(view, entry)
     if node.op == "Clip":
-        producer = view.nodes.get(view.producer.get(entry, ""))
+        producer = view.maker(entry)
         if producer is None or producer.op != "Clip" or not (_is_fixed(producer) and _is_fixed(node)):
             return False
         return _bounds(producer) == _bounds(node)
@@ -80,7 +80,7 @@ def _is_idempotent(view: View, activation: str, entry: str) -> bool:
 
 
 def _is_non_negative(view: View, tensor: str) -> bool:
-    producer = view.nodes.get(view.producer.get(tensor, ""))
+    producer = view.maker(tensor)
     if producer is None:
         return False
     if producer.op in _NON_NEGATIVE:
@@ -109,7 +109,7 @@ def _bounds(clip: gs.Node) -> tuple[float | None, float | None]:
 
 def _is_norm_output(view: View, tensor: str) -> bool:
     """Whether ``tensor`` leaves a norm: one operator, or a run of norm parts that holds a mean."""
-    producer = view.nodes.get(view.producer.get(tensor, ""))
+    producer = view.maker(tensor)
     if producer is None:
         return False
     if producer.op in _NORMS:

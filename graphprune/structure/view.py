@@ -60,6 +60,10 @@ class View:
         """Names of the non-constant tensors a node reads."""
         return [t.name for t in node_reads(self.nodes[node]) if not isinstance(t, gs.Constant)]
 
+    def maker(self, tensor: str) -> gs.Node | None:
+        """The node that makes ``tensor``; None for an input of the model."""
+        return self.nodes.get(self.producer.get(tensor, ""))
+
     def producer_input(self, tensor: str) -> str:
         """The first data input of the node that makes ``tensor``."""
         return self.data_reads(self.producer[tensor])[0]
