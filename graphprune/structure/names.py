@@ -19,7 +19,7 @@ _ATTENTION_OPS = {"Softmax", "Attention", "MultiHeadAttention", "GroupQueryAtten
 
 def block_labels(view: View, blocks: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """A unique label per block; ``blocks`` maps the join's name to the block's nodes."""
-    labels = {join: _common_prefix(view, nodes) or join for join, nodes in blocks.items()}
+    labels = _shortened({join: _common_prefix(view, nodes) or join for join, nodes in blocks.items()})
     for refine in (_with_role, _with_join):
         repeated = {label for label, count in Counter(labels.values()).items() if count > 1}
         for join, label in labels.items():
@@ -36,8 +36,20 @@ def _common_prefix(view: View, nodes: Sequence[str]) -> str:
         if all(paths):
             prefix = _shared(paths)
             if prefix:
-                return ".".join(prefix) if kind is not _node_path else prefix[-1]
+                return ("/" if kind is _node_path else ".").join(prefix)
     return ""
+
+
+def _shortened(labels: dict[str, str]) -> dict[str, str]:
+    """Cut node paths to the shortest ends that still differ: they repeat every parent's name."""
+    paths = {label: label.split("/") for label in labels.values()}
+    short: dict[str, str] = {}
+    for label, parts in paths.items():
+        others = [other for key, other in paths.items() if key != label]
+        lengths = range(1, len(parts) + 1)
+        kept = next((n for n in lengths if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+        short[label] = "/".join(parts[-kept:])
+    return {join: short[label] for join, label in labels.items()}
 
 
 def _weight_path(view: View, node: str) -> list[str]:
