@@ -79,6 +79,7 @@ def prune(
     )
     if not wanted.is_met(subject.cost, after, removed):
         limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
+        limits = limits or f"{plan.reached:.4g} is where the passes ended"
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
     notes = (*subject.notes, *(() if target else (f"no target was given: {wanted}",)))
     result = _result(source, subject, plan, small, after, notes)
