@@ -9,7 +9,7 @@ block lets the readers of its exit read its entry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
@@ -107,18 +107,27 @@ def _classify(view: View, node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -
         entry, branch = node.inputs[1 - operand].name, node.inputs[operand].name
         if entry == branch:
             break
-        after_entry = view.descendants(entry, until=node.name)
-        if view.producer.get(branch) in after_entry:
-            return _residual(view, node, operand, after_entry, sizes)
+        for source in _sources(view, entry):
+            after_source = view.descendants(source, until=node.name)
+            if view.producer.get(branch) in after_source:
+                return _residual(view, node, operand, after_source, sizes)
     return _no_shortcut(view, node)
 
 
+def _sources(view: View, entry: str) -> Iterator[str]:
+    """Where a branch beside ``entry`` may begin: at the entry, or at what the entry adds up, as in ``(x + a) + b``."""
+    yield entry
+    maker = view.maker(entry)
+    if maker is not None and maker.op == "Add":
+        yield from view.data_reads(maker.name)
+
+
 def _residual(
-    view: View, node: gs.Node, operand: int, after_entry: set[str], sizes: Mapping[str, tuple[int, ...]]
+    view: View, node: gs.Node, operand: int, after_source: set[str], sizes: Mapping[str, tuple[int, ...]]
 ) -> Block | Refusal:
     entry, branch, output = node.inputs[1 - operand].name, node.inputs[operand].name, node.outputs[0].name
-    first = min(view.order[name] for name in after_entry)
-    path = after_entry & view.ancestors(branch, since=first)
+    first = min(view.order[name] for name in after_source)
+    path = after_source & view.ancestors(branch, since=first)
     if all(_is_scalar_arithmetic(view.nodes[name]) for name in path):
         return Refusal("arithmetic", f"{node.name} is arithmetic of one activation function, not a layer")
     shapes = [_known_shape(view.model, sizes, name) for name in (entry, output)]
@@ -129,7 +138,7 @@ def _residual(
     leak = _leak(view, path, interior, node.name)
     if leak is not None:
         return leak
-    foreign = [name for name in interior - path if is_weighted(view.nodes[name]) and name not in after_entry]
+    foreign = [name for name in interior - path if is_weighted(view.nodes[name]) and name not in after_source]
     if foreign:
         stranger = min(foreign, key=view.order.__getitem__)
         return Refusal(

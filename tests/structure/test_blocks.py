@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune import RunOptions, prune
 from graphprune.errors import GraphpruneError
 from graphprune.loading import load
 from graphprune.model import Model, to_proto
@@ -444,8 +445,8 @@ def test_the_shorter_blocks_inside_a_long_skip_stay_removable() -> None:
     assert_removal_is_exact(model, list(blocks.values()))
 
 
-def test_a_branch_added_first_can_go() -> None:
-    """``(x + a) + b`` with ``a`` and ``b`` both from ``x``."""
+def test_branches_added_in_turn_can_each_go() -> None:
+    """``(x + a) + b`` with ``a`` and ``b`` both from ``x``: parallel attention and MLP in another order."""
     case = Case(
         f"""{ROWS} {{
           h = MatMul(x, w0) a1 = MatMul(h, w1) a2 = Tanh(a1) a3 = MatMul(a2, w2)
@@ -454,9 +455,16 @@ def test_a_branch_added_first_can_go() -> None:
         ROW_STEM | MLP | {"w3": (8, 16), "w4": (16, 8)},
         {},
     )
-    _, model, joins = case_model(case)
-    assert joins["one"].block is not None
-    assert_removal_is_exact(model, [joins["one"].block])
+    proto, model, joins = case_model(case)
+    blocks = case_blocks(joins)
+    assert blocks.keys() == {"one", "two"}
+    for chosen in ([blocks["one"]], [blocks["two"]], list(blocks.values())):
+        assert_removal_is_exact(model, chosen)
+    rows = np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32)
+    options = RunOptions(measure_latency=False)
+    result = prune(proto, ["layer-cka{floor=0,skip_first=false}"], rows, "removed=2", options=options)
+    assert result.validation is not None
+    assert result.validation.max_relative_error <= 1e-6
 
 
 def test_all_subsets_of_four_blocks() -> None:
