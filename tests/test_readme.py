@@ -27,8 +27,8 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def without_times(text: str) -> list[str]:
     """Times differ from run to run; everything else must be what the README shows."""
-    timed = r"faster|difference in|SLOWER| ms"
-    return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not re.search(timed, line)]
+    timed = r"faster|difference in|SLOWER| ms|^─+$"  # rules are as wide as the widest time
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not re.search(timed, line.strip())]
 
 
 @pytest.fixture
