@@ -61,7 +61,7 @@ class Model:
     @property
     def is_external(self) -> bool:
         """Whether any weight lies in an external data file."""
-        return any(external.is_external(t) for t in map(_lazy_proto, constants(self.graph)) if t is not None)
+        return any(map(is_external, constants(self.graph)))
 
     def copy(self) -> Model:
         """An independent graph; weights are shared, for nobody writes to them in place."""
@@ -97,10 +97,10 @@ def outer_reads(node: gs.Node) -> list[gs.Tensor]:
     return found
 
 
-def _lazy_proto(constant: gs.Constant) -> onnx.TensorProto | None:
-    """The TensorProto a constant was imported from and still points to."""
-    proto: onnx.TensorProto | None = getattr(constant._values, "tensor", None)
-    return proto
+def is_external(tensor: gs.Tensor) -> bool:
+    """Whether a tensor is a constant whose bytes lie in an external data file."""
+    proto = getattr(getattr(tensor, "_values", None), "tensor", None)  # the TensorProto that it was imported from
+    return proto is not None and external.is_external(proto)
 
 
 def constant_dims(constant: gs.Constant) -> tuple[int, ...]:
@@ -127,8 +127,9 @@ def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
         else:
             proto.graph.initializer.append(OnnxExporter.export_tensor_proto(constant))
     _restore_initialiser_inputs(proto, kept, {tensor.name for tensor in model.graph.inputs})
+    present = {value.name for value in proto.graph.output}
     for name in outputs or ():
-        if name not in {value.name for value in proto.graph.output}:
+        if name not in present:
             value = onnx.ValueInfoProto(name=name)
             value.type.tensor_type.elem_type = model.dtypes.get(name, onnx.TensorProto.FLOAT)
             proto.graph.output.append(value)

@@ -18,7 +18,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from graphprune import external, optional
 from graphprune.errors import ModelError
-from graphprune.model import Shape, outer_reads
+from graphprune.model import Shape, is_external, outer_reads
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ def _fold_constants(graph: gs.Graph, folder: Path | None) -> None:
 
     def keep(node: gs.Node) -> bool:
         # Folding one small consumer must not pull a large external weight into the file.
-        reads_external = folder is not None and any(_is_external(tensor) for tensor in node.inputs)
+        reads_external = folder is not None and any(map(is_external, node.inputs))
         return node.op in _RANDOM_OPS or reads_external
 
     optional.onnxruntime()  # the evaluator; without it the library would fold nothing and say nothing
@@ -235,11 +235,6 @@ def _fold_constants(graph: gs.Graph, folder: Path | None) -> None:
         should_exclude_node=keep,
         recurse_functions=False,
     )
-
-
-def _is_external(tensor: gs.Tensor) -> bool:
-    proto = getattr(getattr(tensor, "_values", None), "tensor", None)
-    return proto is not None and external.is_external(proto)
 
 
 def _drop_identities(graph: gs.Graph, dtypes: dict[str, int]) -> None:

@@ -124,9 +124,7 @@ def apply(
         )
     small, joins, sizes = subject.model, subject.joins, subject.sizes
     for decision in plan.decisions:
-        small = _execute(small, joins, decision)
-        sizes = concrete_sizes(small, subject.feeds, options.runtime)
-        joins = find_joins(small, sizes)
+        small, sizes, joins = _execute(small, joins, decision, subject, options)
     after = model_cost(small, sizes)
     result = _result(source, subject, plan, small, after, subject.notes)
     return _finish(result, subject, out, options, started, save)
@@ -157,15 +155,15 @@ def _decide(
             )
         )
         decisions.append(decision)
-        small = _execute(small, joins, decision)
-        sizes = concrete_sizes(small, subject.feeds, options.runtime)
-        joins = find_joins(small, sizes)
+        small, sizes, joins = _execute(small, joins, decision, subject, options)
         now = model_cost(small, sizes)
     return decisions, small, now
 
 
-def _execute(model: models.Model, joins: list[Join], decision: Decision) -> models.Model:
-    """Carry out one decision."""
+def _execute(
+    model: models.Model, joins: list[Join], decision: Decision, subject: Subject, options: RunOptions
+) -> tuple[models.Model, dict[str, tuple[int, ...]], list[Join]]:
+    """Carry out one decision, and look at the result anew."""
     known = {join.node: join for join in joins}
     blocks = []
     for planned in decision.blocks:
@@ -178,7 +176,9 @@ def _execute(model: models.Model, joins: list[Join], decision: Decision) -> mode
                 f"the plan removes {planned.name}, which this model does not allow: {why}", "check the plan"
             )
         blocks.append(join.block)
-    return remove_blocks(model, blocks) if blocks else model
+    small = remove_blocks(model, blocks) if blocks else model
+    sizes = concrete_sizes(small, subject.feeds, options.runtime)
+    return small, sizes, find_joins(small, sizes)
 
 
 def _result(

@@ -48,11 +48,10 @@ def benchmark(original: Path, pruned: Path, data: Any, options: RunOptions) -> M
     """
     subject = prepare(original, data, options)
     other = load(pruned)
-    mine, theirs = (sorted(str(spec) for spec in input_specs(model)) for model in (subject.model, other))
-    if [text.split("[")[0] for text in mine] != [text.split("[")[0] for text in theirs]:
-        raise ModelError(
-            f"{original} takes {', '.join(mine)}, {pruned} takes {', '.join(theirs)}", "compare like with like"
-        )
+    mine, theirs = (sorted(input_specs(model), key=str) for model in (subject.model, other))
+    if [(spec.name, spec.dtype) for spec in mine] != [(spec.name, spec.dtype) for spec in theirs]:
+        takes = [", ".join(map(str, specs)) for specs in (mine, theirs)]
+        raise ModelError(f"{original} takes {takes[0]}, {pruned} takes {takes[1]}", "compare like with like")
     options.progress("measuring", 0, 0)
     feeds = subject.data.first(options.bench_batch)
     return measure(original, pruned, feeds, options.runtime, min_seconds=options.bench_seconds)

@@ -14,20 +14,14 @@ import pytest
 import graphprune
 from graphprune import LayerCKA, RunOptions, RuntimeOptions
 from graphprune import rewrite as rewrite_room
-from graphprune.cli import main
 from graphprune.errors import PlanError, ValidationFailed
 from graphprune.model import Model
 from graphprune.plan import Plan
 from graphprune.structure.blocks import Block
+from tests.command import command
 from tests.graphs import ops, residual_mlp, run
 
 FAST = RunOptions(samples=64, bench_seconds=0.05)
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """The command in this process."""
-    monkeypatch.setattr("sys.argv", ["graphprune", *map(str, words)])
-    return main._run()
 
 
 def test_written_file_is_smaller_valid_and_equal_to_the_masked_original(

@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("torch", reason="the zoo is exported from torch")
 
 from graphprune import model as models
-from graphprune.cli import main
 from graphprune.data import Data, load_data
 from graphprune.loading import load
 from graphprune.rewrite import remove_blocks
@@ -20,6 +19,7 @@ from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Block, find_joins
 from graphprune.validate import validate
+from tests.command import command
 from tests.zoo.export import EXPORTERS, ZOO, Exporter
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def test_the_command_unchanged(
         "--data",
         tmp_path / "feed.npz",
     ]
-    monkeypatch.setattr("sys.argv", ["graphprune", *map(str, words), "-o", str(out), "--no-bench"])
-    assert main._run() == 0, capsys.readouterr().err
+    assert command(monkeypatch, *words, "-o", out, "--no-bench") == 0, capsys.readouterr().err
     assert "asked removed=2, reached 2" in capsys.readouterr().out
     assert len(onnx.load(out).graph.node) < len(onnx.load(path).graph.node)

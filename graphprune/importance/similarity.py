@@ -92,10 +92,14 @@ def cka(xx: Moments, yy: Moments, xy: Moments, *, debiased: bool = False) -> flo
 
     Constant features have no similarity to anything: the answer is 0.
     """
-    scale = xx.hsic(debiased=debiased) * yy.hsic(debiased=debiased)
-    if not scale > 0 or not np.isfinite(scale) or xx.is_constant or yy.is_constant:
+    if xx.is_constant or yy.is_constant:
         return 0.0
-    return float(xy.hsic(debiased=debiased) / np.sqrt(scale))
+    return _ratio(*(moments.hsic(debiased=debiased) for moments in (xx, yy, xy)))
+
+
+def _ratio(xx: float, yy: float, xy: float) -> float:
+    scale = xx * yy
+    return float(xy / np.sqrt(scale)) if scale > 0 and np.isfinite(scale) else 0.0
 
 
 def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating], *, debiased: bool = False) -> float:
@@ -111,8 +115,7 @@ def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating], *, debiased: bo
     if len(x64) >= min(x64.shape[1], y64.shape[1]):
         return cka(Moments.of(xc, xc), Moments.of(yc, yc), Moments.of(xc, yc), debiased=debiased)
     k, l = xc @ xc.T, yc @ yc.T  # noqa: E741 - the literature's names
-    scale = _gram_hsic(k, k, debiased) * _gram_hsic(l, l, debiased)
-    return float(_gram_hsic(k, l, debiased) / np.sqrt(scale)) if scale > 0 and np.isfinite(scale) else 0.0
+    return _ratio(*(_gram_hsic(one, other, debiased) for one, other in ((k, k), (l, l), (k, l))))
 
 
 def _gram_hsic(k: Matrix, l: Matrix, debiased: bool) -> float:  # noqa: E741

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
+import onnx_graphsurgeon as gs
 
 from graphprune import optional
-from graphprune.errors import ModelError
-from graphprune.model import Model, node_reads, to_proto
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session
+from graphprune.model import Model, to_proto
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, failing_in_a_sentence, open_session
 from graphprune.structure.blocks import Block
 from graphprune.structure.view import View
 
@@ -84,12 +84,8 @@ class Segments:
         return sum(segment.seconds for segment in self.segments[position + 1 :])
 
     def _run_segment(self, segment: Segment, inputs: Environment) -> Environment:
-        try:
+        with failing_in_a_sentence("check the data"):
             outputs = segment.session.run_with_ort_values(segment.writes, inputs)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
-            raise ModelError(
-                f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}", "check the data"
-            ) from None
         return dict(zip(segment.writes, outputs, strict=True))
 
 
@@ -125,12 +121,8 @@ def _cut(view: View, blocks: Sequence[Block], targets: set[str]) -> list[Segment
 def _extract(model: Model, segment: Segment) -> onnx.ModelProto:
     """A model of the segment's nodes alone."""
     members = set(segment.nodes)
-    part = model.copy()
-    part.graph.nodes = [node for node in part.graph.nodes if node.name in members]
-    tensors = {t.name: t for node in part.graph.nodes for t in (*node_reads(node), *node.outputs)}
-    part.graph.inputs = [tensors[name] for name in segment.reads]
-    part.graph.outputs = [tensors[name] for name in segment.writes]
-    proto = to_proto(part)
+    nodes = [node for node in model.graph.nodes if node.name in members]
+    proto = to_proto(replace(model, graph=gs.Graph(nodes=nodes)))  # the same nodes: exporting changes nothing
     for values, names in ((proto.graph.input, segment.reads), (proto.graph.output, segment.writes)):
         del values[:]
         for name in names:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,11 +102,18 @@ def open_session(
 
 def run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> list[np.ndarray]:
     """Run a session; a failure inside the runtime becomes one sentence."""
-    try:
+    with failing_in_a_sentence("check the input shapes"):
         results: list[np.ndarray] = session.run(outputs, feeds)
-    except Exception as error:  # noqa: BLE001 - as above
-        raise ModelError(f"ONNX Runtime cannot run the model: {_first_line(error)}", "check the input shapes") from None
     return results
+
+
+@contextmanager
+def failing_in_a_sentence(fix: str) -> Iterator[None]:
+    """Turn what the runtime raises into a ModelError with the advice ``fix``."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ModelError(f"ONNX Runtime cannot run the model: {_first_line(error)}", fix) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -231,10 +231,10 @@ def _text(shape: Shape | None) -> str:
 
 def _refuse_containers(joins: list[Join]) -> list[Join]:
     """A block that holds other removable blocks is a long skip connection, not a layer."""
-    removable = [join.block for join in joins if join.block]
+    removable = {join.node for join in joins if join.block}
     out: list[Join] = []
     for join in joins:
-        inner = [b for b in removable if join.block and b.join != join.node and b.join in set(join.block.nodes)]
+        inner = removable & set(join.block.nodes) - {join.node} if join.block else set()
         if inner:
             reason = f"{join.node} closes a long skip around {len(inner)} removable blocks"
             join = replace(join, block=None, refusal=Refusal("contains-blocks", reason))

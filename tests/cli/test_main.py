@@ -10,18 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from graphprune.cli import main
+from tests.command import command as run
 
 
 def call(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "graphprune", *map(str, words)], capture_output=True, text=True, check=False
     )
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr("sys.argv", ["graphprune", *map(str, words)])
-    return main._run()
 
 
 def test_help_is_instant_and_lists_the_commands() -> None:
