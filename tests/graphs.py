@@ -11,6 +11,9 @@ import onnx
 import onnx.parser
 import onnxruntime as ort
 
+from graphprune.loading import load
+from graphprune.model import to_proto
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -100,3 +103,12 @@ def residual_mlp(blocks: int, width: int = 8, *, mask: bool = False) -> onnx.Mod
     lines.append(f"[head] y = MatMul(h{blocks}, w_head)")
     inputs = "float[N,4] x" + (f", float[N,{width}] m" if mask else "")
     return build(f"({inputs}) => (float[N,3] y) {{ {' '.join(lines)} }}", weights)
+
+
+def normal_form(proto: onnx.ModelProto, feeds: Arrays | None = None) -> onnx.ModelProto:
+    """Load and export; the result must be valid and compute the same."""
+    out = to_proto(load(proto))
+    onnx.checker.check_model(out, full_check=True)
+    feeds = random_feeds(proto) if feeds is None else feeds
+    assert_same(run(out, feeds), run(proto, feeds))
+    return out
