@@ -17,7 +17,8 @@ from graphprune.model import to_proto
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Join, find_joins
-from tests.zoo.export import EXPORTERS, ZOO, Exporter, expected
+from tests.zoo.entry import Exporter
+from tests.zoo.export import CASES, ZOO, expected
 
 if TYPE_CHECKING:
     from tests.zoo.fixtures import Zoo
@@ -30,7 +31,7 @@ Feed = dict[str, np.ndarray]
 # its mask are not inferred. The product decides by concrete sizes, see the test after.
 UNDECIDED: dict[tuple[str, Exporter], int] = {("gpt2", "torchscript"): 2}
 
-every_export = pytest.mark.parametrize(("name", "exporter"), [(name, kind) for name in ZOO for kind in EXPORTERS])
+every_export = pytest.mark.parametrize(("name", "exporter"), CASES)
 
 
 def run(model: str | bytes, feed: Feed) -> np.ndarray:

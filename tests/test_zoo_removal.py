@@ -20,14 +20,15 @@ from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Block, find_joins
 from graphprune.validate import validate
 from tests.command import command
-from tests.zoo.export import EXPORTERS, ZOO, Exporter
+from tests.zoo.entry import Exporter
+from tests.zoo.export import CASES, ZOO
 
 if TYPE_CHECKING:
     from tests.zoo.fixtures import Zoo
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
-every_export = pytest.mark.parametrize(("name", "exporter"), [(name, kind) for name in ZOO for kind in EXPORTERS])
+every_export = pytest.mark.parametrize(("name", "exporter"), CASES)
 
 
 @every_export

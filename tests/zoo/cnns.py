@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Built = tuple[nn.Module, dict[str, Tensor]]
-"""A module, and example inputs for it in the order of its parameters."""
+from tests.zoo.entry import IMAGE, Built, Entry
 
 _CLASSES = 5
 
@@ -240,3 +239,14 @@ def mobilenet_v2() -> Built:
 def convnext() -> Built:
     """Two stages of two blocks, downsampling between them without a shortcut."""
     return build(_convnext, seed=6)
+
+
+ENTRIES = (
+    Entry("resnet_v1", resnet_v1, IMAGE, fast=True, blocks=4),
+    Entry("resnet_v1_pad", resnet_v1_pad, IMAGE, fast=True, blocks=4),
+    Entry("resnet_bottleneck", resnet_bottleneck, IMAGE, fast=True, blocks=3),
+    Entry("resnet_preact", resnet_preact, IMAGE, fast=True, blocks=4),
+    Entry("resnet_se", resnet_se, IMAGE, fast=True, blocks=4),
+    Entry("mobilenet_v2", mobilenet_v2, IMAGE, fast=True, blocks=4),
+    Entry("convnext", convnext, IMAGE, fast=True, blocks=4),
+)

@@ -5,83 +5,35 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tests.zoo import cnns, transformers_models
-from tests.zoo.cnns import Built
+from tests.zoo.entry import EXPORTERS, Axes, Entry, Exporter
 
-Exporter = Literal["dynamo", "torchscript"]
-Axes = Mapping[str, Mapping[int, str]]
-"""Input name -> axis -> name of the symbolic dimension."""
-
-EXPORTERS: tuple[Exporter, ...] = ("dynamo", "torchscript")
 OPSETS: dict[Exporter, int] = {"dynamo": 18, "torchscript": 17}
 FEED_SIZES: dict[str, int] = {"batch": 3, "sequence": 9}
 """Sizes of the dynamic axes in the feed; the export saw 2 and 7."""
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One network of the zoo.
-
-    ``blocks`` is the number of residual blocks that can be removed, known from the architecture. ``requires`` are the
-    packages it needs beside torch. ``unsupported`` gives the reason why an exporter cannot export it, ``fixed`` the
-    reason why an exporter fixes a dimension that should be dynamic.
-    """
-
-    name: str
-    builder: Callable[[], Built]
-    dynamic: Axes
-    blocks: int
-    requires: tuple[str, ...] = ()
-    unsupported: Mapping[Exporter, str] = field(default_factory=dict)
-    fixed: Mapping[tuple[Exporter, str], str] = field(default_factory=dict)
-
-    def axes(self, exporter: Exporter) -> Axes:
-        """The axes that are dynamic in what ``exporter`` writes."""
-        return {
-            key: {axis: name for axis, name in axes.items() if (exporter, name) not in self.fixed}
-            for key, axes in self.dynamic.items()
-        }
-
-
-_IMAGE: Axes = {"image": {0: "batch"}}
-_TEXT: Axes = {"input_ids": {0: "batch", 1: "sequence"}}
-_MASKED: Axes = {**_TEXT, "attention_mask": {0: "batch", 1: "sequence"}}
-_HF = ("transformers",)
-
-_ENTRIES = (
-    Entry("resnet_v1", cnns.resnet_v1, _IMAGE, blocks=4),
-    Entry("resnet_v1_pad", cnns.resnet_v1_pad, _IMAGE, blocks=4),
-    Entry("resnet_bottleneck", cnns.resnet_bottleneck, _IMAGE, blocks=3),
-    Entry("resnet_preact", cnns.resnet_preact, _IMAGE, blocks=4),
-    Entry("resnet_se", cnns.resnet_se, _IMAGE, blocks=4),
-    Entry("mobilenet_v2", cnns.mobilenet_v2, _IMAGE, blocks=4),
-    Entry("convnext", cnns.convnext, _IMAGE, blocks=4),
-    Entry("vit", transformers_models.vit, _IMAGE, blocks=4, requires=_HF),
-    Entry("bert", transformers_models.bert, _MASKED, blocks=4, requires=_HF),
-    Entry("gpt2", transformers_models.gpt2, _MASKED, blocks=4, requires=_HF),
-    Entry("llama", transformers_models.llama, _MASKED, blocks=4, requires=_HF),
-    Entry("hf_convnext", transformers_models.hf_convnext, _IMAGE, blocks=4, requires=_HF),
-    Entry("hf_mobilenet_v2", transformers_models.hf_mobilenet_v2, _IMAGE, blocks=10, requires=_HF),
-    Entry("hf_regnet", transformers_models.hf_regnet, _IMAGE, blocks=3, requires=_HF),
-    Entry(
-        "post_norm_encoder",
-        transformers_models.post_norm_encoder,
-        _TEXT,
-        blocks=4,
-        fixed={("torchscript", "sequence"): "nn.MultiheadAttention reshapes to the sequence length seen in the trace"},
-    ),
+_FAMILIES = (
+    cnns.ENTRIES,
+    transformers_models.ENTRIES,
 )
-ZOO: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+ZOO: dict[str, Entry] = {entry.name: entry for family in _FAMILIES for entry in family}
+CASES: tuple[tuple[str, Exporter], ...] = tuple(
+    (entry.name, exporter)
+    for entry in ZOO.values()
+    for exporter in EXPORTERS
+    if (entry.fast or os.environ.get("GRAPHPRUNE_ZOO") == "all") and exporter not in entry.unsupported
+)
+"""What the tests run: the fast entries, or with GRAPHPRUNE_ZOO=all every one."""
 
 
 def export(name: str, exporter: Exporter, folder: Path) -> tuple[Path, dict[str, np.ndarray]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from tests.zoo.export import Exporter
+    from tests.zoo.entry import Exporter
 
 Exported = tuple[Path, dict[str, np.ndarray]]
 Zoo = Callable[[str, "Exporter"], Exported]

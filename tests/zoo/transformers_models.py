@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.zoo.cnns import Built, build, randomise
+from tests.zoo.cnns import build, randomise
+from tests.zoo.entry import IMAGE, MASKED, TEXT, TRANSFORMERS, Built, Entry
 
 VOCABULARY = 60
 SEQUENCE = 7
@@ -195,3 +196,22 @@ def hf_regnet() -> Built:
 def post_norm_encoder() -> Built:
     """Two nn.TransformerEncoderLayer with norm_first=False."""
     return _text(PostNormEncoder, 17, has_mask=False)
+
+
+ENTRIES = (
+    Entry("vit", vit, IMAGE, fast=True, blocks=4, requires=TRANSFORMERS),
+    Entry("bert", bert, MASKED, fast=True, blocks=4, requires=TRANSFORMERS),
+    Entry("gpt2", gpt2, MASKED, fast=True, blocks=4, requires=TRANSFORMERS),
+    Entry("llama", llama, MASKED, fast=True, blocks=4, requires=TRANSFORMERS),
+    Entry("hf_convnext", hf_convnext, IMAGE, fast=True, blocks=4, requires=TRANSFORMERS),
+    Entry("hf_mobilenet_v2", hf_mobilenet_v2, IMAGE, fast=True, blocks=10, requires=TRANSFORMERS),
+    Entry("hf_regnet", hf_regnet, IMAGE, fast=True, blocks=3, requires=TRANSFORMERS),
+    Entry(
+        "post_norm_encoder",
+        post_norm_encoder,
+        TEXT,
+        fast=True,
+        blocks=4,
+        fixed={("torchscript", "sequence"): "nn.MultiheadAttention reshapes to the sequence length seen in the trace"},
+    ),
+)
