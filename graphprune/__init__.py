@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from graphprune.plan import Plan
     from graphprune.report.result import Result
     from graphprune.runtime.sessions import RuntimeOptions
-    from graphprune.select import Target
     from graphprune.subject import RunOptions
+    from graphprune.target import Target
 
 __version__ = "0.1.0"
 

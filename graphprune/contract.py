@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, ClassVar, Literal, Protocol, Self, get_args, get_origin
 
+from graphprune.anatomy import Anatomy
 from graphprune.cost import Cost
 from graphprune.data import Data
 from graphprune.errors import OptionError
@@ -18,8 +19,8 @@ from graphprune.model import Model
 from graphprune.plan import Decision
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import Sizes
-from graphprune.select import Target
 from graphprune.structure.blocks import Join
+from graphprune.target import Target
 
 _LIST_SEPARATOR = "|"
 
@@ -34,23 +35,41 @@ class Progress(Protocol):
 class Context:
     """What a pass may look at.
 
-    ``dense`` is the cost before the first pass, ``now`` the present one, ``removed_before`` the units that earlier passes
-    took; ``is_last`` tells that no later pass can help to reach the target.
+    ``anatomy`` is the model with its structure. ``dense`` is the cost before the first pass, ``now`` the present one,
+    ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
+    that no later pass can help to reach the target. Kept widths are to be multiples of ``align``.
     """
 
-    model: Model
-    joins: list[Join]
-    sizes: Sizes
+    anatomy: Anatomy
     data: Data
     target: Target
     dense: Cost
     now: Cost
     removed_before: int
+    considered_before: int
     is_last: bool
     seed: int
     batch: int
+    align: int
     options: RuntimeOptions
     progress: Progress
+
+    @property
+    def model(self) -> Model:
+        return self.anatomy.model
+
+    @property
+    def sizes(self) -> Sizes:
+        return self.anatomy.sizes
+
+    @property
+    def joins(self) -> list[Join]:
+        return self.anatomy.joins
+
+    def is_met(self, now: Cost, removed: int, considered: int) -> bool:
+        """Whether the target is met when this pass has taken ``removed`` of ``considered`` units."""
+        gone, seen = self.removed_before + removed, self.considered_before + considered
+        return self.target.is_met(self.dense, now, gone, seen)
 
 
 @dataclass(frozen=True)

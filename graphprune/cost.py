@@ -82,9 +82,13 @@ def _constant_shape(node: gs.Node, index: int) -> tuple[int, ...] | None:
     return constant_dims(tensor) if isinstance(tensor, gs.Constant) else None
 
 
+def is_parameter(tensor: gs.Constant) -> bool:
+    """Whether a constant counts as parameters: floating-point, and no scalar, which is a setting."""
+    return bool(constant_dims(tensor)) and _is_float(tensor)
+
+
 def _params(tensors: Iterable[gs.Constant]) -> int:
-    """Elements of floating-point constants; scalars are settings, not parameters."""
-    return sum(prod(constant_dims(t)) for t in tensors if constant_dims(t) and _is_float(t))
+    return sum(prod(constant_dims(t)) for t in tensors if is_parameter(t))
 
 
 def _is_float(tensor: gs.Constant) -> bool:

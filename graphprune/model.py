@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 
 from graphprune import external
@@ -108,6 +109,20 @@ def constant_dims(constant: gs.Constant) -> tuple[int, ...]:
     return tuple(int(dim) for dim in constant._values.shape)
 
 
+def read_values(constant: gs.Constant, folder: Path | None) -> np.ndarray:
+    """The values of a constant, from its data file if need be; they are not kept in memory by the model."""
+    from onnx_graphsurgeon.ir.tensor import SparseValues
+
+    values = constant._values
+    if isinstance(values, np.ndarray):
+        return values
+    if isinstance(values, SparseValues):
+        dense: np.ndarray = values.load()
+        return dense
+    proto = external.read(values.tensor, folder) if folder is not None and is_external(constant) else values.tensor
+    return onnx.numpy_helper.to_array(proto)
+
+
 def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
     """Export as a ModelProto without intermediate shapes (they may be stale) and without unused initialisers.
 
@@ -118,7 +133,7 @@ def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
 
     proto = onnx.ModelProto()
     proto.CopyFrom(model.header)
-    proto.graph.node.extend(_export_node(node, model.node_protos.get(node.name)) for node in model.graph.nodes)
+    proto.graph.node.extend(export_node(node, model.node_protos.get(node.name)) for node in model.graph.nodes)
     kept: set[str] = set()
     for constant in constants(model.graph):
         kept.add(constant.name)
@@ -149,7 +164,8 @@ def _restore_initialiser_inputs(proto: onnx.ModelProto, kept: set[str], true_inp
     proto.graph.input.extend(copies)
 
 
-def _export_node(node: gs.Node, original: onnx.NodeProto | None) -> onnx.NodeProto:
+def export_node(node: gs.Node, original: onnx.NodeProto | None) -> onnx.NodeProto:
+    """The node as protobuf; ``original`` is what it was read from."""
     from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
     if original is None:

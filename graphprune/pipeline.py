@@ -11,24 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 import graphprune
 from graphprune import model as models
 from graphprune import passes as registry
+from graphprune.anatomy import Anatomy
+from graphprune.axes.algebra import Atom
+from graphprune.bench.alignment import multiple_for
 from graphprune.bench.ort import measure
 from graphprune.contract import Context, Pass, parse_spec
-from graphprune.cost import model_cost
 from graphprune.data import load_data
 from graphprune.errors import InputError, OptionError, PlanError, TargetNotReached
 from graphprune.evaluate import evaluate
+from graphprune.oracle import Removal
 from graphprune.plan import Decision, Plan
 from graphprune.report.result import Result
-from graphprune.rewrite import remove_blocks
-from graphprune.runtime.sizes import concrete_sizes
-from graphprune.select import Target
-from graphprune.structure.blocks import Block, Join, find_joins
-from graphprune.subject import RunOptions, Source, Subject, prepare
+from graphprune.rewrite import remove_blocks, remove_units
+from graphprune.structure.blocks import Block
+from graphprune.subject import RunOptions, Source, Subject, look_at, prepare
+from graphprune.target import Target
 from graphprune.validate import validate
 
 DEFAULT_TARGET = Target("flops", 0.8)
@@ -66,29 +69,32 @@ def prune(
     out = _output_path(output, source, data, options.evaluation)
     subject = prepare(source, data, options)
     _spare_weights(out, subject)
-    decisions, small, after = _decide(subject, chosen, wanted, options)
-    removed = sum(len(decision.blocks) for decision in decisions)
+    decisions, steps, small = _decide(subject, chosen, wanted, options)
+    dense, after = subject.anatomy.cost, small.cost
+    removed = sum(decision.removed_count for decision in decisions)
+    considered = sum(decision.considered for decision in decisions)
     plan = Plan(
         model_sha256=subject.model.sha256,
         decisions=tuple(decisions),
         asked=str(wanted),
-        reached=wanted.reached(subject.cost, after, removed),
+        reached=wanted.reached(dense, after, removed, considered),
         seed=options.seed,
         data={"kind": subject.data.kind, "origin": subject.data.origin, "limit": subject.data.limit},
         tool=f"graphprune {graphprune.__version__}",
     )
-    if not wanted.is_met(subject.cost, after, removed):
+    if not wanted.is_met(dense, after, removed, considered):
         limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
         limits = limits or f"{plan.reached:.4g} is where the passes ended"
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
     notes = (*subject.notes, *(() if target else (f"no target was given: {wanted}",)))
-    result = _result(source, subject, plan, small, after, notes)
+    notes = (*notes, *(note for decision in decisions for note in decision.notes))
+    result = _result(source, subject, plan, small, notes)
     if dry_run:
         result = replace(result, seconds=time.perf_counter() - started)
         if save is not None:
             save(result)
         return result
-    return _finish(result, subject, out, options, started, save)
+    return _finish(result, subject, steps, out, options, started, save)
 
 
 def apply(
@@ -122,49 +128,64 @@ def apply(
             f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
             "give that model, or --allow-other-model for another export of the same network",
         )
-    small, joins, sizes = subject.model, subject.joins, subject.sizes
+    steps: list[Removal] = []
+    small = subject.anatomy
     for decision in plan.decisions:
-        small, sizes, joins = _execute(small, joins, decision, subject, options)
-    after = model_cost(small, sizes)
-    result = _result(source, subject, plan, small, after, subject.notes)
-    return _finish(result, subject, out, options, started, save)
+        small = _execute(small, decision, steps, subject, options)
+    result = _result(source, subject, plan, small, subject.notes)
+    return _finish(result, subject, steps, out, options, started, save)
 
 
 def _decide(
     subject: Subject, passes: Sequence[Pass], target: Target, options: RunOptions
-) -> tuple[list[Decision], models.Model, Any]:
+) -> tuple[list[Decision], list[Removal], Anatomy]:
     """Run the passes in turn, each on what the one before left."""
-    small, joins, sizes, now = subject.model, subject.joins, subject.sizes, subject.cost
+    small = subject.anatomy
     decisions: list[Decision] = []
+    steps: list[Removal] = []
+    align = multiple_for(options.runtime) if options.align == "auto" else options.align
     for each in passes:
         decision = each.decide(
             Context(
-                model=small,
-                joins=joins,
-                sizes=sizes,
+                anatomy=small,
                 data=subject.data,
                 target=target,
-                dense=subject.cost,
-                now=now,
-                removed_before=sum(len(earlier.blocks) for earlier in decisions),
+                dense=subject.anatomy.cost,
+                now=small.cost,
+                removed_before=sum(earlier.removed_count for earlier in decisions),
+                considered_before=sum(earlier.considered for earlier in decisions),
                 is_last=each is passes[-1],
                 seed=options.seed,
                 batch=options.batch,
+                align=align,
                 options=options.runtime,
                 progress=options.progress,
             )
         )
         decisions.append(decision)
-        small, sizes, joins = _execute(small, joins, decision, subject, options)
-        now = model_cost(small, sizes)
-    return decisions, small, now
+        small = _execute(small, decision, steps, subject, options)
+    return decisions, steps, small
 
 
 def _execute(
-    model: models.Model, joins: list[Join], decision: Decision, subject: Subject, options: RunOptions
-) -> tuple[models.Model, dict[str, tuple[int, ...]], list[Join]]:
-    """Carry out one decision, and look at the result anew."""
-    known = {join.node: join for join in joins}
+    anatomy: Anatomy, decision: Decision, steps: list[Removal], subject: Subject, options: RunOptions
+) -> Anatomy:
+    """Carry out one decision, note each step for the validation, and look at the result anew."""
+    if decision.blocks:
+        blocks = _planned_blocks(anatomy, decision)
+        steps.append(Removal(anatomy.model, tuple(blocks)))
+        anatomy = look_at(remove_blocks(anatomy.model, blocks), subject.feeds, options.runtime)
+    if decision.units:
+        kept = _planned_units(anatomy, decision)
+        steps.append(Removal(anatomy.model, typing=anatomy.typing, kept=kept))
+        small = remove_units(anatomy.model, anatomy.typing, kept)
+        anatomy = look_at(small, subject.feeds, options.runtime)
+    return anatomy
+
+
+def _planned_blocks(anatomy: Anatomy, decision: Decision) -> list[Block]:
+    """The blocks a decision names, as they lie in this model."""
+    known = {join.node: join for join in anatomy.joins}
     blocks = []
     for planned in decision.blocks:
         join = known.get(planned.join)
@@ -176,27 +197,46 @@ def _execute(
                 f"the plan removes {planned.name}, which this model does not allow: {why}", "check the plan"
             )
         blocks.append(join.block)
-    small = remove_blocks(model, blocks) if blocks else model
-    sizes = concrete_sizes(small, subject.feeds, options.runtime)
-    return small, sizes, find_joins(small, sizes)
+    return blocks
 
 
-def _result(
-    source: Source, subject: Subject, plan: Plan, small: models.Model, after: Any, notes: tuple[str, ...]
-) -> Result:
+def _planned_units(anatomy: Anatomy, decision: Decision) -> dict[Atom, np.ndarray]:
+    """Which indices of which atoms stay, for the groups a decision names."""
+    known = {group.name: group for group in anatomy.groups}
+    kept: dict[Atom, np.ndarray] = {}
+    for planned in decision.units:
+        group = known.get(planned.group)
+        if group is None or group.size != planned.size:
+            what = "there is no such group" if group is None else f"it has {group.size} units here"
+            raise PlanError(
+                f"the plan removes units of {planned.group} ({planned.size} units), but {what}",
+                "see graphprune inspect --groups for the groups of this model",
+            )
+        if group.freeze is not None:
+            raise PlanError(
+                f"the plan removes units of {planned.group}, which this model does not allow: {group.freeze.reason} "
+                f"(node {group.freeze.node})",
+                "check the plan",
+            )
+        kept[group.atom] = np.ones(group.size, dtype=bool)
+        kept[group.atom][list(planned.removed)] = False
+    return kept
+
+
+def _result(source: Source, subject: Subject, plan: Plan, small: Anatomy, notes: tuple[str, ...]) -> Result:
     return Result(
         source="a ModelProto" if isinstance(source, onnx.ModelProto) else str(source),
         output=None,
         plan=plan,
-        before=replace(subject.cost, bytes=subject.file_bytes),
-        after=after,
+        before=replace(subject.anatomy.cost, bytes=subject.file_bytes),
+        after=small.cost,
         blocks_before=len(subject.blocks),
         notes=notes,
-        model=small,
+        model=small.model,
     )
 
 
-def _finish(result: Result, subject: Subject, out: Path | None, options: RunOptions, started: float,
+def _finish(result: Result, subject: Subject, steps: list[Removal], out: Path | None, options: RunOptions, started: float,
             save: Save | None) -> Result:  # fmt: skip
     """Write to a hidden place, validate, evaluate and measure that file, and only then move it into place."""
     assert result.model is not None  # _result always sets it
@@ -205,10 +245,9 @@ def _finish(result: Result, subject: Subject, out: Path | None, options: RunOpti
         options.progress("writing", 0, 0)
         models.write(result.model, written)
         options.progress("validating", 0, 0)
-        blocks = _original_blocks(subject, result.plan)
         result = replace(
             result,
-            validation=validate(subject.model, blocks, written, subject.data, options.batch, runtime),
+            validation=validate(steps or [Removal(subject.model)], written, subject.data, options.batch, runtime),
             after=replace(result.after, bytes=sum(file.stat().st_size for file in written.parent.iterdir())),
         )
         if options.evaluation is not None:
@@ -224,12 +263,6 @@ def _finish(result: Result, subject: Subject, out: Path | None, options: RunOpti
         if save is not None:
             save(result)
     return result
-
-
-def _original_blocks(subject: Subject, plan: Plan) -> list[Block]:
-    """The plan's blocks as they lie in the original; later passes saw entries that earlier removals had moved."""
-    by_join = {join.node: join.block for join in subject.joins}
-    return [block for planned in plan.blocks if (block := by_join[planned.join]) is not None]
 
 
 @contextmanager

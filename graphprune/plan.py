@@ -38,16 +38,43 @@ class RemovedBlock:
 
 
 @dataclass(frozen=True)
+class RemovedUnits:
+    """Units of one dependency group to remove: filters, neurons, heads.
+
+    ``group`` names the group as ``inspect --groups`` does, ``size`` is how many units it has; ``removed`` are the indices
+    that go, ascending; ``scores`` has one importance per unit (low = removed first). ``macs`` and ``params`` are what the
+    group gives up with all other groups as they are.
+    """
+
+    group: str
+    kind: str
+    size: int
+    removed: tuple[int, ...]
+    macs: int
+    params: int
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Decision:
     """What one pass decided, in order of removal.
 
     ``spec`` prints the pass with its options; ``limit`` names the constraint that stopped it, empty when the target did.
+    ``considered`` is how many units were candidates; ``notes`` tell what a reader of the scores must know.
     """
 
     spec: str
-    blocks: tuple[RemovedBlock, ...]
-    representations: tuple[str, ...]
+    blocks: tuple[RemovedBlock, ...] = ()
+    representations: tuple[str, ...] = ()
     limit: str = ""
+    units: tuple[RemovedUnits, ...] = ()
+    considered: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def removed_count(self) -> int:
+        """Blocks and units that go."""
+        return len(self.blocks) + sum(len(units.removed) for units in self.units)
 
 
 @dataclass(frozen=True)
@@ -70,6 +97,10 @@ class Plan:
     @property
     def blocks(self) -> tuple[RemovedBlock, ...]:
         return tuple(block for decision in self.decisions for block in decision.blocks)
+
+    @property
+    def units(self) -> tuple[RemovedUnits, ...]:
+        return tuple(units for decision in self.decisions for units in decision.units)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -115,6 +146,8 @@ class Plan:
                             RemovedBlock(**block | {"scores": tuple(Score(**score) for score in block["scores"])})
                             for block in decision["blocks"]
                         ),
+                        "units": tuple(_units(units, origin) for units in decision.get("units", ())),
+                        "notes": tuple(decision.get("notes", ())),
                     }
                 )
                 for decision in content["decisions"]
@@ -130,3 +163,19 @@ class Plan:
             if joins.count(block.join) > 1:
                 raise PlanError(f"{origin} removes {block.name} twice", "delete one of the entries")
         return plan
+
+
+def _units(content: Any, origin: str) -> RemovedUnits:
+    """Units from JSON; hands may have edited it."""
+    units = RemovedUnits(**content | {"removed": tuple(content["removed"]), "scores": tuple(content["scores"])})
+    is_sound = isinstance(units.size, int) and all(
+        type(index) is int and 0 <= index < units.size for index in units.removed
+    )
+    if not is_sound or len(set(units.removed)) != len(units.removed):
+        raise PlanError(
+            f"{origin} removes units {list(units.removed)} of {units.group}, which has {units.size}",
+            "list each index once, from 0 to the size",
+        )
+    if len(units.removed) >= units.size:
+        raise PlanError(f"{origin} removes every unit of {units.group}", "leave at least one")
+    return units

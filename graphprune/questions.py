@@ -18,10 +18,10 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
     """Load ``source`` and list its joins; ``data`` only gives the input shape."""
     subject = prepare(source, data, options)
     rows = []
-    for join in subject.joins:
+    for join in subject.anatomy.joins:
         block, refusal = join.block, join.refusal
         nodes = block.nodes if block else (join.node,)
-        cost = part_cost(subject.model, nodes, subject.sizes)
+        cost = part_cost(subject.model, nodes, subject.anatomy.sizes)
         rows.append(
             Row(
                 name=join.name,
@@ -35,7 +35,7 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
                 reason=refusal.reason if refusal else "",
             )
         )
-    return Inspection(str(source), subject.cost, tuple(rows))
+    return Inspection(str(source), subject.anatomy.cost, tuple(rows))
 
 
 def benchmark(original: Path, pruned: Path, data: Any, options: RunOptions) -> Measurement:

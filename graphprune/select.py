@@ -1,61 +1,110 @@
-"""Targets: what the user asks for, and whether a model has reached it. Pure arithmetic."""
+"""Which units go: the least important first, over all groups at once, until a target is met.
+
+The cost after every step is exact, computed from the axis types. Kept counts can be rounded to multiples that the hardware
+likes; then units go in chunks from one multiple to the next. No group goes below its floor, none is emptied.
+"""
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import pairwise
+from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.axes.algebra import Atom
 from graphprune.cost import Cost
-from graphprune.errors import OptionError
+from graphprune.structure.groups import Group
+from graphprune.typed_cost import TypedCost
 
-Kind = Literal["flops", "params", "removed"]
+Scope = Literal["global", "group"]
+Met = Callable[[Cost, int], bool]
+"""Whether the target is met at this cost with so many units gone."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """``flops=0.5`` and ``params=0.5``: the share that is *left*; ``removed=10``: the number of units that go."""
+class Candidate:
+    """A group on offer: one importance per unit (low goes first), the fewest units that must stay, the multiple kept."""
 
-    kind: Kind
-    value: float
+    group: Group
+    scores: NDArray[np.float64]
+    floor: int
+    align: int = 1
 
-    def __str__(self) -> str:
-        return f"{self.kind}={self.value:g}"
+    def chunks(self) -> list[NDArray[np.intp]]:
+        """Unit indices in order of removal, cut where the kept count is a multiple of ``align``."""
+        order = np.argsort(self.scores, kind="stable")
+        size = len(order)
+        counts = [count for count in range(size - 1, 0, -1) if count % self.align == 0 and count >= max(1, self.floor)]
+        edges = [0, *(size - count for count in counts)]
+        return [order[start:end] for start, end in pairwise(edges)]
 
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        """Read ``kind=value``.
 
-        Raises
-        ------
-        OptionError
-            Unknown kind, or a value outside the kind's range.
-        """
-        kind, _, number = text.partition("=")
-        kinds = get_args(Kind)
-        if kind not in kinds:
-            raise OptionError(f"'{text}' is no target", f"write one of {', '.join(f'{k}=VALUE' for k in kinds)}")
-        try:
-            value = float(number)
-        except ValueError:
-            raise OptionError(f"target '{text}' has no number after '='", f"write for example {kind}=...") from None
-        if kind == "removed" and not (value >= 1 and value.is_integer()):
-            raise OptionError(f"target '{text}' must be a whole number of at least 1", "write for example removed=4")
-        if kind != "removed" and not 0 < value < 1:
-            raise OptionError(f"target '{text}' must lie between 0 and 1: it is the share left", "write e.g. flops=0.5")
-        return cls(kind, value)  # type: ignore[arg-type]  # narrowed by the check against get_args
+@dataclass(frozen=True)
+class Selection:
+    """Group -> removed indices, ascending; ``is_met`` tells whether the target was reached."""
 
-    def reached(self, dense: Cost, now: Cost, removed: int) -> float:
-        """The figure to compare with ``value``: the share left, or the units removed."""
-        if self.kind == "removed":
-            return removed
-        return now.macs / max(1, dense.macs) if self.kind == "flops" else now.params / max(1, dense.params)
+    removed: dict[Atom, NDArray[np.intp]]
+    is_met: bool
 
-    def progress(self, dense: Cost, now: Cost, removed: int) -> float:
-        """How much of the way to the target is done, from 0 to 1."""
-        reached = self.reached(dense, now, removed)
-        done = reached / self.value if self.kind == "removed" else (1 - reached) / (1 - self.value)
-        return min(1.0, max(0.0, done))
 
-    def is_met(self, dense: Cost, now: Cost, removed: int) -> bool:
-        reached = self.reached(dense, now, removed)
-        return reached >= self.value if self.kind == "removed" else reached <= self.value
+def select(candidates: Sequence[Candidate], cost: TypedCost, is_met: Met, scope: Scope) -> Selection:
+    """Take chunks in order of importance until ``is_met``; then put back, most important first, what was not needed.
+
+    ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group.
+    """
+    chunks = [candidate.chunks() for candidate in candidates]
+    keys = [_keys(candidate, own, scope) for candidate, own in zip(candidates, chunks, strict=True)]
+    queue = [(own[0], index, 0) for index, own in enumerate(keys) if own]  # key, candidate, chunk
+    heapq.heapify(queue)
+    taken: list[tuple[int, int]] = []
+    gone = [0] * len(candidates)
+    done = is_met(cost.cost, 0)
+    while queue and not done:
+        _, index, position = heapq.heappop(queue)
+        gone[index] += len(chunks[index][position])
+        _keep(cost, candidates[index], gone[index])
+        taken.append((index, position))
+        if position + 1 < len(keys[index]):
+            heapq.heappush(queue, (keys[index][position + 1], index, position + 1))
+        done = is_met(cost.cost, sum(gone))
+    if done:
+        _put_back(candidates, chunks, taken, gone, cost, is_met)
+    removed = {
+        candidate.group.atom: np.sort(np.argsort(candidate.scores, kind="stable")[:count])
+        for candidate, count in zip(candidates, gone, strict=True)
+        if count
+    }
+    return Selection(removed, done)
+
+
+def _keys(candidate: Candidate, chunks: list[NDArray[np.intp]], scope: Scope) -> list[float]:
+    """What the chunks of one group are ordered by."""
+    if scope == "group":
+        return [float(end) / len(candidate.scores) for end in np.cumsum([len(chunk) for chunk in chunks])]
+    return [float(np.mean(candidate.scores[chunk])) for chunk in chunks]
+
+
+def _keep(cost: TypedCost, candidate: Candidate, gone: int) -> None:
+    cost.keep(candidate.group.atom, len(candidate.scores) - gone)
+
+
+def _put_back(
+    candidates: Sequence[Candidate], chunks: Sequence[list[NDArray[np.intp]]], taken: list[tuple[int, int]],
+    gone: list[int], cost: TypedCost, is_met: Met,
+) -> None:  # fmt: skip
+    """The last, largest step overshoots; some of what went before it may stay after all."""
+    closed: set[int] = set()  # groups of which a later chunk had to go
+    for index, position in reversed(taken):
+        if index in closed:
+            continue
+        size = len(chunks[index][position])
+        gone[index] -= size
+        _keep(cost, candidates[index], gone[index])
+        if not is_met(cost.cost, sum(gone)):
+            gone[index] += size
+            _keep(cost, candidates[index], gone[index])
+            closed.add(index)

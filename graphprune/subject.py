@@ -1,4 +1,4 @@
-"""The thing under the knife: a loaded model with its data, its sizes at one sample, its cost and its joins."""
+"""The thing under the knife: a loaded model with its data and its anatomy at one sample."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 
+from graphprune.anatomy import Anatomy
 from graphprune.contract import Progress
-from graphprune.cost import Cost, model_cost
 from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
 from graphprune.errors import DataError, ModelError
 from graphprune.loading import load
 from graphprune.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
-from graphprune.structure.blocks import Block, Join, find_joins
+from graphprune.structure.blocks import Block
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
@@ -46,7 +46,8 @@ class RunOptions:
 
     ``batch`` is for scoring and validation, ``bench_batch`` for the timing, which runs at least ``bench_seconds`` or not
     at all (``measure_latency``); ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
-    ``ranges`` are for synthetic inputs, by input name ("" = any).
+    ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
+    what suits the provider.
     """
 
     seed: int = 0
@@ -59,32 +60,34 @@ class RunOptions:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     require_data: bool = False
     measure_latency: bool = True
+    align: int | Literal["auto"] = 1
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
 
 
 @dataclass(frozen=True)
 class Subject:
-    """``feeds`` is one sample, ``sizes`` the shape of every tensor for it; ``notes`` are for the user's eyes."""
+    """``feeds`` is one sample, ``anatomy`` the structure seen at its sizes; ``notes`` are for the user's eyes."""
 
-    model: Model
+    anatomy: Anatomy
     data: Data
     feeds: Feeds
-    sizes: dict[str, tuple[int, ...]]
-    cost: Cost
-    joins: list[Join]
     notes: tuple[str, ...]
 
     @property
+    def model(self) -> Model:
+        return self.anatomy.model
+
+    @property
     def blocks(self) -> list[Block]:
-        return [join.block for join in self.joins if join.block]
+        return [join.block for join in self.anatomy.joins if join.block]
 
     @property
     def file_bytes(self) -> int:
         """Size of the model file, with its external data."""
         source = self.model.source
         if isinstance(source, onnx.ModelProto) or self.model.folder is not None:
-            return self.cost.bytes
+            return self.anatomy.cost.bytes
         return Path(source).stat().st_size
 
 
@@ -106,10 +109,14 @@ def prepare(source: Source, data: Any, options: RunOptions) -> Subject:
     else:
         bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, options.shapes, options.ranges)
     feeds = bound.first(1)
-    sizes = concrete_sizes(model, feeds, options.runtime)
-    joins = find_joins(model, sizes)
     notes = (NO_DATA_NOTE,) if bound.kind == "synthetic" else ()
-    return Subject(model, bound, feeds, sizes, model_cost(model, sizes), joins, notes)
+    return Subject(look_at(model, feeds, options.runtime), bound, feeds, notes)
+
+
+def look_at(model: Model, feeds: Feeds, runtime: RuntimeOptions) -> Anatomy:
+    """The anatomy of ``model`` at the sizes of ``feeds``."""
+    shapes = {name: array.shape for name, array in feeds.items()}
+    return Anatomy(model, concrete_sizes(model, feeds, runtime), shapes)
 
 
 def _refuse_late(model: Model) -> None:

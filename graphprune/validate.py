@@ -1,8 +1,7 @@
 """Translation validation: the written file must compute what the plan says, or it is not written.
 
-Removing a unit is the same as silencing it where it is consumed. So the original model with every removed branch
-multiplied by zero is an exact oracle; it is built here from the exported protobuf, by other code than the rewrite. Also
-checked: the normalised model against the file as it was given, the ONNX checker, strict shape inference, and that the
+The oracle is the original with everything removed silenced, see :mod:`graphprune.oracle`. Several passes make several steps,
+each compared with the model it started from. Also checked: the normalised model against the file as it was given, the ONNX checker, strict shape inference, and that the
 runtime loads and runs the result.
 """
 
@@ -18,8 +17,8 @@ import onnx
 from graphprune.data import Data
 from graphprune.errors import ModelError, ValidationFailed
 from graphprune.model import Model, to_proto
+from graphprune.oracle import Removal, masked_original
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
-from graphprune.structure.blocks import Block
 
 _TOLERANCE = 1e-4
 # Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
@@ -37,9 +36,8 @@ class Validation:
     samples: int
 
 
-def validate(model: Model, blocks: Sequence[Block], written: Path, data: Data, batch: int,
-             options: RuntimeOptions) -> Validation:  # fmt: skip
-    """Compare ``written`` with ``model`` whose ``blocks`` are silenced, on all of ``data``.
+def validate(steps: Sequence[Removal], written: Path, data: Data, batch: int, options: RuntimeOptions) -> Validation:
+    """Compare each step's result with its masked original on all of ``data``; the last step's result is ``written``.
 
     Raises
     ------
@@ -47,29 +45,44 @@ def validate(model: Model, blocks: Sequence[Block], written: Path, data: Data, b
         The outputs differ by more than the tolerance, are not finite in different places, or the file is not valid.
     """
     _check_file(written)
-    tolerance = _tolerance(model)
-    names = [tensor.name for tensor in model.graph.outputs]
-    _check_normalisation(model, data, batch, options, tolerance)
+    original = steps[0].model
+    tolerance = _tolerance(original)
+    _check_normalisation(original, data, batch, options, tolerance)
+    worst, samples = 0.0, 0
+    for step, following in zip(steps, (*steps[1:], None), strict=True):
+        result = written if following is None else following.model
+        error, samples = _compare(step, result, data, batch, options, tolerance)
+        worst = max(worst, error)
+    return Validation(worst, tolerance, samples)
+
+
+def _compare(step: Removal, result: Path | Model, data: Data, batch: int, options: RuntimeOptions,
+             tolerance: float) -> tuple[float, int]:  # fmt: skip
+    """Largest relative error of ``result`` against the oracle, and the number of samples."""
+    names = [tensor.name for tensor in step.model.graph.outputs]
     batches = (part.feeds for part in data.batches(batch))
     worst, samples = 0.0, 0
-    while expected := _expected(model, blocks, batches, names, options):
-        rewritten = open_session(written, options)
+    while expected := _expected(step, batches, names, options):
+        if isinstance(result, Path):
+            rewritten = open_session(result, options)
+        else:
+            rewritten = open_session(to_proto(result), options, result.folder)
         for feeds, references in expected:
             samples += len(next(iter(feeds.values())))
-            for name, reference, result in zip(names, references, run(rewritten, feeds, names), strict=True):
-                worst = max(worst, relative_error(reference, result))
+            for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+                worst = max(worst, relative_error(reference, found))
                 if not worst <= tolerance:
                     raise ValidationFailed(
                         f"output '{name}' of the rewritten model differs from the masked original by {worst:.2g} "
                         f"(tolerance {tolerance:g}); nothing was written",
-                        "please report this model; exclude the block concerned to go on",
+                        "please report this model; exclude the unit concerned to go on",
                     )
         del rewritten  # before the oracle is opened again
-    return Validation(worst, tolerance, samples)
+    return worst, samples
 
 
 def _expected(
-    model: Model, blocks: Sequence[Block], batches: Iterator[Feeds], names: list[str], options: RuntimeOptions
+    step: Removal, batches: Iterator[Feeds], names: list[str], options: RuntimeOptions
 ) -> list[tuple[Feeds, list[np.ndarray]]]:
     """What the oracle computes for the next batches, as many as fit the memory for outputs.
 
@@ -78,43 +91,13 @@ def _expected(
     feeds = next(batches, None)
     if feeds is None:
         return []
-    oracle = open_session(masked_original(model, blocks), options, model.folder)
+    oracle = open_session(masked_original(step), options, step.model.folder)
     expected = [(feeds, run(oracle, feeds, names))]
     held = sum(array.nbytes for array in expected[0][1])
     while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
         expected.append((feeds, run(oracle, feeds, names)))
         held += sum(array.nbytes for array in expected[-1][1])
     return expected
-
-
-def masked_original(model: Model, blocks: Sequence[Block]) -> onnx.ModelProto:
-    """The model with the branch of every block multiplied by zero.
-
-    Where a norm follows the join, a silent branch does not yet pass the entry on; there the whole layer's output is
-    multiplied by zero and the entry added.
-    """
-    proto = to_proto(model)
-    nodes = {node.name: node for node in proto.graph.node}
-    producers = {name: node for node in proto.graph.node for name in node.output}
-    for block in blocks:
-        silenced = block.branch if block.is_exact else block.exit
-        zero = onnx.helper.make_tensor(
-            f"{silenced}/zero", model.dtypes.get(silenced, onnx.TensorProto.FLOAT), [], [0.0]
-        )
-        proto.graph.initializer.append(zero)
-        if block.is_exact:
-            nodes[block.join].input[block.branch_operand] = f"{silenced}/silent"
-            mask = [onnx.helper.make_node("Mul", [silenced, zero.name], [f"{silenced}/silent"])]
-        else:
-            producer = producers[block.exit]
-            producer.output[list(producer.output).index(block.exit)] = f"{silenced}/loud"
-            mask = [
-                onnx.helper.make_node("Mul", [f"{silenced}/loud", zero.name], [f"{silenced}/silent"]),
-                onnx.helper.make_node("Add", [f"{silenced}/silent", block.entry], [block.exit]),
-            ]
-        proto.graph.node.extend(mask)
-    _sort_nodes(proto.graph)
-    return proto
 
 
 def relative_error(reference: np.ndarray, result: np.ndarray) -> float:
@@ -166,29 +149,3 @@ def _check_normalisation(model: Model, data: Data, batch: int, options: RuntimeO
             raise ValidationFailed(
                 f"normalising the model changed its output '{name}' by {difference:.2g}", "please report it"
             )
-
-
-def _sort_nodes(graph: onnx.GraphProto) -> None:
-    """Kahn's algorithm, stable in the order of the file."""
-    made = {name for node in graph.node for name in node.output if name}
-    ready = {name for name in made} ^ made
-    pending, ordered = list(graph.node), []
-    while pending:
-        later = []
-        for node in pending:
-            if all(name not in made or name in ready for name in _all_reads(node)):
-                ordered.append(node)
-                ready.update(node.output)
-            else:
-                later.append(node)
-        if len(later) == len(pending):
-            raise ValidationFailed("the masked original has a cycle", "please report this model")
-        pending = later
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-    del graph.node[:]
-    graph.node.extend(copies)
-
-
-def _all_reads(node: onnx.NodeProto) -> list[str]:
-    inner = [name for attribute in node.attribute for inside in attribute.g.node for name in _all_reads(inside)]
-    return [*node.input, *inner]

@@ -59,14 +59,16 @@ class LayerCKA(Pass):
         segments: Segments | None = None
         removed: list[RemovedBlock] = []
         now = context.now
-        while not context.target.is_met(context.dense, now, context.removed_before + len(removed)):
+        considered = len(rules.candidates)
+        while not context.is_met(now, len(removed), considered):
             gone = frozenset(block.join for block in removed)
             best_case = _best_case(context, rules, costs, gone, now)
             if not rules.allowed(gone) or (best_case and context.is_last):
-                return Decision(str(self), tuple(removed), tuple(tensors), best_case)
+                return Decision(str(self), tuple(removed), tuple(tensors), best_case, considered=considered)
             if segments is None:
                 segments = Segments(context.model, rules.candidates, tensors, context.options)
-            done = context.target.progress(context.dense, now, context.removed_before + len(removed))
+            gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
+            done = context.target.progress(context.dense, now, gone_before, seen)
             context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
             allowed = rules.allowed(gone)
             scores = self._score(context, segments, representations, allowed, gone)
@@ -86,7 +88,7 @@ class LayerCKA(Pass):
                     scores=tuple(scores),
                 )
             )
-        return Decision(str(self), tuple(removed), tuple(tensors))
+        return Decision(str(self), tuple(removed), tuple(tensors), considered=considered)
 
     def _score(
         self,
@@ -162,8 +164,9 @@ def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone:
     further = rules.most(gone, weight)
     macs = now.macs - sum(costs[block.join].macs for block in further)
     params = now.params - sum(costs[block.join].params for block in further)
-    removed = context.removed_before + len(gone) + len(further)
-    if context.target.is_met(context.dense, Cost(macs, params), removed):
+    considered = len(rules.candidates)
+    if context.is_met(Cost(macs, params), len(gone) + len(further), considered):
         return ""
-    best = context.target.reached(context.dense, Cost(macs, params), removed)
+    removed = context.removed_before + len(gone) + len(further)
+    best = context.target.reached(context.dense, Cost(macs, params), removed, context.considered_before + considered)
     return f"at most {kind}={best:.4g} with {removed} blocks gone, because of {rules.rules}"

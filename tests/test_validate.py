@@ -13,6 +13,7 @@ from graphprune.data import Data, load_data
 from graphprune.errors import ValidationFailed
 from graphprune.loading import load
 from graphprune.model import Model, to_proto, write
+from graphprune.oracle import Removal
 from graphprune.rewrite import remove_blocks
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.structure.blocks import Block, find_joins
@@ -72,7 +73,7 @@ def lose_a_node(proto: onnx.ModelProto) -> None:
 
 def test_right_rewrite_passes(model: Model, blocks: list[Block], data: Data, tmp_path: Path) -> None:
     write(remove_blocks(model, blocks[1:3]), tmp_path / "small.onnx")
-    result = validate(model, blocks[1:3], tmp_path / "small.onnx", data, 3, OPTIONS)
+    result = validate([Removal(model, tuple(blocks[1:3]))], tmp_path / "small.onnx", data, 3, OPTIONS)
     assert result.max_relative_error <= result.tolerance <= 1e-4
     assert result.samples == 7
 
@@ -84,7 +85,7 @@ def test_broken_rewrite_is_stopped(model: Model, blocks: list[Block], data: Data
     breakage(proto)
     onnx.save(proto, tmp_path / "small.onnx")
     with pytest.raises(ValidationFailed, match="nothing was written"):
-        validate(model, blocks[1:3], tmp_path / "small.onnx", data, 3, OPTIONS)
+        validate([Removal(model, tuple(blocks[1:3]))], tmp_path / "small.onnx", data, 3, OPTIONS)
 
 
 @pytest.mark.parametrize("removed", [[], [1], [2, 1], [1, 2, 3]])
@@ -92,7 +93,7 @@ def test_other_blocks_than_planned_are_stopped(model: Model, blocks: list[Block]
                                                removed: list[int]) -> None:  # fmt: skip
     write(remove_blocks(model, [blocks[i] for i in removed]), tmp_path / "small.onnx")
     with pytest.raises(ValidationFailed):
-        validate(model, [blocks[2]], tmp_path / "small.onnx", data, 3, OPTIONS)
+        validate([Removal(model, tuple([blocks[2]]))], tmp_path / "small.onnx", data, 3, OPTIONS)
 
 
 def test_last_batch_is_looked_at(model: Model, blocks: list[Block], tmp_path: Path) -> None:
@@ -106,10 +107,10 @@ def test_last_batch_is_looked_at(model: Model, blocks: list[Block], tmp_path: Pa
         proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
     onnx.save(proto, tmp_path / "small.onnx")
     ones = np.ones((6, 4), np.float32)
-    validate(model, blocks[1:2], tmp_path / "small.onnx", load_data(ones, model), 4, OPTIONS)
+    validate([Removal(model, tuple(blocks[1:2]))], tmp_path / "small.onnx", load_data(ones, model), 4, OPTIONS)
     ones[5] = 1e4
     with pytest.raises(ValidationFailed):
-        validate(model, blocks[1:2], tmp_path / "small.onnx", load_data(ones, model), 4, OPTIONS)
+        validate([Removal(model, tuple(blocks[1:2]))], tmp_path / "small.onnx", load_data(ones, model), 4, OPTIONS)
 
 
 def test_nothing_of_a_removed_block_leaks(model: Model, blocks: list[Block]) -> None:
@@ -178,8 +179,8 @@ def test_outputs_beyond_the_memory_limit_are_compared_in_turns(tmp_path: Path, m
     rows = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float32)
     path = tmp_path / "small.onnx"
     write(remove_blocks(model, [block]), path)
-    assert validate(model, [block], path, load_data(rows, model), 4, RuntimeOptions()).samples == 11
+    assert validate([Removal(model, tuple([block]))], path, load_data(rows, model), 4, RuntimeOptions()).samples == 11
     rows[-1] *= 1e3
     write(model, path)
     with pytest.raises(ValidationFailed, match="differs from the masked original"):
-        validate(model, [block], path, load_data(rows, model), 4, RuntimeOptions())
+        validate([Removal(model, tuple([block]))], path, load_data(rows, model), 4, RuntimeOptions())

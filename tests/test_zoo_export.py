@@ -27,9 +27,50 @@ pytest_plugins = ["tests.zoo.fixtures"]
 
 Feed = dict[str, np.ndarray]
 
-# Without running it, nobody can tell that this attention ends with the shape it began with: the sizes of the Where over
-# its mask are not inferred. The product decides by concrete sizes, see the test after.
-UNDECIDED: dict[tuple[str, Exporter], int] = {("gpt2", "torchscript"): 2}
+# Without running them, nobody can tell that these blocks end with the shape they began with; the product decides by
+# concrete sizes, see the test after.
+UNDECIDED: dict[tuple[str, Exporter], int] = {
+    # Attention leaves its heads by a Reshape to a batch and a length that the graph computes, and the sizes of what it
+    # reshapes are lost in the Where over the mask, or in positions that were gathered, shifted or rotated.
+    ("gpt2", "torchscript"): 2,
+    ("gpt_neo", "torchscript"): 2,
+    ("gptj", "torchscript"): 0,
+    ("codegen", "torchscript"): 0,
+    ("bloom", "torchscript"): 2,
+    ("mpnet", "torchscript"): 2,
+    ("deberta", "torchscript"): 2,
+    ("deberta_v2", "torchscript"): 2,
+    ("convbert", "torchscript"): 2,
+    ("nystromformer", "torchscript"): 2,
+    ("wav2vec2_bert", "torchscript"): 6,
+    ("wav2vec2_conformer", "torchscript"): 4,
+    ("detr", "torchscript"): 10,
+    # The same where nothing but the loop over the tokens, a grouped convolution or the latents is reshaped.
+    ("mamba", "torchscript"): 0,
+    ("squeezebert", "torchscript"): 0,
+    ("perceiver", "torchscript"): 4,
+    # The number of tokens is known only behind the first layer that reshapes them to a grid of known size.
+    ("swin", "torchscript"): 6,
+    ("swinv2", "torchscript"): 6,
+    ("focalnet", "torchscript"): 6,
+    ("mobilevit", "torchscript"): 17,
+    ("sam", "torchscript"): 3,
+    ("hiera", "torchscript"): 4,
+    # Each MLP reshapes its tokens to an image and back, to sizes that the graph computes; in CvT, attention does.
+    ("segformer", "torchscript"): 4,
+    ("pvt_v2", "torchscript"): 4,
+    ("cvt", "torchscript"): 4,
+    # The convolution for the positions pads its input and cuts the result to a length that depends on the samples.
+    ("wav2vec2", "torchscript"): 4,
+    ("wav2vec2_stable", "torchscript"): 4,
+    ("hubert", "torchscript"): 4,
+    ("wavlm", "torchscript"): 4,
+    ("sew", "torchscript"): 3,
+    # The number of patches is known only behind the first layer whose weights fix it.
+    ("mlp_mixer", "torchscript"): 3,
+    ("res_mlp", "torchscript"): 3,
+    ("gmlp", "torchscript"): 2,
+}
 
 every_export = pytest.mark.parametrize(("name", "exporter"), CASES)
 
@@ -68,7 +109,7 @@ def test_loading_keeps_the_numbers(zoo: Zoo, name: str, exporter: Exporter) -> N
 def test_blocks_are_found_from_symbolic_shapes(zoo: Zoo, name: str, exporter: Exporter) -> None:
     path, _ = zoo(name, exporter)
     joins = find_joins(load(path), sizes=None)
-    expected_blocks = UNDECIDED.get((name, exporter), ZOO[name].blocks)
+    expected_blocks = UNDECIDED.get((name, exporter), ZOO[name].removable(exporter))
     assert sum(join.block is not None for join in joins) == expected_blocks, summary(joins)
 
 
@@ -77,4 +118,4 @@ def test_blocks_are_found_from_concrete_sizes(zoo: Zoo, name: str, exporter: Exp
     path, feed = zoo(name, exporter)
     model = load(path)
     joins = find_joins(model, concrete_sizes(model, feed, RuntimeOptions()))
-    assert sum(join.block is not None for join in joins) == ZOO[name].blocks, summary(joins)
+    assert sum(join.block is not None for join in joins) == ZOO[name].removable(exporter), summary(joins)

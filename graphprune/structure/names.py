@@ -40,6 +40,17 @@ def _common_prefix(view: View, nodes: Sequence[str]) -> str:
     return ""
 
 
+def layer_label(view: View, layers: Sequence[str]) -> str:
+    """What the names of some layers have in common, else the name of the first."""
+    for names in (list(dict.fromkeys(layers)), list(layers)[:1]):
+        for kind in (_weight_path, _scope_path, _node_path):
+            paths = [kind(view, name) for name in names]
+            prefix = _shared(paths) if all(paths) else []
+            if prefix:
+                return ("/" if kind is _node_path else ".").join(prefix)
+    return layers[0]
+
+
 def _shortened(labels: dict[str, str]) -> dict[str, str]:
     """Cut node paths to the shortest ends that still differ: they repeat every parent's name."""
     paths = {label: label.split("/") for label in labels.values()}

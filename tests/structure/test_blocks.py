@@ -13,9 +13,9 @@ from graphprune import RunOptions, prune
 from graphprune.errors import GraphpruneError
 from graphprune.loading import load
 from graphprune.model import Model, to_proto
+from graphprune.oracle import Removal, masked_original
 from graphprune.rewrite import remove_blocks
 from graphprune.structure.blocks import Block, Join, find_joins
-from graphprune.validate import masked_original
 from tests.graphs import assert_same, build, ops, random_feeds, residual_mlp, run, unused_initialisers
 from tests.structure.block_cases import MLP, REFUSED, REMOVABLE, ROW_HEAD, ROW_STEM, ROWS, Case
 
@@ -56,7 +56,7 @@ def assert_removal_is_exact(model: Model, blocks: Sequence[Block]) -> onnx.Model
     small = to_proto(remove_blocks(model, blocks))
     onnx.checker.check_model(small, full_check=True)
     feeds = random_feeds(small)
-    silenced = run(masked_original(model, blocks), feeds)
+    silenced = run(masked_original(Removal(model, tuple(blocks))), feeds)
     assert_same(run(small, feeds), silenced)
     left = {node.name for node in small.graph.node}
     assert left == still_needed(to_proto(model), blocks)

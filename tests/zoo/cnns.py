@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.zoo.entry import IMAGE, Built, Entry
-
-_CLASSES = 5
-
-
-def randomise(module: nn.Module) -> nn.Module:
-    """Shake every parameter and give each BatchNorm statistics of its own; eval mode.
-
-    No two parameters stay equal, so no exporter merges them; weights keep the signal's size, so every block matters.
-    """
-    with torch.no_grad():
-        for parameter in module.parameters():
-            noise = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.05
-            parameter.add_(torch.randn_like(parameter), alpha=noise)
-        for part in module.modules():
-            if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and part.running_var is not None:
-                part.running_mean.normal_(0.0, 0.2)
-                part.running_var.uniform_(0.5, 1.5)
-    return module.eval()
-
-
-def build(make: Callable[[], nn.Module], seed: int = 0, size: int = 32) -> Built:
-    """A randomised image network and a batch of two images for it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return randomise(make()), {"image": torch.randn(2, 3, size, size)}
-
-
-def _conv_bn(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return [conv, nn.BatchNorm2d(channels_out)]
+from tests.zoo.parts import CLASSES, ChannelNorm, SqueezeExcite, build, conv_bn, head
 
 
 class PadShortcut(nn.Module):
@@ -52,19 +21,6 @@ class PadShortcut(nn.Module):
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.extra, self.extra))
 
 
-class SqueezeExcite(nn.Module):
-    """Channel attention: a gate computed from the mean of each channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(channels, channels // 4, 1)
-        self.expand = nn.Conv2d(channels // 4, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate = self.expand(torch.relu(self.reduce(functional.adaptive_avg_pool2d(x, 1))))
-        return x * torch.sigmoid(gate)
-
-
 class V1Block(nn.Module):
     """``relu(shortcut(x) + branch(x))``; basic or bottleneck, with squeeze-excite on request."""
 
@@ -74,16 +30,16 @@ class V1Block(nn.Module):
         super().__init__()
         inner = channels_out // 2 if bottleneck else channels_out
         if bottleneck:
-            layers = [*_conv_bn(channels_in, inner, 1), nn.ReLU(), *_conv_bn(inner, inner, 3, stride), nn.ReLU()]
-            layers += _conv_bn(inner, channels_out, 1)
+            layers = [*conv_bn(channels_in, inner, 1), nn.ReLU(), *conv_bn(inner, inner, 3, stride), nn.ReLU()]
+            layers += conv_bn(inner, channels_out, 1)
         else:
-            layers = [*_conv_bn(channels_in, inner, 3, stride), nn.ReLU(), *_conv_bn(inner, channels_out)]
+            layers = [*conv_bn(channels_in, inner, 3, stride), nn.ReLU(), *conv_bn(inner, channels_out)]
         if excite:
             layers.append(SqueezeExcite(channels_out))
         self.branch = nn.Sequential(*layers)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
-            projection = nn.Sequential(*_conv_bn(channels_in, channels_out, 1, stride))
+            projection = nn.Sequential(*conv_bn(channels_in, channels_out, 1, stride))
             self.shortcut = PadShortcut(channels_in, channels_out) if pad_shortcut else projection
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,7 +53,7 @@ class PreActBlock(nn.Module):
         super().__init__()
         self.before = nn.Sequential(nn.BatchNorm2d(channels_in), nn.ReLU())
         self.branch = nn.Sequential(
-            *_conv_bn(channels_in, channels_out, 3, stride),
+            *conv_bn(channels_in, channels_out, 3, stride),
             nn.ReLU(),
             nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
         )
@@ -117,8 +73,8 @@ class InvertedResidual(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int, expand: int) -> None:
         super().__init__()
         inner = channels_in * expand
-        layers: list[nn.Module] = [*_conv_bn(channels_in, inner, 1), nn.ReLU6()] if expand > 1 else []
-        layers += [*_conv_bn(inner, inner, 3, stride, groups=inner), nn.ReLU6(), *_conv_bn(inner, channels_out, 1)]
+        layers: list[nn.Module] = [*conv_bn(channels_in, inner, 1), nn.ReLU6()] if expand > 1 else []
+        layers += [*conv_bn(inner, inner, 3, stride, groups=inner), nn.ReLU6(), *conv_bn(inner, channels_out, 1)]
         self.branch = nn.Sequential(*layers)
         self.has_shortcut = stride == 1 and channels_in == channels_out
 
@@ -144,26 +100,10 @@ class ConvNeXtBlock(nn.Module):
         return x + y.permute(0, 3, 1, 2)
 
 
-class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of an NCHW tensor."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(x.permute(0, 2, 3, 1))
-        return y.permute(0, 3, 1, 2)
-
-
-def _head(channels: int) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, _CLASSES)]
-
-
 def _resnet_v1(
     depths: tuple[int, ...], *, bottleneck: bool = False, excite: bool = False, pad_shortcut: bool = False
 ) -> nn.Module:
-    layers: list[nn.Module] = [*_conv_bn(3, 8), nn.ReLU()]
+    layers: list[nn.Module] = [*conv_bn(3, 8), nn.ReLU()]
     channels_in = channels = 8
     for stage, depth in enumerate(depths):
         channels = (16 if bottleneck else 8) << stage
@@ -174,18 +114,18 @@ def _resnet_v1(
             )
             layers.append(block)
             channels_in = channels
-    return nn.Sequential(*layers, *_head(channels))
+    return nn.Sequential(*layers, *head(channels))
 
 
 def _preact_resnet() -> nn.Module:
     layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, padding=1, bias=False)]
     for channels_in, channels_out, stride in ((8, 8, 1), (8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2), (32, 32, 1)):
         layers.append(PreActBlock(channels_in, channels_out, stride))
-    return nn.Sequential(*layers, nn.BatchNorm2d(32), nn.ReLU(), *_head(32))
+    return nn.Sequential(*layers, nn.BatchNorm2d(32), nn.ReLU(), *head(32))
 
 
 def _mobilenet_v2() -> nn.Module:
-    layers: list[nn.Module] = [*_conv_bn(3, 8, 3, 2), nn.ReLU6()]
+    layers: list[nn.Module] = [*conv_bn(3, 8, 3, 2), nn.ReLU6()]
     for channels_in, channels_out, stride, expand in (
         (8, 8, 1, 1),
         (8, 12, 2, 4),
@@ -195,14 +135,14 @@ def _mobilenet_v2() -> nn.Module:
         (16, 16, 1, 4),
     ):
         layers.append(InvertedResidual(channels_in, channels_out, stride, expand))
-    return nn.Sequential(*layers, *_conv_bn(16, 32, 1), nn.ReLU6(), *_head(32))
+    return nn.Sequential(*layers, *conv_bn(16, 32, 1), nn.ReLU6(), *head(32))
 
 
 def _convnext() -> nn.Module:
     stem = [nn.Conv2d(3, 8, 2, 2), ChannelNorm(8)]
     between = [ChannelNorm(8), nn.Conv2d(8, 16, 2, 2)]
     stages = [ConvNeXtBlock(8), ConvNeXtBlock(8), *between, ConvNeXtBlock(16), ConvNeXtBlock(16)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, _CLASSES)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, CLASSES)]
     return nn.Sequential(*stem, *stages, *head)
 
 

@@ -28,8 +28,9 @@ class Entry:
     """One network of the zoo.
 
     ``blocks`` is the number of residual blocks that can be removed, known from the architecture. ``requires`` are the
-    packages it needs beside torch. ``fast`` entries are those that CI runs. ``unsupported`` gives the reason why an exporter cannot export it, ``fixed`` the
-    reason why an exporter fixes a dimension that should be dynamic.
+    packages it needs beside torch. ``fast`` entries are those that CI runs. ``unsupported`` gives the reason why an
+    exporter cannot export it, ``fixed`` the reason why an exporter fixes a dimension that should be dynamic. ``fewer``
+    is how many blocks are found in what an exporter writes, where its way of writing hides some.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Entry:
     requires: tuple[str, ...] = ()
     unsupported: Mapping[Exporter, str] = field(default_factory=dict)
     fixed: Mapping[tuple[Exporter, str], str] = field(default_factory=dict)
+    fewer: Mapping[Exporter, int] = field(default_factory=dict)
 
     def axes(self, exporter: Exporter) -> Axes:
         """The axes that are dynamic in what ``exporter`` writes."""
@@ -47,3 +49,7 @@ class Entry:
             key: {axis: name for axis, name in axes.items() if (exporter, name) not in self.fixed}
             for key, axes in self.dynamic.items()
         }
+
+    def removable(self, exporter: Exporter) -> int:
+        """The blocks that can be removed from what ``exporter`` writes."""
+        return self.fewer.get(exporter, self.blocks)

@@ -15,16 +15,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.zoo import cnns, transformers_models
+from tests.zoo import (
+    audio_models,
+    branching_cnns,
+    cnns,
+    decoders,
+    dense_prediction,
+    encoders,
+    generators,
+    library,
+    mixers,
+    mobile_cnns,
+    plain_cnns,
+    residual_cnns,
+    seq2seq,
+    sequence_and_volume,
+    vision_hybrids,
+    vision_transformers,
+)
 from tests.zoo.entry import EXPORTERS, Axes, Entry, Exporter
 
 OPSETS: dict[Exporter, int] = {"dynamo": 18, "torchscript": 17}
-FEED_SIZES: dict[str, int] = {"batch": 3, "sequence": 9}
-"""Sizes of the dynamic axes in the feed; the export saw 2 and 7."""
+FEED_SIZES: dict[str, int] = {"batch": 3, "sequence": 9, "target": 6, "samples": 480}
+"""Sizes of the dynamic axes in the feed; the export saw 2, 7, 5 and 400."""
 
 _FAMILIES = (
     cnns.ENTRIES,
-    transformers_models.ENTRIES,
+    plain_cnns.ENTRIES,
+    residual_cnns.ENTRIES,
+    branching_cnns.ENTRIES,
+    mobile_cnns.ENTRIES,
+    dense_prediction.ENTRIES,
+    generators.ENTRIES,
+    sequence_and_volume.ENTRIES,
+    mixers.ENTRIES,
+    encoders.ENTRIES,
+    decoders.ENTRIES,
+    seq2seq.ENTRIES,
+    vision_transformers.ENTRIES,
+    vision_hybrids.ENTRIES,
+    audio_models.ENTRIES,
 )
 ZOO: dict[str, Entry] = {entry.name: entry for family in _FAMILIES for entry in family}
 CASES: tuple[tuple[str, Exporter], ...] = tuple(
@@ -61,9 +91,9 @@ def expected(name: str, feed: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _export_dynamo(module: torch.nn.Module, inputs: dict[str, Tensor], dynamic: Axes, path: Path) -> None:
     names = {axis_name for axes in dynamic.values() for axis_name in axes.values()}
-    dims = {axis_name: torch.export.Dim(axis_name, min=1, max=32) for axis_name in names}
+    dims = {axis_name: torch.export.Dim(axis_name, min=1, max=max(32, FEED_SIZES[axis_name])) for axis_name in names}
     shapes: Any = tuple({axis: dims[axis_name] for axis, axis_name in dynamic[key].items()} for key in inputs)
-    if isinstance(module, transformers_models.Wrapped):
+    if isinstance(module, library.Wrapped):
         shapes = (shapes,)  # forward(*tensors) is one variadic parameter
     torch.onnx.export(
         module,

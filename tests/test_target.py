@@ -6,7 +6,7 @@ import pytest
 
 from graphprune.cost import Cost
 from graphprune.errors import OptionError
-from graphprune.select import Target
+from graphprune.target import Target
 
 DENSE = Cost(macs=1000, params=200)
 
@@ -38,7 +38,7 @@ def test_progress_runs_from_nought_to_one() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("speed=2", "'speed=2' is no target; write one of flops=VALUE, params=VALUE, removed=VALUE"),
+        ("speed=2", "'speed=2' is no target; write one of flops=VALUE, params=VALUE, removed=VALUE, ratio=VALUE"),
         ("flops", "target 'flops' has no number after '='"),
         ("flops=half", "has no number"),
         ("flops=0", "must lie between 0 and 1"),

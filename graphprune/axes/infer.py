@@ -1,0 +1,103 @@
+"""Axis type inference: one walk over the nodes, a rule per operator, and a last look at every number that is a size."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+
+import onnx_graphsurgeon as gs
+
+from graphprune.axes import algebra, rules
+from graphprune.axes.algebra import Axes, Freeze
+from graphprune.axes.probe import Shape, probe
+from graphprune.axes.rules import Site, Unknown, find_rule
+from graphprune.axes.settle import settle
+from graphprune.axes.typing import Missing, Typing
+from graphprune.model import Model, outer_reads
+
+for _module in pkgutil.iter_modules(rules.__path__):
+    importlib.import_module(f"{rules.__name__}.{_module.name}")
+
+_STANDARD_DOMAINS = (None, "", "ai.onnx")
+
+
+def infer(model: Model, sample: Mapping[str, Shape] | None = None) -> Typing:
+    """Type every axis of ``model``; no weight is read.
+
+    ``sample`` holds input shapes that are known to work, for networks that do not take every size.
+    """
+    typing = Typing(probe(model, sample))
+    for tensor in model.graph.inputs:
+        why = Freeze("it is an axis of a model input", tensor.name)
+        shape = typing.probe.shapes[tensor.name]
+        typing.axes[tensor.name] = tuple(algebra.fresh(size, why) for size in shape)
+    opsets = {entry.domain: entry.version for entry in model.header.opset_import}
+    for node in model.graph.nodes:
+        _type_node(node, typing, opsets)
+    for tensor in model.graph.outputs:
+        for axis in typing.axes.get(tensor.name, ()):
+            algebra.freeze(axis, Freeze("it is an axis of a model output", tensor.name))
+    settle(model, typing)
+    return typing
+
+
+def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None:
+    shapes = [typing.probe.shapes.get(tensor.name) for tensor in node.outputs]
+    if all(tensor.name in typing.probe.values for tensor in node.outputs if tensor.name):
+        _freeze_outputs(node, typing, "it is part of a computation with sizes")
+        return
+    domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
+    rule = None if outer_reads(node) or _has_body(node) else find_rule(domain, node.op, opsets.get(domain, 1))
+    if rule is None:
+        name = f"{domain}::{node.op}" if domain else node.op
+        reason = "a subgraph may use it" if _has_body(node) else f"no axis rule for {name}"
+        _give_up(node, typing, name, reason)
+        return
+    try:
+        written = rule(Site(node, typing, opsets.get(domain, 1)))
+    except Unknown:
+        written = None
+    if written is None:
+        _give_up(node, typing, node.op, f"this use of {node.op} is not understood")
+        return
+    for tensor, axes, shape in zip(node.outputs, written, shapes, strict=False):
+        if not tensor.name:
+            continue
+        typing.axes[tensor.name] = axes
+        if shape is not None and tuple(map(algebra.size_of, axes)) != shape:
+            _give_up(node, typing, node.op, f"the rule for {node.op} and shape inference disagree")
+            return
+    for tensor in node.outputs[len(written) :]:
+        if tensor.name:
+            _freeze_outputs(node, typing, f"it is a side output of {node.op}", since=len(written))
+
+
+def _has_body(node: gs.Node) -> bool:
+    return any(isinstance(value, gs.Graph) for value in node.attrs.values())
+
+
+def _give_up(node: gs.Node, typing: Typing, op: str, reason: str) -> None:
+    """Freeze everything the node touches, and report it."""
+    why = Freeze(reason, node.name)
+    before = 0
+    for operand in range(len(node.inputs)):
+        for axis in typing.of(node, operand) or ():
+            before += not algebra.is_frozen(axis)
+            algebra.freeze(axis, why)
+    for tensor in outer_reads(node):
+        for axis in typing.axes.get(tensor.name, ()):
+            algebra.freeze(axis, why)
+    _freeze_outputs(node, typing, reason)
+    typing.missing.append(Missing(node.name, op, f"{reason}: {before} axes frozen"))
+
+
+def _freeze_outputs(node: gs.Node, typing: Typing, reason: str, since: int = 0) -> None:
+    why = Freeze(reason, node.name)
+    for tensor in node.outputs[since:]:
+        shape = typing.probe.shapes.get(tensor.name)
+        if tensor.name and shape is not None:
+            axes: Axes = tuple(algebra.fresh(size, why) for size in shape)
+            typing.axes[tensor.name] = axes
+        elif tensor.name:
+            typing.axes.pop(tensor.name, None)

@@ -1,0 +1,205 @@
+"""Concrete shapes for axis typing: every dynamic dimension gets a distinctive prime size, and sizes are followed through
+the graph's own shape arithmetic.
+
+Distinctive primes, so that a batch of 2 is never mistaken for 2 heads. Nothing is run and no weight is read: each node's
+shape comes from ONNX's own inference with the values of small integer tensors filled in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from math import isqrt, prod
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx.reference import ReferenceEvaluator
+
+from graphprune.model import Model, constant_dims, export_node
+
+log = logging.getLogger(__name__)
+
+_LEAST_PRIMES = (101, 11)  # tables of positions may end before 101
+_VALUE_LIMIT = 64  # elements; longer tensors, and those of more than one axis, are data, not sizes
+_STANDARD_DOMAINS = (None, "", "ai.onnx")
+_LIKE_FIRST_INPUT = {"Gelu", "FastGelu", "QuickGelu", "BiasGelu", "SkipLayerNormalization", "RotaryEmbedding",
+                     "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization", "MultiHeadAttention",
+                     "GroupQueryAttention"}  # fmt: skip
+_RANDOM = {"RandomNormalLike", "RandomUniformLike", "RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"}
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class Probe:
+    """Shape of every tensor for one choice of the dynamic sizes, and the values of those that only hold sizes."""
+
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def shape(self, tensor: gs.Tensor) -> Shape | None:
+        if isinstance(tensor, gs.Constant):
+            return constant_dims(tensor)
+        return self.shapes.get(tensor.name)
+
+    def value(self, tensor: gs.Tensor) -> np.ndarray | None:
+        """What a small tensor holds, where that is known."""
+        if not isinstance(tensor, gs.Constant):
+            return self.values.get(tensor.name)
+        if not _is_small(constant_dims(tensor)):
+            return None
+        values = tensor.values
+        return values if isinstance(values, np.ndarray) else None
+
+
+def probe(model: Model, sample: Mapping[str, Shape] | None = None) -> Probe:
+    """Follow prime sizes through ``model``.
+
+    Not every network takes every size: a table of positions ends, a U-Net halves its input four times. Where a node's shape
+    cannot be inferred for large primes, small ones are tried, then the ``sample`` shapes of the inputs.
+    """
+    best = Probe()
+    for choice in _choices(model, sample or {}):
+        found = _follow(model, choice)
+        if len(found.shapes) > len(best.shapes):
+            best = found
+        if all(tensor.name in found.shapes for node in model.graph.nodes for tensor in node.outputs if tensor.name):
+            break
+    return best
+
+
+def _choices(model: Model, sample: Mapping[str, Shape]) -> Iterator[dict[str, int]]:
+    """Sizes for the symbols of the model's inputs; unnamed dimensions are symbols too."""
+    static = {dim for shape in model.shapes.values() for dim in shape if isinstance(dim, int)}
+    places: dict[str, tuple[str, int]] = {}  # symbol -> where it first occurs
+    for tensor in model.graph.inputs:
+        for axis, dim in enumerate(model.shapes.get(tensor.name, ())):
+            if not isinstance(dim, int):
+                places.setdefault(_symbol(tensor.name, axis, dim), (tensor.name, axis))
+    for least in _LEAST_PRIMES:
+        primes = (p for p in _primes(least) if all(size == 0 or size % p for size in static))
+        symbols = dict(zip(places, primes, strict=False))
+        yield symbols
+    at_sample = {symbol: sample[name][axis] for symbol, (name, axis) in places.items() if name in sample}
+    batch = {symbol: size for symbol, size in symbols.items() if places[symbol][1] == 0}
+    yield symbols | at_sample | batch
+    yield symbols | at_sample
+
+
+def _symbol(tensor: str, axis: int, dim: int | str | None) -> str:
+    return str(dim or f"{tensor}/{axis}")
+
+
+def _primes(least: int) -> Iterator[int]:
+    return (n for n in count(least) if all(n % d for d in range(2, isqrt(n) + 1)))
+
+
+def _follow(model: Model, symbols: Mapping[str, int]) -> Probe:
+    found = Probe()
+    for tensor in model.graph.inputs:
+        dims = enumerate(model.shapes.get(tensor.name, ()))
+        found.shapes[tensor.name] = tuple(
+            dim if isinstance(dim, int) else symbols[_symbol(tensor.name, axis, dim)] for axis, dim in dims
+        )
+    opsets = {entry.domain: entry.version for entry in model.header.opset_import}
+    for node in model.graph.nodes:
+        if not _evaluate(node, model, found, opsets):
+            _infer(node, model, found, opsets)
+        for tensor in node.outputs:  # what inference does not know the file may have noted
+            noted = model.shapes.get(tensor.name)
+            if tensor.name and tensor.name not in found.shapes and noted is not None:
+                dims_known = [dim if isinstance(dim, int) else symbols.get(dim or "") for dim in noted]
+                if None not in dims_known:
+                    found.shapes[tensor.name] = tuple(dim for dim in dims_known if dim is not None)
+    return found
+
+
+def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> bool:
+    """Compute a node that works on sizes alone; whether it was one."""
+    if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in _RANDOM:
+        return False
+    if node.op in ("Shape", "Size"):
+        shape = found.shape(node.inputs[0])
+        if shape is None:
+            return False
+        picked = shape[node.attrs.get("start", 0) : node.attrs.get("end")]
+        values = [np.array(prod(shape) if node.op == "Size" else picked, dtype=np.int64)]
+    else:
+        feeds: dict[str, np.ndarray] = {}
+        for tensor in node.inputs:
+            value = found.value(tensor) if tensor.name else None
+            if tensor.name and value is None:
+                return False
+            if value is not None:
+                feeds[tensor.name] = value
+        try:
+            evaluator = ReferenceEvaluator(_proto(node, model), opsets=dict(opsets))
+            values = [np.asarray(value) for value in evaluator.run(None, feeds)]
+        except Exception as error:  # noqa: BLE001 - the reference implementation raises whatever NumPy does
+            log.debug("cannot follow sizes through %s: %s", node.name, error)
+            return False
+    if not all(_is_small(value.shape) for value in values):
+        return False
+    for tensor, value in zip(node.outputs, values, strict=False):
+        found.shapes[tensor.name] = value.shape
+        found.values[tensor.name] = value
+    return True
+
+
+def _is_small(shape: Shape) -> bool:
+    return len(shape) <= 1 and prod(shape) <= _VALUE_LIMIT
+
+
+def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> None:
+    """One node's output shapes by ONNX's own inference."""
+    domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
+    if domain:
+        shape = found.shape(node.inputs[0]) if node.inputs else None
+        if node.op in _LIKE_FIRST_INPUT and shape is not None:
+            found.shapes[node.outputs[0].name] = shape
+        return
+    types, data = {}, {}
+    for tensor in node.inputs:
+        shape = found.shape(tensor) if tensor.name else None
+        if not tensor.name:
+            continue
+        dtype = _dtype(tensor, model)
+        types[tensor.name] = onnx.helper.make_tensor_type_proto(dtype, shape)
+        value = found.value(tensor) if dtype == onnx.TensorProto.INT64 or node.op == "Resize" else None
+        if value is not None:
+            data[tensor.name] = onnx.numpy_helper.from_array(value, tensor.name)
+    try:
+        schema = onnx.defs.get_schema(node.op, opsets.get(domain, 1), domain)
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema,
+            _proto(node, model),
+            types,
+            data,
+            opset_imports=[onnx.helper.make_opsetid(*o) for o in opsets.items()],
+        )
+    except Exception as error:  # noqa: BLE001 - the binding raises several unrelated classes
+        log.debug("no shape for %s: %s", node.name, error)
+        return
+    for name, kind in inferred.items():
+        if kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"):
+            dims = kind.tensor_type.shape.dim
+            if all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
+                found.shapes[name] = tuple(int(dim.dim_value) for dim in dims)
+
+
+def _dtype(tensor: gs.Tensor, model: Model) -> int:
+    known = model.dtypes.get(tensor.name)
+    if known is None and isinstance(tensor, gs.Constant):
+        known = (
+            tensor.dtype
+            if isinstance(tensor.dtype, int)
+            else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+        )
+    return known or onnx.TensorProto.FLOAT
+
+
+def _proto(node: gs.Node, model: Model) -> onnx.NodeProto:
+    return export_node(node, model.node_protos.get(node.name))

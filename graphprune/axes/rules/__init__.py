@@ -1,0 +1,130 @@
+"""Axis rules: one function per operator family, which relates the axes of what a node reads and writes.
+
+A rule is registered for a domain, operators and an opset range. It gets a :class:`Site` and returns the axes of the node's
+outputs, or None where it does not understand this use of the operator; then every axis involved is frozen and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from graphprune.axes import algebra
+from graphprune.axes.algebra import Axes, Axis, Freeze
+from graphprune.axes.typing import Contraction, SizeField, Typing
+from graphprune.model import constant_dims
+
+CONTRIB = "com.microsoft"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node as its rule sees it."""
+
+    node: gs.Node
+    typing: Typing
+    opset: int
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        return self.node.attrs.get(name, default)
+
+    def has(self, operand: int) -> bool:
+        """Whether the optional input is given."""
+        return operand < len(self.node.inputs) and bool(self.node.inputs[operand].name)
+
+    def is_constant(self, operand: int) -> bool:
+        return self.has(operand) and isinstance(self.node.inputs[operand], gs.Constant)
+
+    def axes(self, operand: int) -> Axes | None:
+        """Axes of an input; a constant gets fresh ones at its first mention."""
+        if self.is_constant(operand):
+            key = (self.node.name, operand)
+            if key not in self.typing.constants:
+                dims = constant_dims(self.node.inputs[operand])
+                self.typing.constants[key] = tuple(map(algebra.fresh, dims))
+            return self.typing.constants[key]
+        return self.typing.of(self.node, operand)
+
+    def value(self, operand: int) -> np.ndarray | None:
+        """What a small input holds, where that is known."""
+        return self.typing.probe.value(self.node.inputs[operand]) if self.has(operand) else None
+
+    def ints(self, operand: int) -> list[int] | None:
+        """A small integer input as a list."""
+        value = self.value(operand)
+        return None if value is None else [int(v) for v in np.ravel(value)]
+
+    def out_shape(self, output: int = 0) -> tuple[int, ...] | None:
+        return self.typing.probe.shapes.get(self.node.outputs[output].name)
+
+    def unify(self, one: Axis, other: Axis) -> None:
+        algebra.unify(one, other, self.node.name)
+
+    def freeze(self, axis: Axis, reason: str) -> None:
+        algebra.freeze(axis, Freeze(reason, self.node.name))
+
+    def freeze_all(self, axes: Sequence[Axis], reason: str) -> None:
+        for axis in axes:
+            self.freeze(axis, reason)
+
+    def frozen(self, size: int, reason: str) -> Axis:
+        """A new axis that may not shrink."""
+        return algebra.fresh(size, Freeze(reason, self.node.name))
+
+    def contract(self, operand: int, axis: int) -> None:
+        """Note that the node sums over this axis."""
+        self.typing.contractions.append(Contraction(self.node.name, operand, axis))
+
+    def size(self, axis: Axis, *, operand: int = -1, attribute: str = "", element: int | None = None,
+             follows: Axis | None = None) -> None:  # fmt: skip
+        """Note that an input's element or an attribute holds the size of ``axis``."""
+        self.typing.sizes.append(SizeField(self.node.name, axis, operand, attribute, element, follows))
+
+
+Rule = Callable[[Site], "list[Axes] | None"]
+_RULES: dict[tuple[str, str], list[tuple[int, int, Rule]]] = {}
+
+
+def rule(*ops: str, domain: str = "", since: int = 1, until: int = 1 << 30) -> Callable[[Rule], Rule]:
+    """Register a rule for operators of a domain, for opsets ``since`` to ``until`` (both included)."""
+
+    def register(function: Rule) -> Rule:
+        for op in ops:
+            _RULES.setdefault((domain, op), []).append((since, until, function))
+        return function
+
+    return register
+
+
+def find_rule(domain: str, op: str, opset: int) -> Rule | None:
+    """The rule for an operator in one version of its domain."""
+    known = _RULES.get((domain, op), ())
+    return next((function for since, until, function in known if since <= opset <= until), None)
+
+
+def known_ops() -> list[tuple[str, str]]:
+    """Every (domain, operator) that has a rule."""
+    return sorted(_RULES)
+
+
+def axis_index(index: int, rank: int) -> int:
+    """A possibly negative axis number as a position."""
+    return index + rank if index < 0 else index
+
+
+class Unknown(Exception):
+    """Something a rule needs is not known; the inference then freezes what the node touches."""
+
+
+_T = TypeVar("_T")
+
+
+def require(value: _T | None) -> _T:
+    """The value, if it is known; else :class:`Unknown` is raised."""
+    if value is None:
+        raise Unknown
+    return value

@@ -1,0 +1,138 @@
+"""Operators that work index by index, with broadcasting."""
+
+from __future__ import annotations
+
+from graphprune.axes.algebra import ONE, Axes, Axis, size_of
+from graphprune.axes.rules import CONTRIB, Site, require, rule
+
+_OPS = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "And",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseNot",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Div",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "Max",
+    "Mean",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "PRelu",
+    "Pow",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Sub",
+    "Sum",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Where",
+    "Xor",
+]
+
+
+def broadcast(site: Site, shapes: list[Axes]) -> Axes:
+    """The axes of a broadcast; every axis that has the output's size is the same axis."""
+    rank = max(map(len, shapes))
+    result: list[Axis] = []
+    for index in range(-rank, 0):
+        present = [axes[index] for axes in shapes if -index <= len(axes)]
+        size = next((size_of(axis) for axis in present if size_of(axis) != 1), 1)
+        full = [axis for axis in present if size_of(axis) == size]
+        for axis in full[1:]:
+            site.unify(full[0], axis)
+        result.append(full[0] if size != 1 else ONE)
+    return tuple(result)
+
+
+@rule(*_OPS)
+def elementwise(site: Site) -> list[Axes] | None:
+    """Unary, binary and variadic operators."""
+    return [broadcast(site, [require(site.axes(i)) for i in range(len(site.node.inputs)) if site.has(i)])]
+
+
+@rule("BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=CONTRIB)
+def contrib_activation(site: Site) -> list[Axes] | None:
+    """ONNX Runtime's fused activations; the bias, if any, lies along the last axis."""
+    return elementwise(site)
+
+
+@rule("Dropout")
+def dropout(site: Site) -> list[Axes] | None:
+    """Data and mask have the shape of the input."""
+    axes = require(site.axes(0))
+    return [axes, axes]
+
+
+@rule("CastLike")
+def like_first(site: Site) -> list[Axes] | None:
+    """The second input lends its type only."""
+    return [require(site.axes(0))]
+
+
+@rule("Trilu", "CumSum", "Hardmax", "Softmax", "LogSoftmax", "LpNormalization", "LRN", "ReverseSequence", "Bernoulli")
+def along_axes(site: Site) -> list[Axes] | None:
+    """Same shape as the input; the axes that are computed over are frozen."""
+    axes = require(site.axes(0))
+    rank, op = len(axes), site.node.op
+    if op == "Trilu":
+        over = list(range(rank)[-2:])
+    elif op == "CumSum":
+        over = [require(site.ints(1))[0] % rank]
+    elif op == "LRN":
+        over = [1]
+    elif op == "ReverseSequence":
+        over = [0, 1]
+    elif op in ("Softmax", "LogSoftmax", "Hardmax") and site.opset < 13:
+        over = list(range(site.attr("axis", 1) % rank, rank))  # it flattened everything from there on
+    else:
+        over = [] if op == "Bernoulli" else [site.attr("axis", -1) % rank]
+    site.freeze_all([axes[index] for index in over], f"{op} runs over it")
+    return [axes]

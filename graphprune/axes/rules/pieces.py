@@ -1,0 +1,97 @@
+"""Operators that lay axes one behind the other or cut them: Concat, Split, Slice, Pad."""
+
+from __future__ import annotations
+
+from graphprune.axes.algebra import Axes, Axis, Concat, cut, fresh, is_frozen, size_of
+from graphprune.axes.rules import Site, require, rule
+
+
+@rule("Concat")
+def concat(site: Site) -> list[Axes] | None:
+    """The joined axis is the concatenation, all others are shared."""
+    operands = [require(site.axes(i)) for i in range(len(site.node.inputs))]
+    axis = site.attr("axis") % len(operands[0])
+    first = operands[0]
+    for other in operands[1:]:
+        for index, (one, two) in enumerate(zip(first, other, strict=True)):
+            if index != axis:
+                site.unify(one, two)
+    joined = Concat(tuple(operand[axis] for operand in operands))
+    return [(*first[:axis], joined, *first[axis + 1 :])]
+
+
+@rule("Split")
+def split(site: Site) -> list[Axes] | None:
+    """Cut the axis; sizes stand in an input (opset 13), in an attribute (before), or are equal shares."""
+    x = require(site.axes(0))
+    axis = site.attr("axis", 0) % len(x)
+    sizes = [require(site.out_shape(i))[axis] for i in range(len(site.node.outputs))]
+    place: dict[str, int | str] = {"operand": 1} if site.opset >= 13 else {"attribute": "split"}
+    rest, written = x[axis], []
+    for element, size in enumerate(sizes):
+        pieces = cut(rest, size)
+        if pieces is None:
+            site.freeze(x[axis], "Split cuts through the middle of a structured axis")
+            pieces = site.frozen(size, "Split"), site.frozen(size_of(rest) - size, "Split")
+        piece, rest = pieces
+        site.size(piece, element=element, **place)  # type: ignore[arg-type]  # one of the two places
+        written.append((*x[:axis], piece, *x[axis + 1 :]))
+    return list(written)
+
+
+@rule("Slice")
+def slice_(site: Site) -> list[Axes] | None:
+    """A range with step 1 cuts its axis; any other range freezes it."""
+    x, shape = require(site.axes(0)), require(site.out_shape())
+    starts, ends = require(site.ints(1)), require(site.ints(2))
+    axes = (site.ints(3) if site.has(3) else None) or list(range(len(starts)))
+    steps = (site.ints(4) if site.has(4) else None) or [1] * len(starts)
+    written = list(x)
+    for element, (axis, start, end, step) in enumerate(zip(axes, starts, ends, steps, strict=True)):
+        whole = x[axis]
+        size = size_of(whole)
+        first, last, _ = slice(start, end, step).indices(size)
+        if step == 1 and shape[axis] == size:
+            continue  # takes everything; an end that is a number must still follow
+        pieces = _cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
+        if pieces is None:
+            site.freeze(whole, "Slice takes some of it")
+            written[axis] = site.frozen(shape[axis], "Slice takes some of it")
+            continue
+        before, written[axis] = pieces
+        if first > 0:
+            site.size(before, operand=1, element=element)
+        if end < size:
+            site.size(Concat((before, written[axis])), operand=2, element=element)
+    for element, (axis, end) in enumerate(zip(axes, ends, strict=True)):
+        if end == size_of(x[axis]) and written[axis] is x[axis]:
+            site.size(x[axis], operand=2, element=element)
+    return [tuple(written)]
+
+
+def _cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis] | None:
+    """What lies before the range, and the range itself."""
+    pieces = cut(axis, last)
+    return cut(pieces[0], first) if pieces else None
+
+
+@rule("Pad")
+def pad(site: Site) -> list[Axes] | None:
+    """Padding with a constant lays new indices around the axis; any other padding freezes it."""
+    x, shape, pads = require(site.axes(0)), require(site.out_shape()), require(site.ints(1))
+    axes = (site.ints(3) if site.has(3) else None) or list(range(len(x)))
+    written = list(x)
+    for element, axis in enumerate(axes):
+        before, after = pads[element], pads[element + len(axes)]
+        if before == after == 0:
+            continue
+        if site.attr("mode", "constant") != "constant" or before < 0 or after < 0 or is_frozen(x[axis]):
+            site.freeze(x[axis], "Pad runs along it")
+            written[axis] = site.frozen(shape[axis], "Pad runs along it")
+            continue
+        left, right = fresh(before), fresh(after)
+        for size, place in ((left, element), (right, element + len(axes))):
+            if size_of(size):
+                site.size(size, operand=1, element=place)
+        written[axis] = Concat(tuple(part for part in (left, x[axis], right) if size_of(part)))
+    return [tuple(written)]

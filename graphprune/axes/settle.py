@@ -1,0 +1,126 @@
+"""The last look: an axis may shrink only if every number in the graph that depends on its size can be rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_graphsurgeon as gs
+
+from graphprune.axes import algebra
+from graphprune.axes.algebra import Axis, Freeze
+from graphprune.axes.origins import Element, elements
+from graphprune.axes.typing import SizeField, Typing
+from graphprune.model import Model
+
+_MOVES_SIZES = ("Unsqueeze", "Squeeze", "Cast", "Identity", "Concat", "Gather", "Slice", "Reshape", "Where")
+_COMPUTES_SIZES = ("Mul", "Div", "Add", "Sub")
+
+
+def settle(model: Model, typing: Typing) -> None:
+    """Freeze axes whose sizes are computed in ways that a rewrite cannot follow."""
+    nodes = {node.name: node for node in model.graph.nodes}
+    for field in typing.sizes:
+        if not algebra.is_frozen(field.axis) and not _is_writable(field, nodes[field.node], typing):
+            algebra.freeze(field.axis, Freeze("its size is computed in the graph", field.node))
+    leaks = _Leaks(typing)
+    for node in model.graph.nodes:
+        if node.op in ("Shape", "Size"):
+            for axis in leaks.of(node):
+                algebra.freeze(axis, Freeze("its size takes part in a computation", node.name))
+
+
+def follows(field: SizeField, axis: Axis | None) -> bool:
+    """Whether the field is always the size of ``axis``."""
+    return axis is not None and algebra.expand(axis) == algebra.expand(field.axis)
+
+
+def dimension(element: Element, typing: Typing) -> Axis | None:
+    """The axis whose size an element is read from."""
+    if element.dim is None:
+        return None
+    tensor, index = element.dim
+    axes = typing.axes.get(tensor)
+    return axes[index] if axes is not None else None
+
+
+def _is_writable(field: SizeField, node: gs.Node, typing: Typing) -> bool:
+    """Whether the field can be given a new number, or takes it by itself."""
+    if follows(field, field.follows):
+        return True
+    if field.attribute or field.operand >= len(node.inputs) or isinstance(node.inputs[field.operand], gs.Constant):
+        return True
+    found = elements(node.inputs[field.operand], typing.probe)
+    if found is None:
+        return False
+    element = found[field.element or 0]
+    return (
+        element.number is not None
+        or follows(field, dimension(element, typing))
+        or _can_be_inferred(field, node, typing, found)
+    )
+
+
+def _can_be_inferred(field: SizeField, node: gs.Node, typing: Typing, found: list[Element]) -> bool:
+    """A Reshape may leave one number open; it is written as -1 then."""
+    if node.op != "Reshape" or any(element.number == -1 for element in found):
+        return False
+    return typing.inferred.setdefault(node.name, field.element or 0) == (field.element or 0)
+
+
+class _Leaks:
+    """Finds sizes of unfrozen axes that reach anything but a place where the rewrite looks after them."""
+
+    def __init__(self, typing: Typing) -> None:
+        self._typing = typing
+        self._fields = {(field.node, field.operand, field.element or 0): field for field in typing.sizes}
+        self._operands = {(field.node, field.operand) for field in typing.sizes}
+
+    def of(self, node: gs.Node) -> Iterator[Axis]:
+        """Unfrozen axes of the input of a Shape or Size whose sizes leak."""
+        axes = self._typing.axes.get(node.inputs[0].name)
+        if axes is None:
+            return
+        picked = range(len(axes))[node.attrs.get("start", 0) : node.attrs.get("end")]
+        free = [index for index in picked if not algebra.is_frozen(axes[index])]
+        for reader in node.outputs[0].outputs if free else ():
+            taken = self._taken(reader, node, free)
+            if taken and not self._is_safe(reader, node.outputs[0], is_computed=node.op == "Size"):
+                yield from (axes[index] for index in taken)
+
+    def _taken(self, reader: gs.Node, shape: gs.Node, free: list[int]) -> list[int]:
+        """Those of the axes whose size ``reader`` passes on."""
+        if reader.op not in ("Gather", "Slice") or reader.inputs[0] is not shape.outputs[0]:
+            return free
+        chosen = elements(reader.outputs[0], self._typing.probe)
+        return [axis for axis in free if chosen is None or any(e.dim and e.dim[1] == axis for e in chosen)]
+
+    def _is_safe(self, reader: gs.Node, tensor: gs.Tensor, is_computed: bool) -> bool:
+        """Whether everything that ``reader`` makes of ``tensor`` ends as a size that is looked after."""
+        places = [index for index, read in enumerate(reader.inputs) if read is tensor]
+        if all((reader.name, index) in self._operands for index in places):
+            return all(self._is_kept_up(reader, index, is_computed) for index in places)
+        if reader.op == "Equal" and len(places) == 1:  # the exporter's test for -1, "keep this size", which no size is
+            other = self._typing.probe.value(reader.inputs[1 - places[0]])
+            return other is not None and bool((other < 0).all())
+        if reader.op in _COMPUTES_SIZES:
+            is_computed = True
+        elif reader.op not in _MOVES_SIZES or (
+            (0 in places if reader.op == "Where" else places != [0]) and reader.op != "Concat"
+        ):
+            return False
+        copy = reader.outputs[0]
+        return bool(copy.outputs) and all(self._is_safe(further, copy, is_computed) for further in copy.outputs)
+
+    def _is_kept_up(self, node: gs.Node, operand: int, is_computed: bool) -> bool:
+        """Whether every number of a size operand that is not constant stays right when axes shrink."""
+        found = elements(node.inputs[operand], self._typing.probe)
+        for index, element in enumerate(found or ()):
+            if element.number is not None or self._typing.inferred.get(node.name) == index:
+                continue
+            axis = dimension(element, self._typing)
+            if axis is None and is_computed:
+                return False
+            field = self._fields.get((node.name, operand, index))
+            if axis is not None and not algebra.is_frozen(axis) and not (field and follows(field, axis)):
+                return False
+        return found is not None

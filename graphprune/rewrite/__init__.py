@@ -1,0 +1,6 @@
+"""Turn a decision into a smaller model. The only place that edits graphs."""
+
+from graphprune.rewrite.blocks import remove_blocks
+from graphprune.rewrite.units import remove_units
+
+__all__ = ["remove_blocks", "remove_units"]

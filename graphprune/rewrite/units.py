@@ -1,0 +1,254 @@
+"""Cut units out: slice every weight axis that holds them, and rewrite every number that counts them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.ir.tensor import LazyValues
+
+from graphprune.axes import algebra
+from graphprune.axes.algebra import Axes, Kept
+from graphprune.axes.origins import Element, elements
+from graphprune.axes.settle import dimension, follows
+from graphprune.axes.typing import SizeField, Typing
+from graphprune.errors import GraphpruneError
+from graphprune.model import Model, read_values
+
+Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]
+"""A computed list of sizes and its new numbers -> the list written anew, for all who read it with the same changes."""
+
+
+def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
+    """A copy of ``model`` in which only the ``kept`` indices of each atom are left.
+
+    A shared initialiser is cut for each of its readers on its own; uses whose axes are the same share the result.
+    """
+    small = model.copy()
+    small.node_protos, small.dtypes = dict(model.node_protos), dict(model.dtypes)
+    nodes = {node.name: node for node in small.graph.nodes}
+    _cut_weights(small, nodes, typing, kept)
+    fields: dict[str, list[SizeField]] = defaultdict(list)
+    for field in typing.sizes:
+        fields[field.node].append(field)
+    joined: Joined = {}
+    for name, own in fields.items():
+        if any(algebra.size_of(field.axis, kept) != algebra.size_of(field.axis) for field in own):
+            _write_sizes(small, nodes[name], own, typing, kept, joined)
+    small.shapes = {name: _new_shape(shape, typing.axes.get(name), kept) for name, shape in model.shapes.items()}
+    small.graph.cleanup().toposort()
+    return small
+
+
+def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: Kept) -> None:
+    """Slice constants, each loaded once for all of its readers."""
+    uses: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for (name, operand), axes in typing.constants.items():
+        if any(atom in kept for axis in axes for atom in algebra.atoms_of(axis)):
+            uses[nodes[name].inputs[operand].name].append((name, operand))
+    taken = set(model.graph.tensors())
+    for constant, places in uses.items():
+        original = nodes[places[0][0]].inputs[places[0][1]]
+        values = read_values(original, model.folder)
+        cuts: dict[Axes, gs.Constant] = {}
+        for name, operand in places:
+            axes = typing.constants[name, operand]
+            key = algebra.free_axes(axes)
+            if key not in cuts:
+                is_only = not cuts and len(places) == len(original.outputs)
+                label = constant if is_only else _unused(constant, taken)
+                taken.add(label)
+                cuts[key] = _constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
+            nodes[name].inputs[operand] = cuts[key]
+
+
+def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+    for axis, mask in enumerate(masks):
+        if not mask.all():
+            values = np.compress(mask, values, axis=axis)
+    return values
+
+
+def _constant(name: str, values: np.ndarray) -> gs.Constant:
+    """A constant of any ONNX type; graphsurgeon itself knows NumPy's only."""
+    return gs.Constant(name, LazyValues(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)))
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    number = 1
+    while f"{name}/cut{number}" in taken:
+        number += 1
+    return f"{name}/cut{number}"
+
+
+def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: Typing, kept: Kept,
+                 joined: Joined) -> None:  # fmt: skip
+    """Give a node's numbers their new values."""
+    attributes = [field for field in fields if field.attribute]
+    if attributes:
+        _write_attributes(model, node, attributes, kept)
+    for operand in dict.fromkeys(field.operand for field in fields if not field.attribute):
+        own = [field for field in fields if field.operand == operand and not field.attribute]
+        new = {
+            field.element or 0: algebra.size_of(field.axis, kept)
+            for field in own
+            if algebra.size_of(field.axis, kept) != algebra.size_of(field.axis) and not _follows(field, node, typing)
+        }
+        if typing.inferred.get(node.name) is not None and operand == 1:
+            new[typing.inferred[node.name]] = -1
+        if operand >= len(node.inputs) or not node.inputs[operand].name:
+            _add_operand(model, node, operand, [algebra.size_of(field.axis, kept) for field in own])
+        elif isinstance(node.inputs[operand], gs.Constant):
+            values = np.array(read_values(node.inputs[operand], model.folder))
+            for element, size in new.items():
+                values[(element,) if values.ndim else ()] = size
+            node.inputs[operand] = _constant(_size_name(node, operand), values)
+        else:
+            _rebuild(model, node, operand, new, typing, joined)
+
+
+def _follows(field: SizeField, node: gs.Node, typing: Typing) -> bool:
+    """Whether the number takes its new value by itself."""
+    if follows(field, field.follows):
+        return True
+    if field.operand >= len(node.inputs) or isinstance(node.inputs[field.operand], gs.Constant):
+        return False
+    found = elements(node.inputs[field.operand], typing.probe)
+    return found is None or follows(field, dimension(found[field.element or 0], typing))
+
+
+def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], kept: Kept) -> None:
+    values = dict(node.attrs)
+    for field in fields:
+        size = algebra.size_of(field.axis, kept)
+        if field.element is None:
+            values[field.attribute] = size
+        elif field.attribute in values:
+            values[field.attribute] = [
+                size if index == field.element else old for index, old in enumerate(values[field.attribute])
+            ]
+        else:  # equal shares need no numbers, unequal ones do
+            values[field.attribute] = [algebra.size_of(other.axis, kept) for other in fields]
+    _set_attributes(model, node, {field.attribute: values[field.attribute] for field in fields})
+
+
+def _set_attributes(model: Model, node: gs.Node, values: dict[str, int | list[int]]) -> None:
+    """Change attributes of a node and of the protobuf it is written as; the original's protobuf stays as it was."""
+    proto = onnx.NodeProto()
+    proto.CopyFrom(model.node_protos[node.name])
+    untouched = [attribute for attribute in proto.attribute if attribute.name not in values]
+    del proto.attribute[:]
+    proto.attribute.extend(untouched)
+    for name, value in values.items():
+        node.attrs[name] = value
+        proto.attribute.append(onnx.helper.make_attribute(name, value))
+    model.node_protos[node.name] = proto
+
+
+def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) -> None:
+    """A Split into equal shares gets a list of unequal ones."""
+    if node.op != "Split":
+        raise GraphpruneError(f"node {node.name} ({node.op}) has no input {operand} to write to", "please report this")
+    values = np.array(sizes, dtype=np.int64)
+    while len(node.inputs) <= operand:
+        node.inputs.append(gs.Variable.empty())
+    node.inputs[operand] = _constant(_size_name(node, operand), values)
+    proto = onnx.NodeProto()
+    proto.CopyFrom(model.node_protos[node.name])
+    attributes = [attribute for attribute in proto.attribute if attribute.name != "num_outputs"]
+    del proto.attribute[:]
+    proto.attribute.extend(attributes)
+    node.attrs.pop("num_outputs", None)
+    model.node_protos[node.name] = proto
+
+
+def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing,
+             joined: Joined) -> None:  # fmt: skip
+    """Write a computed list of sizes anew, with numbers in place of those that change.
+
+    Reshape and Expand have words for "as in the input"; where these say it all, a constant is enough. Else the pieces of the
+    old list are joined with the new numbers.
+    """
+    found = elements(node.inputs[operand], typing.probe) or []
+    numbers = [new.get(index, element.number) for index, element in enumerate(found)]
+    kept_as_is = _words(node, typing, len(found))
+    words = [word if number is None else number for number, word in zip(numbers, kept_as_is, strict=True)]
+    if None in words and node.op == "Reshape" and words.count(None) == 1 and -1 not in words:
+        words[words.index(None)] = -1
+    if None not in words:
+        if node.attrs.get("allowzero", 0):  # zero has its usual meaning from here on
+            _set_attributes(model, node, {"allowzero": 0})
+        node.inputs[operand] = _constant(_size_name(node, operand), np.array(words, dtype=np.int64))
+        return
+    key = node.inputs[operand].name, tuple(numbers)
+    if key not in joined:
+        joined[key] = _join(model, node, operand, new, found)
+    node.inputs[operand] = joined[key]
+
+
+def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found: list[Element]) -> gs.Variable:
+    """A Concat of the pieces that stay and of the numbers that do not."""
+    pieces: list[gs.Tensor] = []
+    index = 0
+    while index < len(found):
+        length = _untouched(found, index, new)
+        number = new.get(index, found[index].number)
+        if length:
+            pieces.append(_piece(model, found[index].piece))
+        elif number is None:
+            raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
+        else:
+            pieces.append(_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=np.int64)))
+        index += length or 1
+    sizes = gs.Variable(_size_name(node, operand), dtype=np.int64)
+    label = f"{node.name}/sizes{operand}"
+    model.graph.nodes.append(gs.Node("Concat", label, {"axis": 0}, inputs=pieces, outputs=[sizes]))
+    model.dtypes[sizes.name] = onnx.TensorProto.INT64
+    return sizes
+
+
+def _words(node: gs.Node, typing: Typing, count: int) -> list[int | None]:
+    """For each entry of a target shape the number that means "as in the input", where the input says it."""
+    read, written = typing.of(node, 0), typing.axes.get(node.outputs[0].name)
+    if read is None or written is None or len(written) != count or node.op not in ("Reshape", "Expand"):
+        return [None] * count
+    if node.op == "Expand":
+        offset = len(written) - len(read)
+        return [1 if i >= offset and _same(read[i - offset], axis) else None for i, axis in enumerate(written)]
+    return [0 if i < len(read) and _same(read[i], axis) else None for i, axis in enumerate(written)]
+
+
+def _same(one: algebra.Axis, other: algebra.Axis) -> bool:
+    return algebra.expand(one) == algebra.expand(other)
+
+
+def _untouched(found: list[Element], index: int, new: dict[int, int]) -> int:
+    """Length of the piece that begins here, if all of it stays as it is and is no constant; else 0."""
+    first = found[index]
+    if first.number is not None or first.index:
+        return 0
+    end = index
+    while end < len(found) and found[end].piece is first.piece and found[end].index == end - index:
+        if end in new:
+            return 0
+        end += 1
+    return end - index
+
+
+def _piece(model: Model, tensor: gs.Tensor) -> gs.Tensor:
+    """The tensor of the same name in the copy."""
+    return next(output for node in model.graph.nodes for output in node.outputs if output.name == tensor.name)
+
+
+def _size_name(node: gs.Node, operand: int) -> str:
+    return f"{node.name}/size{operand}"
+
+
+def _new_shape(shape: tuple[int | str | None, ...], axes: Axes | None, kept: Kept) -> tuple[int | str | None, ...]:
+    if axes is None or len(axes) != len(shape):
+        return shape
+    return tuple(
+        algebra.size_of(axis, kept) if isinstance(dim, int) else dim for dim, axis in zip(shape, axes, strict=True)
+    )
