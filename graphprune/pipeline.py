@@ -62,10 +62,14 @@ def prune(
     """
     started = time.perf_counter()
     options = options or RunOptions()
-    wanted = DEFAULT_TARGET if target is None else target if isinstance(target, Target) else Target.parse(target)
     chosen = [parse_spec(p, registry.find) if isinstance(p, str) else p for p in passes]
     if not chosen:
         raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
+    ratio = getattr(chosen[-1], "ratio", None)
+    if target is None:
+        wanted = DEFAULT_TARGET if ratio is None else Target("ratio", ratio)
+    else:
+        wanted = target if isinstance(target, Target) else Target.parse(target)
     out = _output_path(output, source, data, options.evaluation)
     subject = prepare(source, data, options)
     _spare_weights(out, subject)
@@ -86,7 +90,7 @@ def prune(
         limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
         limits = limits or f"{plan.reached:.4g} is where the passes ended"
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
-    notes = (*subject.notes, *(() if target else (f"no target was given: {wanted}",)))
+    notes = (*subject.notes, *(() if target or ratio else (f"no target was given: {wanted}",)))
     notes = (*notes, *(note for decision in decisions for note in decision.notes))
     result = _result(source, subject, plan, small, notes)
     if dry_run:

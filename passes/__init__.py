@@ -19,7 +19,14 @@ if __name__ != "graphprune.passes":
     raise ImportError(f"import graphprune.passes, not {__name__}: a second copy would hold a second set of classes")
 
 _GROUP = "graphprune.passes"
-_BUILT_IN = {"layer-cka": "graphprune.passes.layer_cka:LayerCKA"}
+_BUILT_IN = {
+    "layer-cka": "graphprune.passes.layer_cka:LayerCKA",
+    "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",
+    "filter-pls-vip": "graphprune.passes.filter_pls_vip:FilterPLSVIP",
+    "head-projection": "graphprune.passes.head_projection:HeadProjection",
+    "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",
+    "amp": "graphprune.passes.amp:AMP",
+}
 
 
 def names() -> list[str]:

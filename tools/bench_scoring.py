@@ -27,7 +27,7 @@ from graphprune.subject import RunOptions, Subject, prepare
 
 def score(subject: Subject, segments: Segments, threads: int, batch: int) -> tuple[float, float]:
     """Wall seconds of scoring every candidate, and the floor in the same run."""
-    rules = allowance(subject.model, subject.joins, None, None)
+    rules = allowance(subject.model, subject.anatomy.joins, None, None)
     representations = find_representations(subject.model, subject.blocks)
     for segment in segments.segments:
         segment.seconds = 0.0
@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     runtime = RuntimeOptions(threads=options.threads)
     subject = prepare(options.model, options.data, RunOptions(runtime=runtime))
-    rules = allowance(subject.model, subject.joins, None, None)
+    rules = allowance(subject.model, subject.anatomy.joins, None, None)
     tensors = [r.tensor for r in find_representations(subject.model, subject.blocks)]
     started = time.perf_counter()
     segments = Segments(subject.model, rules.candidates, tensors, runtime)

@@ -18,6 +18,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
+from graphprune.axes.fused import fused_shapes
 from graphprune.model import Model, constant_dims, export_node
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,7 @@ log = logging.getLogger(__name__)
 _LEAST_PRIMES = (101, 11)  # tables of positions may end before 101
 _VALUE_LIMIT = 64  # elements; longer tensors, and those of more than one axis, are data, not sizes
 _STANDARD_DOMAINS = (None, "", "ai.onnx")
-_LIKE_FIRST_INPUT = {"Gelu", "FastGelu", "QuickGelu", "BiasGelu", "SkipLayerNormalization", "RotaryEmbedding",
-                     "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization", "MultiHeadAttention",
-                     "GroupQueryAttention"}  # fmt: skip
+_FUSED_DOMAIN = "com.microsoft"
 _RANDOM = {"RandomNormalLike", "RandomUniformLike", "RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"}
 
 Shape = tuple[int, ...]
@@ -157,9 +156,11 @@ def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int])
     """One node's output shapes by ONNX's own inference."""
     domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
     if domain:
-        shape = found.shape(node.inputs[0]) if node.inputs else None
-        if node.op in _LIKE_FIRST_INPUT and shape is not None:
-            found.shapes[node.outputs[0].name] = shape
+        inputs = [found.shape(tensor) if tensor.name else None for tensor in node.inputs]
+        known = fused_shapes(_proto(node, model), inputs, opsets.get("", 1)) if domain == _FUSED_DOMAIN else []
+        for tensor, shape in zip(node.outputs, known, strict=False):
+            if shape is not None:
+                found.shapes[tensor.name] = shape
         return
     types, data = {}, {}
     for tensor in node.inputs:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphprune import __version__
-from graphprune.cli.options import data_options, model_argument, output_options, runtime_options, show_options
+from graphprune.cli.options import Align, data_options, model_argument, output_options, runtime_options, show_options
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def cli() -> None:
 @click.option(
     "--target",
     metavar="KIND=VALUE",
-    help="flops=0.5 or params=0.5 (share left), removed=4 (blocks). Default: flops=0.8.",
+    help="flops=0.5 or params=0.5 (share left), removed=4 (units), ratio=0.3 (share of units). Default: flops=0.8.",
 )
+@click.option("--align", type=Align(), default=1, help="Keep widths in multiples of N; auto: what the provider likes.")
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")

@@ -41,6 +41,19 @@ class Range(click.ParamType[tuple[str, tuple[float, float]]]):
         return match[1] or "", (float(match[2]), float(match[3]))
 
 
+class Align(click.ParamType[int | str]):
+    """A positive number, or ``auto``."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int) or value == "auto":
+            return value
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"'{value}' is neither a whole number of at least 1 nor auto", param, ctx)
+        return int(value)
+
+
 def model_argument(command: Command) -> Command:
     """MODEL, read but never changed."""
     return click.argument("model", type=click.Path(path_type=Path))(command)

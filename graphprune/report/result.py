@@ -54,6 +54,7 @@ class Result:
             "reached": self.plan.reached,
             "blocks_before": self.blocks_before,
             "blocks_removed": [block.name for block in self.plan.blocks],
+            "units_removed": {units.group: len(units.removed) for units in self.plan.units},
             "before": asdict(self.before),
             "after": asdict(self.after),
             "validation": asdict(self.validation) if self.validation else None,

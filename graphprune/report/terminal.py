@@ -34,8 +34,11 @@ def print_result(console: Console, result: Result) -> None:
     table.add_row("parameters", f"{before.params:,}", f"{after.params:,}", _change(before.params, after.params))
     if result.validation:
         table.add_row("file", _size(before.bytes), _size(after.bytes), _change(before.bytes, after.bytes))
-    left = result.blocks_before - len(result.plan.blocks)
-    table.add_row("removable blocks", str(result.blocks_before), str(left), f"-{len(result.plan.blocks)}")
+    if result.plan.blocks or not result.plan.units:
+        left = result.blocks_before - len(result.plan.blocks)
+        table.add_row("removable blocks", str(result.blocks_before), str(left), f"-{len(result.plan.blocks)}")
+    for kind, (size, gone) in _unit_counts(result).items():
+        table.add_row(f"{kind} in cut groups", f"{size:,}", f"{size - gone:,}", f"-{gone:,}")
     if result.measurement:
         times = result.measurement.comparison
         table.add_row(
@@ -53,7 +56,10 @@ def print_result(console: Console, result: Result) -> None:
         table.add_row(f"{kind} on {result.evaluation.samples:,}", *figures, f"{change:+.2f} pt")
     console.print(table)
     console.print()
-    _print_blocks(console, result)
+    if result.plan.blocks or not result.plan.units:
+        _print_blocks(console, result)
+    if result.plan.units:
+        _print_units(console, result)
     console.print()
     asked, reached = result.plan.asked, f"{result.plan.reached:.4g}"
     limits = [decision.limit for decision in result.plan.decisions if decision.limit]
@@ -76,6 +82,26 @@ def _print_blocks(console: Console, result: Result) -> None:
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
     for block in result.plan.blocks:
         table.add_row(escape(block.name), f"{block.score:.5f}", f"{block.standard_error:.5f}", f"{block.macs:,}")
+    console.print(table)
+
+
+def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:
+    """Kind of unit -> how many the cut groups have, how many go."""
+    counts: dict[str, tuple[int, int]] = {}
+    for units in result.plan.units:
+        size, gone = counts.get(units.kind, (0, 0))
+        counts[units.kind] = size + units.size, gone + len(units.removed)
+    return counts
+
+
+def _print_units(console: Console, result: Result) -> None:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("group", overflow="fold", ratio=1)
+    for column in ("units", "kept", "MACs", "params"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for units in result.plan.units:
+        kept = units.size - len(units.removed)
+        table.add_row(escape(units.group), str(units.size), str(kept), f"-{units.macs:,}", f"-{units.params:,}")
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""Names for blocks, taken from the names their author gave to weights and nodes.
+"""Names for blocks and layers, taken from the names their author gave to weights and nodes.
 
 ``stages.0.1.conv1.weight`` and ``stages.0.1.conv2.weight`` make ``stages.0.1``; the TorchScript exporter's
 ``/layer1/layer1.0/conv1/Conv`` makes ``layer1.0``. Where nothing usable is left, the join's node name serves.
@@ -41,14 +41,25 @@ def _common_prefix(view: View, nodes: Sequence[str]) -> str:
 
 
 def layer_label(view: View, layers: Sequence[str]) -> str:
-    """What the names of some layers have in common, else the name of the first."""
-    for names in (list(dict.fromkeys(layers)), list(layers)[:1]):
-        for kind in (_weight_path, _scope_path, _node_path):
-            paths = [kind(view, name) for name in names]
-            prefix = _shared(paths) if all(paths) else []
-            if prefix:
-                return ("/" if kind is _node_path else ".").join(prefix)
-    return layers[0]
+    """What the paths of some layers have in common, else the path of the first."""
+    paths = [path for path in (layer_path(view, name) for name in layers) if path]
+    return ".".join(_shared(paths) or (layer_path(view, layers[0]))) or layers[0]
+
+
+def layer_path(view: View, node: str) -> list[str]:
+    """The module a layer belongs to, in its author's words: the same for both torch exporters; empty where nothing tells.
+
+    A weight tells better than its node, which may bear the name of the normalisation that was folded into it; but a table
+    of embeddings is often tied to the last layer and bears its name.
+    """
+    found = (_weight_path(view, node), _scope_path(view, node) or _dotted(_node_path(view, node)))
+    return next(filter(None, reversed(found) if view.nodes[node].op == "Gather" else found), [])
+
+
+def _dotted(steps: Sequence[str]) -> list[str]:
+    """TorchScript's steps as a module path; it repeats a container before its member: ``layer1, layer1.0, conv1``."""
+    kept = [step for step, after in zip(steps, [*steps[1:], ""], strict=False) if not after.startswith(f"{step}.")]
+    return [part for step in kept for part in step.split(".")]
 
 
 def _shortened(labels: dict[str, str]) -> dict[str, str]:

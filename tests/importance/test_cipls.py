@@ -137,9 +137,13 @@ def test_rounding_errors_do_not_decide(seed: int, variant: Variant, by_class: bo
 
 
 def test_second_component_survives_samples_sorted_by_class() -> None:
-    x, y = signed(0, 2000, 50)
-    order = np.argsort(y)
-    assert cosines(CIPLS(2).fit(x[order], y[order]), x, y)[1] > 0.8
+    """0.76 if it learns from samples that had no first component yet."""
+    similar = []
+    for seed in range(5):
+        x, y = signed(seed, 2000, 50)
+        order = np.argsort(y, kind="stable")
+        similar.append(cosines(CIPLS(2).fit(x[order], y[order]), x, y)[1])
+    assert np.median(similar) > 0.85
 
 
 def test_sample_across_the_first_component_teaches_the_second() -> None:
@@ -257,6 +261,16 @@ def test_vip_of_one_component_is_the_weight() -> None:
     x, y = signed(5)
     weights = nipals(x, y[:, None], 1, standardise=False).weights[:, 0]
     np.testing.assert_allclose(CIPLS(1).fit(x, y).vip(), np.sqrt(6) * np.abs(weights), atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_components_explain_what_the_fact_sheet_says(variant: Variant) -> None:
+    """``s_k = (sum l t)^2 / sum t^2``."""
+    model = CIPLS(2, variant).fit(*signed(6))
+    scores_squared, loadings_squared = model.explained()
+    np.testing.assert_allclose(
+        scores_squared * loadings_squared, model.response_scores_**2 / model.scores_squared_, rtol=1e-12
+    )
 
 
 def test_one_sample_has_no_importance() -> None:

@@ -106,7 +106,10 @@ def contrib_activation(site: Site) -> list[Axes] | None:
 
 @rule("Dropout")
 def dropout(site: Site) -> list[Axes] | None:
-    """Data and mask have the shape of the input."""
+    """Data and mask have the shape of the input; in training the random mask depends on the whole extent."""
+    training = site.value(2)
+    if site.has(2) and (training is None or training.any()):
+        return None
     axes = require(site.axes(0))
     return [axes, axes]
 
@@ -117,7 +120,7 @@ def like_first(site: Site) -> list[Axes] | None:
     return [require(site.axes(0))]
 
 
-@rule("Trilu", "CumSum", "Hardmax", "Softmax", "LogSoftmax", "LpNormalization", "LRN", "ReverseSequence", "Bernoulli")
+@rule("Trilu", "CumSum", "Hardmax", "Softmax", "LogSoftmax", "LpNormalization", "LRN", "ReverseSequence")
 def along_axes(site: Site) -> list[Axes] | None:
     """Same shape as the input; the axes that are computed over are frozen."""
     axes = require(site.axes(0))
@@ -133,6 +136,6 @@ def along_axes(site: Site) -> list[Axes] | None:
     elif op in ("Softmax", "LogSoftmax", "Hardmax") and site.opset < 13:
         over = list(range(site.attr("axis", 1) % rank, rank))  # it flattened everything from there on
     else:
-        over = [] if op == "Bernoulli" else [site.attr("axis", -1) % rank]
+        over = [site.attr("axis", -1) % rank]
     site.freeze_all([axes[index] for index in over], f"{op} runs over it")
     return [axes]

@@ -71,8 +71,9 @@ def one_hot(site: Site) -> list[Axes] | None:
 
 
 @rule(
-    "Range", "NonZero", "EyeLike", "RandomNormal", "RandomUniform", "Multinomial", "Compress", "Unique", "Shape", "Size"
-)
+    "Range", "NonZero", "EyeLike", "Compress", "Unique", "Shape", "Size", "Bernoulli", "Multinomial", "RandomNormal",
+    "RandomUniform", "RandomNormalLike", "RandomUniformLike",
+)  # fmt: skip
 def generated(site: Site) -> list[Axes] | None:
     """New axes that nobody can shorten; what the input lends stays whole."""
     for operand in range(len(site.node.inputs)):

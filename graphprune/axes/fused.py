@@ -1,0 +1,66 @@
+"""Shapes of ONNX Runtime's fused operators, of which ONNX's own inference knows nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+Shape = tuple[int, ...]
+_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding", "SimplifiedLayerNormalization")
+_NORMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
+_PLAIN = {"FusedConv": "Conv", "FusedMatMul": "MatMul"}
+
+
+def fused_shapes(proto: onnx.NodeProto, inputs: list[Shape | None], opset: int) -> list[Shape | None]:
+    """Shapes of the outputs of a com.microsoft node, the first ones, None for those not known."""
+    op, given = proto.op_type, {attribute.name: attribute for attribute in proto.attribute}
+    first = inputs[0] if inputs else None
+    if first is None:
+        return []
+    if op in _LIKE_FIRST_INPUT:
+        return [first]
+    if op in _NORMS:
+        return [first, None, None, first]
+    if op in _PLAIN and len(inputs) > 1 and inputs[1] is not None:
+        swapped = [
+            _swapped(shape) if f"trans{name}" in given and given[f"trans{name}"].i else shape
+            for name, shape in zip("AB", (first, inputs[1]), strict=True)
+        ]
+        return [_infer_plain(proto, swapped, opset)]
+    if op == "Attention" and len(inputs) > 1 and inputs[1] is not None:
+        parts = list(given["qkv_hidden_sizes"].ints) if "qkv_hidden_sizes" in given else [inputs[1][1] // 3]
+        return [(*first[:-1], parts[-1])]
+    if op in ("MultiHeadAttention", "GroupQueryAttention"):
+        return [_attended(op, first, inputs, given)]
+    return []
+
+
+def _attended(
+    op: str, query: Shape, inputs: list[Shape | None], given: dict[str, onnx.AttributeProto]
+) -> Shape | None:
+    """As wide as the values of all heads."""
+    value = inputs[2] if len(inputs) > 2 else None
+    if value is None or len(query) != 3 or len(value) != 3:
+        return None
+    shared = given["num_heads"].i // given["kv_num_heads"].i if op == "GroupQueryAttention" else 1
+    return (*query[:2], value[2] * shared)
+
+
+def _swapped(shape: Shape) -> Shape:
+    return (*shape[:-2], shape[-1], shape[-2])
+
+
+def _infer_plain(proto: onnx.NodeProto, inputs: list[Shape], opset: int) -> Shape | None:
+    """ONNX's inference for the operator that was fused with others."""
+    names = list(proto.input)[: len(inputs)]
+    schema = onnx.defs.get_schema(_PLAIN[proto.op_type], opset, "")
+    plain = onnx.helper.make_node(schema.name, names, list(proto.output)[:1])
+    plain.attribute.extend(attribute for attribute in proto.attribute if attribute.name in schema.attributes)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(np.float32))
+    types = {
+        name: onnx.helper.make_tensor_type_proto(kind, shape) for name, shape in zip(names, inputs, strict=True)
+    }
+    inferred = onnx.shape_inference.infer_node_outputs(schema, plain, types)
+    (found,) = inferred.values()
+    dims = found.tensor_type.shape.dim
+    return tuple(int(dim.dim_value) for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None

@@ -1,0 +1,1 @@
+"""The criteria of ``importance`` applied to a model: one importance per unit of each group, low goes first."""

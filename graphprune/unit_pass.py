@@ -1,0 +1,179 @@
+"""What all passes that remove units share: which groups are on offer, the solving, and the decision."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from math import ceil
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.axes.algebra import Atom
+from graphprune.contract import Context, Pass
+from graphprune.cost import Cost
+from graphprune.errors import NothingToPrune, OptionError
+from graphprune.plan import Decision, RemovedUnits
+from graphprune.select import Candidate, Scope, select
+from graphprune.structure.groups import Group
+from graphprune.typed_cost import TypedCost
+
+_WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")  # counts that no kernel wants in multiples
+
+
+@dataclass(frozen=True)
+class UnitPass(Pass):
+    """Base of passes that score the units of dependency groups and let the least important go."""
+
+    kinds: ClassVar[tuple[str, ...]]
+
+    scope: Scope = field(
+        default="global", metadata={"help": "compare units of all groups, or take the same share of each"}
+    )
+    ratio: float | None = field(
+        default=None, metadata={"help": "share of the units that goes at most; auto: as needed"}
+    )
+    floor: float = field(default=0.1, metadata={"help": "share of each group that stays at least; never less than one"})
+    include: tuple[str, ...] = field(
+        default=(), metadata={"help": "groups to prune: glob or re:, on group or node names"}
+    )
+    exclude: tuple[str, ...] = field(
+        default=(), metadata={"help": "groups to keep: glob or re:, on group or node names"}
+    )
+    widths: bool = field(default=False, metadata={"help": "whether residual streams may shrink too"})
+
+    @abstractmethod
+    def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        """One importance per unit of each group (low goes first), and notes on how they came about."""
+
+    def decide(self, context: Context) -> Decision:
+        self.check()
+        groups = self.eligible(context)
+        considered = sum(group.size for group in groups)
+        if context.is_met(context.now, 0, considered):
+            return Decision(str(self), considered=considered)
+        scores, notes = self.score(context, groups)
+        candidates = [
+            Candidate(group, values, self.least(group), 1 if group.kind in _WHOLE_KINDS else context.align)
+            for group, values in zip(groups, scores, strict=True)
+        ]
+        most = considered if self.ratio is None else round(self.ratio * considered)
+        cost = context.anatomy.typed_cost()
+
+        def is_enough(now: Cost, removed: int) -> bool:
+            return removed >= most or context.is_met(now, removed, considered)
+
+        selection = select(candidates, cost, is_enough, self.scope)
+        removed = sum(len(indices) for indices in selection.removed.values())
+        limit = (
+            "" if context.is_met(cost.cost, removed, considered) else self._limit(context, cost, removed, considered)
+        )
+        units = removed_units(groups, scores, selection.removed, context.anatomy.typed_cost())
+        return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
+
+    def check(self) -> None:
+        """Refuse options outside their range."""
+        if not 0 <= self.floor <= 1:
+            raise OptionError(f"the floor of pass {self.name} is {self.floor:g}", "write a share from 0 to 1")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise OptionError(f"the ratio of pass {self.name} is {self.ratio:g}", "write a share between 0 and 1")
+
+    def eligible(self, context: Context) -> list[Group]:
+        """The groups on offer.
+
+        Raises
+        ------
+        OptionError
+            A pattern matches no group.
+        NothingToPrune
+            There is none; the message counts the reasons.
+        """
+        wanted = (*self.kinds, "width") if self.widths else self.kinds
+        groups = context.anatomy.groups
+        for pattern in (*self.include, *self.exclude):
+            if not any(matches(pattern, group) for group in groups):
+                raise OptionError(
+                    f"no group or layer is named '{pattern}'", "graphprune inspect --groups lists the names"
+                )
+        mine = [group for group in groups if group.kind in wanted]
+        found = [
+            group
+            for group in mine
+            if group.is_prunable
+            and (not self.include or any(matches(pattern, group) for pattern in self.include))
+            and not any(matches(pattern, group) for pattern in self.exclude)
+        ]
+        if not found:
+            reasons = Counter(group.freeze.reason for group in mine if group.freeze)
+            parts = [f"{count} because {reason}" for reason, count in reasons.most_common()]
+            free = sum(group.is_prunable for group in mine)
+            parts += [f"{free} by include and exclude"] if free else []
+            kept = f": of {len(mine)} groups, kept are {', '.join(parts)}" if mine else ": there are none"
+            raise NothingToPrune(
+                f"pass {self.name} finds no {' or '.join(wanted)} to prune{kept}",
+                "graphprune inspect --groups lists every group",
+            )
+        return found
+
+    def least(self, group: Group) -> int:
+        """The fewest units of ``group`` that must stay."""
+        return max(1, ceil(self.floor * group.size))
+
+    def _limit(self, context: Context, cost: TypedCost, removed: int, considered: int) -> str:
+        best = context.target.reached(
+            context.dense, cost.cost, context.removed_before + removed, context.considered_before + considered
+        )
+        rules = [f"the floor of {self.floor:g} per group"]
+        rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
+        rules += [f"kept counts in multiples of {context.align}"] if context.align > 1 else []
+        rules += ["residual widths staying"] if not self.widths else []
+        return f"at most {context.target.kind}={best:.4g} with {removed} of {considered} units gone, because of {', '.join(rules)}"
+
+
+def matches(pattern: str, group: Group) -> bool:
+    """Whether a glob, or a regular expression after ``re:``, matches the group's name or that of one of its layers.
+
+    Raises
+    ------
+    OptionError
+        The regular expression is not one.
+    """
+    names = (group.name, *group.writers, *group.readers)
+    if not pattern.startswith("re:"):
+        return any(fnmatchcase(name, pattern) for name in names)
+    try:
+        return any(re.search(pattern[3:], name) for name in names)
+    except re.error as error:
+        raise OptionError(f"'{pattern[3:]}' is no regular expression: {error}", "correct it") from None
+
+
+def removed_units(
+    groups: Sequence[Group],
+    scores: Sequence[NDArray[np.float64]],
+    removed: dict[Atom, NDArray[np.intp]],
+    cost: TypedCost,
+) -> tuple[RemovedUnits, ...]:
+    """The decision in the plan's words; ``cost`` is that of the whole model."""
+    result = []
+    for group, values in zip(groups, scores, strict=True):
+        indices = removed.get(group.atom)
+        if indices is None or not len(indices):
+            continue
+        saving = cost.saving(group.atom, group.size - len(indices))
+        result.append(
+            RemovedUnits(
+                group=group.name,
+                kind=group.kind,
+                size=group.size,
+                removed=tuple(int(index) for index in indices),
+                macs=saving.macs,
+                params=saving.params,
+                scores=tuple(float(value) for value in values),
+            )
+        )
+    return tuple(result)

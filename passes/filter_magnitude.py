@@ -1,0 +1,42 @@
+"""Pass ``filter-magnitude``: remove the filters and neurons with the smallest weights.
+
+Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017); no data is needed. Norms of layers of different sizes are
+not comparable, so with ``scope=global`` each is divided by the mean of its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.contract import Context
+from graphprune.scoring.magnitude import Over, magnitudes
+from graphprune.structure.groups import Group
+from graphprune.unit_pass import UnitPass
+
+
+@dataclass(frozen=True)
+class FilterMagnitude(UnitPass):
+    """L1 or L2 norm of everything that leaves with a unit."""
+
+    name: ClassVar[str] = "filter-magnitude"
+    paper: ClassVar[str] = "Pruning Filters for Efficient ConvNets, ICLR 2017"
+    kinds: ClassVar[tuple[str, ...]] = ("filters", "neurons", "conv-groups")
+
+    norm: Literal["l1", "l2"] = field(default="l2", metadata={"help": "sum of absolute values, or root of squares"})
+    over: Over = field(
+        default="group", metadata={"help": "weights of all layers that hold the unit, or of its writers"}
+    )
+
+    def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        scores = []
+        for done, group in enumerate(groups):
+            context.progress(f"{self.name}: weighing groups", done, len(groups))
+            order: Literal[1, 2] = 1 if self.norm == "l1" else 2
+            values = magnitudes(context.model, context.anatomy.typing, group, order, self.over)
+            scores.append(values / (values.mean() or 1.0))
+        return scores, ()

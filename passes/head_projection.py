@@ -1,0 +1,46 @@
+"""Pass ``head-projection``: remove the attention heads that add least to the stream.
+
+The head score of AMP (IJCNN 2025): the mean L1 norm of what a head sends through the output projection. Key-value groups go
+whole, with all their query heads, and score the mean of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.contract import Context
+from graphprune.scoring.projection import projection_scores
+from graphprune.structure.groups import Group
+from graphprune.unit_pass import UnitPass
+
+
+@dataclass(frozen=True)
+class HeadProjection(UnitPass):
+    """Mean L1 norm of each head's contribution; unlabelled data."""
+
+    name: ClassVar[str] = "head-projection"
+    paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
+    kinds: ClassVar[tuple[str, ...]] = ("heads", "kv-heads")
+
+    def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        return projected(self.name, context, groups), ()
+
+
+def projected(name: str, context: Context, groups: Sequence[Group]) -> list[NDArray[np.float64]]:
+    """Projection scores with progress shown in the name of a pass."""
+    total = context.data.limit or 0
+    return projection_scores(
+        context.model,
+        context.anatomy.typing,
+        groups,
+        context.anatomy.groups,
+        context.data,
+        context.batch,
+        context.options,
+        lambda done: context.progress(f"{name}: activations", done, total),
+    )

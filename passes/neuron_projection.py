@@ -1,0 +1,30 @@
+"""Pass ``neuron-projection``: remove the MLP neurons that are least active.
+
+The neuron score of AMP (IJCNN 2025): the mean absolute input of the layer that reads the neurons, after activation and gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.contract import Context
+from graphprune.passes.head_projection import projected
+from graphprune.structure.groups import Group
+from graphprune.unit_pass import UnitPass
+
+
+@dataclass(frozen=True)
+class NeuronProjection(UnitPass):
+    """Mean absolute activation of each neuron; unlabelled data."""
+
+    name: ClassVar[str] = "neuron-projection"
+    paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
+    kinds: ClassVar[tuple[str, ...]] = ("neurons",)
+
+    def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        return projected(self.name, context, groups), ()

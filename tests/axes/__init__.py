@@ -1,0 +1,1 @@
+"""Tests of graphprune.axes: the algebra, the rules, and what has none."""

@@ -1,0 +1,1 @@
+"""Random networks, random plans: every oracle holds."""
