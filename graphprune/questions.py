@@ -1,17 +1,28 @@
-"""Questions about models that change nothing: what could go, and which of two is faster."""
+"""Questions about models that change nothing: what could go, what shrinks together, and which of two is faster."""
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from graphprune.anatomy import Anatomy
+from graphprune.axes import algebra
 from graphprune.bench.ort import Measurement, measure
-from graphprune.cost import part_cost
+from graphprune.cost import Cost, is_parameter, node_macs, part_cost
 from graphprune.data import input_specs
 from graphprune.errors import ModelError
 from graphprune.loading import load
-from graphprune.report.inspection import Inspection, Row
+from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, MissingRow, Row
+from graphprune.structure.group_graph import group_graph
+from graphprune.structure.groups import Group
+from graphprune.structure.names import layer_path
+from graphprune.structure.roles import weight_axes
+from graphprune.structure.view import View
 from graphprune.subject import RunOptions, Source, prepare
+from graphprune.typed_cost import TypedCost
 
 
 def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
@@ -36,6 +47,57 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
             )
         )
     return Inspection(str(source), subject.anatomy.cost, tuple(rows))
+
+
+def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspection:
+    """Load ``source`` and list its groups; ``data`` only gives the input shape."""
+    subject = prepare(source, data, options)
+    model, anatomy = subject.model, subject.anatomy
+    options.progress("typing axes", 0, 0)
+    view, cost = View(model), anatomy.typed_cost()
+    rows = [_group_row(group, view, cost, anatomy) for group in anatomy.groups]
+    missing = [MissingRow(row.op, row.node, row.effect) for row in anatomy.typing.missing]
+    graph = group_graph(model, anatomy.typing, anatomy.groups)
+    return GroupInspection(str(source), anatomy.cost, tuple(rows), tuple(missing), graph)
+
+
+def _group_row(group: Group, view: View, cost: TypedCost, anatomy: Anatomy) -> GroupRow:
+    unit = cost.saving(group.atom, group.size - 1) if group.is_prunable else None
+    whole = cost.saving(group.atom, 0) if group.is_prunable else _frozen_cost(group, view, anatomy)
+    node = group.freeze.node if group.freeze else ""
+    return GroupRow(
+        name=group.name,
+        kind=group.kind,
+        size=group.size,
+        prunable=group.is_prunable,
+        macs=whole.macs,
+        params=whole.params,
+        unit_macs=unit.macs if unit else None,
+        unit_params=unit.params if unit else None,
+        writers=group.writers,
+        readers=group.readers,
+        reason=group.freeze.reason if group.freeze else "",
+        node=node,
+        module=".".join(layer_path(view, node)) if node in view.nodes and not node.startswith("/") else "",
+    )
+
+
+def _frozen_cost(group: Group, view: View, anatomy: Anatomy) -> Cost:
+    """What has an axis of a group that cannot shrink: of that, :class:`TypedCost` keeps no account.
+
+    Of each weight and of its layer's MACs the share that lies along the group's axes.
+    """
+    none = {group.atom: np.zeros(group.size, dtype=bool)}
+    macs, params = 0, {}
+    for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
+        node, axes = view.nodes[name], anatomy.typing.constants[name, operand]
+        whole = prod(map(algebra.size_of, axes))
+        gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
+        if operand in {place.operand for place in weight_axes(node)}:
+            macs += node_macs(node, anatomy.sizes) * gone // whole
+        if is_parameter(node.inputs[operand]):
+            params[node.inputs[operand].name] = gone
+    return Cost(macs, sum(params.values()))
 
 
 def benchmark(original: Path, pruned: Path, data: Any, options: RunOptions) -> Measurement:

@@ -113,6 +113,8 @@ def _parameter_terms(model: Model, typing: Typing) -> list[_Term]:
             if isinstance(tensor, gs.Constant):
                 axes = typing.constants.get((node.name, operand), ())
                 readers[tensor.name].add(algebra.free_axes(axes))
+                if tensor.name in typing.results:  # somebody else reads all of it
+                    readers[tensor.name].add(())
     return [
         _Term(prod(constant_dims(constant)), tuple(readers[constant.name] or {()}))
         for constant in constants(model.graph)

@@ -1,7 +1,7 @@
 """Pass ``filter-magnitude``: remove the filters and neurons with the smallest weights.
 
 Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017); no data is needed. Norms of layers of different sizes are
-not comparable, so with ``scope=global`` each is divided by the mean of its group.
+not comparable, so each (for L2, its square) is divided by the mean of its group.
 """
 
 from __future__ import annotations
@@ -38,5 +38,6 @@ class FilterMagnitude(UnitPass):
             context.progress(f"{self.name}: weighing groups", done, len(groups))
             order: Literal[1, 2] = 1 if self.norm == "l1" else 2
             values = magnitudes(context.model, context.anatomy.typing, group, order, self.over)
-            scores.append(values / (values.mean() or 1.0))
+            shares = values**order  # squares, not roots, add up over a group; measured better, too
+            scores.append(shares / (shares.mean() or 1.0))
         return scores, ()

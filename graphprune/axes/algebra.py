@@ -276,8 +276,11 @@ def _align_factors(a: Product, b: Product, node: str) -> None:
                 (right.appendleft if from_left else right.append)(y)
                 break
             unify(x, y, node)
-    if left or right:
-        _freeze_both(Product(tuple(left)), Product(tuple(right)), "two products do not align", node)
+    middle, other = expand(Product(tuple(left))), expand(Product(tuple(right)))
+    if isinstance(middle, Concat) or isinstance(other, Concat):  # a reshape that parts what was joined
+        unify(middle, other, node)
+    else:
+        _freeze_both(middle, other, "two products do not align", node)
 
 
 def _next_factor(queue: deque[Axis], from_left: bool) -> Axis:

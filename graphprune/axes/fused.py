@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import onnx
 
+log = logging.getLogger(__name__)
+
 Shape = tuple[int, ...]
-_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding", "SimplifiedLayerNormalization")
+_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding")
 _NORMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 _PLAIN = {"FusedConv": "Conv", "FusedMatMul": "MatMul"}
 
@@ -31,19 +35,23 @@ def fused_shapes(proto: onnx.NodeProto, inputs: list[Shape | None], opset: int) 
         parts = list(given["qkv_hidden_sizes"].ints) if "qkv_hidden_sizes" in given else [inputs[1][1] // 3]
         return [(*first[:-1], parts[-1])]
     if op in ("MultiHeadAttention", "GroupQueryAttention"):
-        return [_attended(op, first, inputs, given)]
+        return _attended(op, first, inputs, given)
     return []
 
 
 def _attended(
     op: str, query: Shape, inputs: list[Shape | None], given: dict[str, onnx.AttributeProto]
-) -> Shape | None:
-    """As wide as the values of all heads."""
-    value = inputs[2] if len(inputs) > 2 else None
-    if value is None or len(query) != 3 or len(value) != 3:
-        return None
-    shared = given["num_heads"].i // given["kv_num_heads"].i if op == "GroupQueryAttention" else 1
-    return (*query[:2], value[2] * shared)
+) -> list[Shape | None]:
+    """As wide as the values of all heads; keys and values handed on are as long as the past and the present."""
+    key, value = (*inputs, None, None)[1:3]
+    if key is None or value is None or {len(query), len(key), len(value)} != {3}:
+        return []
+    heads = given["num_heads"].i
+    kv = given["kv_num_heads"].i if op == "GroupQueryAttention" else heads
+    past = inputs[3] if op == "GroupQueryAttention" and len(inputs) > 3 else None
+    length = key[1] + (past[2] if past else 0)
+    presents: list[Shape | None] = [(query[0], kv, length, axes[2] // kv) for axes in (key, value)]
+    return [(*query[:2], value[2] // kv * heads), *presents]
 
 
 def _swapped(shape: Shape) -> Shape:
@@ -57,10 +65,11 @@ def _infer_plain(proto: onnx.NodeProto, inputs: list[Shape], opset: int) -> Shap
     plain = onnx.helper.make_node(schema.name, names, list(proto.output)[:1])
     plain.attribute.extend(attribute for attribute in proto.attribute if attribute.name in schema.attributes)
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(np.float32))
-    types = {
-        name: onnx.helper.make_tensor_type_proto(kind, shape) for name, shape in zip(names, inputs, strict=True)
-    }
-    inferred = onnx.shape_inference.infer_node_outputs(schema, plain, types)
-    (found,) = inferred.values()
+    types = {name: onnx.helper.make_tensor_type_proto(kind, shape) for name, shape in zip(names, inputs, strict=True)}
+    try:
+        (found,) = onnx.shape_inference.infer_node_outputs(schema, plain, types).values()
+    except Exception as error:  # noqa: BLE001 - the binding raises several unrelated classes
+        log.debug("no shape for %s: %s", proto.name, error)
+        return None
     dims = found.tensor_type.shape.dim
     return tuple(int(dim.dim_value) for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None

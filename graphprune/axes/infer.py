@@ -27,7 +27,8 @@ def infer(model: Model, sample: Mapping[str, Shape] | None = None) -> Typing:
 
     ``sample`` holds input shapes that are known to work, for networks that do not take every size.
     """
-    typing = Typing(probe(model, sample))
+    taken = {tensor.name for node in model.graph.nodes for tensor in outer_reads(node)}
+    typing = Typing(probe(model, sample), frozenset(taken | {tensor.name for tensor in model.graph.outputs}))
     for tensor in model.graph.inputs:
         why = Freeze("it is an axis of a model input", tensor.name)
         shape = typing.probe.shapes[tensor.name]
@@ -61,6 +62,9 @@ def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None
     if written is None:
         _give_up(node, typing, node.op, f"this use of {node.op} is not understood")
         return
+    if any(map(typing.is_read, node.outputs[len(written) :])):
+        _give_up(node, typing, node.op, f"a side output of {node.op} is not understood")
+        return
     for tensor, axes, shape in zip(node.outputs, written, shapes, strict=False):
         if not tensor.name:
             continue
@@ -68,9 +72,6 @@ def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None
         if shape is not None and tuple(map(algebra.size_of, axes)) != shape:
             _give_up(node, typing, node.op, f"the rule for {node.op} and shape inference disagree")
             return
-    for tensor in node.outputs[len(written) :]:
-        if tensor.name:
-            _freeze_outputs(node, typing, f"it is a side output of {node.op}", since=len(written))
 
 
 def _has_body(node: gs.Node) -> bool:
@@ -92,9 +93,9 @@ def _give_up(node: gs.Node, typing: Typing, op: str, reason: str) -> None:
     typing.missing.append(Missing(node.name, op, f"{reason}: {before} axes frozen"))
 
 
-def _freeze_outputs(node: gs.Node, typing: Typing, reason: str, since: int = 0) -> None:
+def _freeze_outputs(node: gs.Node, typing: Typing, reason: str) -> None:
     why = Freeze(reason, node.name)
-    for tensor in node.outputs[since:]:
+    for tensor in node.outputs:
         shape = typing.probe.shapes.get(tensor.name)
         if tensor.name and shape is not None:
             axes: Axes = tuple(algebra.fresh(size, why) for size in shape)

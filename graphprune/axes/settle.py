@@ -31,7 +31,7 @@ def settle(model: Model, typing: Typing) -> None:
 
 def follows(field: SizeField, axis: Axis | None) -> bool:
     """Whether the field is always the size of ``axis``."""
-    return axis is not None and algebra.expand(axis) == algebra.expand(field.axis)
+    return axis is not None and not field.is_negative and algebra.expand(axis) == algebra.expand(field.axis)
 
 
 def dimension(element: Element, typing: Typing) -> Axis | None:
@@ -82,6 +82,8 @@ class _Leaks:
             return
         picked = range(len(axes))[node.attrs.get("start", 0) : node.attrs.get("end")]
         free = [index for index in picked if not algebra.is_frozen(axes[index])]
+        if node.outputs[0].name in self._typing.results:
+            yield from (axes[index] for index in free)
         for reader in node.outputs[0].outputs if free else ():
             taken = self._taken(reader, node, free)
             if taken and not self._is_safe(reader, node.outputs[0], is_computed=node.op == "Size"):
@@ -109,6 +111,8 @@ class _Leaks:
         ):
             return False
         copy = reader.outputs[0]
+        if copy.name in self._typing.results:
+            return False
         return bool(copy.outputs) and all(self._is_safe(further, copy, is_computed) for further in copy.outputs)
 
     def _is_kept_up(self, node: gs.Node, operand: int, is_computed: bool) -> bool:

@@ -15,6 +15,7 @@ class SizeField:
     """A number in the graph that is the size of ``axis``: an element of input ``operand``, or of an attribute.
 
     ``follows`` is an axis whose size the field takes by itself (a Reshape entry of 0, a dimension read from a tensor).
+    With ``is_negative`` the number is minus the size: Slice counts so from the end.
     """
 
     node: str
@@ -23,6 +24,7 @@ class SizeField:
     attribute: str = ""
     element: int | None = None
     follows: Axis | None = None
+    is_negative: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,11 @@ class Typing:
     contractions : the places where silencing an index equals removing it.
     missing : nodes without a rule.
     inferred : Reshape -> the one entry that a rewrite leaves open (-1), for its size is computed in the graph.
+    results : names of the tensors that leave the graph: its outputs, and what subgraphs take from outside.
     """
 
     probe: Probe
+    results: frozenset[str] = frozenset()
     axes: dict[str, Axes] = field(default_factory=dict)
     constants: dict[tuple[str, int], Axes] = field(default_factory=dict)
     sizes: list[SizeField] = field(default_factory=list)
@@ -73,3 +77,7 @@ class Typing:
         if isinstance(tensor, gs.Constant):
             return self.constants.get((node.name, operand))
         return self.axes.get(tensor.name)
+
+    def is_read(self, tensor: gs.Tensor) -> bool:
+        """Whether anybody looks at what a node writes."""
+        return bool(tensor.name) and (bool(tensor.outputs) or tensor.name in self.results)

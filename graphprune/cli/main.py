@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphprune import __version__
-from graphprune.cli.options import Align, data_options, model_argument, output_options, runtime_options, show_options
+from graphprune.cli.options import (
+    Align,
+    Drawing,
+    data_options,
+    model_argument,
+    output_options,
+    runtime_options,
+    show_options,
+)
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
+    from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 
 _USAGE_ERROR = 2
@@ -156,18 +166,31 @@ def apply(
 
 @cli.command()
 @model_argument
+@click.option("--groups", is_flag=True, help="List what shrinks together (filters, heads, neurons ...) instead.")
+@click.option("--graph", type=Drawing(), metavar="FILE.svg", help="Draw the groups as a picture; implies --groups.")
 @data_options
 @runtime_options
 @show_options
-def inspect(model: Path, json_path: Path | None, quiet: bool, **settings: Any) -> None:
-    """List every residual join of MODEL: removable or the reason why not, its nodes and its cost."""
-    from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.questions import inspect_model
+def inspect(
+    model: Path, groups: bool, graph: Path | None, json_path: Path | None, quiet: bool, **settings: Any
+) -> None:
+    """List every residual join of MODEL: removable or the reason why not, its nodes and its cost.
 
-    check_outputs({"--json": json_path}, model, settings["data"])
+    With --groups: filters, neurons, heads and widths that shrink together, with the MACs and parameters of all layers
+    that have them as an axis, or the reason why they cannot shrink.
+    """
+    from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.questions import inspect_groups, inspect_model
+    from graphprune.report.inspection import GroupInspection
+
+    check_outputs({"--graph": graph, "--json": json_path}, model, settings["data"])
+    ask: Callable[..., Inspection | GroupInspection] = inspect_groups if groups or graph else inspect_model
     with Shown(json_path, quiet) as shown:
-        inspection = inspect_model(model, settings.pop("data"), run_options(settings, None, shown))
-    shown.inspection(inspection, settings["verbose"])
+        found = ask(model, settings.pop("data"), run_options(settings, None, shown))
+    if isinstance(found, GroupInspection):
+        shown.groups(found, graph, settings["verbose"])
+    else:
+        shown.inspection(found, settings["verbose"])
 
 
 @cli.command()

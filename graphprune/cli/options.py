@@ -54,6 +54,18 @@ class Align(click.ParamType[int | str]):
         return int(value)
 
 
+class Drawing(click.ParamType[Path]):
+    """A file to draw into; SVG is the only format."""
+
+    name = "FILE.svg"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if path.suffix.lower() != ".svg":
+            self.fail(f"'{value}' does not end in .svg, the only format drawn", param, ctx)
+        return path
+
+
 def model_argument(command: Command) -> Command:
     """MODEL, read but never changed."""
     return click.argument("model", type=click.Path(path_type=Path))(command)

@@ -11,18 +11,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from graphprune.errors import InputError
-from graphprune.model import check_output
+from graphprune.model import check_output, staged
 from graphprune.pipeline import source_files
 from graphprune.report import terminal
+from graphprune.report.group_svg import group_svg
+from graphprune.report.group_table import print_groups
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.subject import RunOptions
 
 if TYPE_CHECKING:
     from graphprune.bench.ort import Measurement
-    from graphprune.report.inspection import Inspection
+    from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 
 
@@ -75,6 +78,20 @@ class Shown:
     def inspection(self, inspection: Inspection, verbose: bool) -> None:
         self._write_json(inspection.to_dict())
         terminal.print_inspection(self._out, inspection, verbose)
+
+    def groups(self, inspection: GroupInspection, drawing: Path | None, verbose: bool) -> None:
+        """The table of groups, and their picture as an SVG file where one is asked for."""
+        if drawing is not None:
+            try:
+                with staged(drawing) as path:
+                    path.write_text(group_svg(inspection), encoding="utf-8")
+            except OSError as error:
+                message = f"cannot write {drawing}: {error.strerror}"
+                raise InputError(message, "free space or choose another --graph") from None
+        self._write_json(inspection.to_dict())
+        print_groups(self._out, inspection, verbose)
+        if drawing is not None:
+            self._out.print(f"wrote {escape(str(drawing))}", soft_wrap=True)
 
     def measurement(self, measurement: Measurement, first: str, second: str) -> None:
         self._write_json({"schema": "graphprune.bench/1", "first": first, "second": second} | asdict(measurement))

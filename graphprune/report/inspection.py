@@ -1,13 +1,18 @@
-"""What an inspection found: every join with its cost, and the reason where it cannot go."""
+"""What an inspection found: every join or every group with its cost, and the reason where nothing of it can go."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from graphprune.cost import Cost
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 SCHEMA = "graphprune.inspection/1"
+GROUPS_SCHEMA = "graphprune.groups/1"
+MISSING_FIX = "register a rule, see CONTRIBUTING.md"
 
 
 @dataclass(frozen=True)
@@ -39,4 +44,59 @@ class Inspection:
             "source": self.source,
             "cost": asdict(self.cost),
             "joins": [asdict(r) for r in self.rows],
+        }
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group of weights that shrink together.
+
+    ``macs`` and ``params`` are all that has an axis of the group: what would leave with its last unit. A layer counts for
+    the group that it writes and for the one that it reads, so the rows add up to more than the model. ``unit_macs`` and
+    ``unit_params`` leave with the first unit; None where none can go. ``node`` is where the ``reason`` lies, a node or an
+    input or output of the model, ``module`` the module it belongs to, where the exporter noted that elsewhere.
+    """
+
+    name: str
+    kind: str
+    size: int
+    prunable: bool
+    macs: int
+    params: int
+    unit_macs: int | None
+    unit_params: int | None
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    reason: str
+    node: str
+    module: str
+
+
+@dataclass(frozen=True)
+class MissingRow:
+    """A node that no axis rule covers, and what that froze."""
+
+    op: str
+    node: str
+    effect: str
+    fix: str = MISSING_FIX
+
+
+@dataclass(frozen=True)
+class GroupInspection:
+    """Cost of the whole model at one sample, its groups in execution order, and them with ops and weights as a graph."""
+
+    source: str
+    cost: Cost
+    rows: tuple[GroupRow, ...]
+    missing: tuple[MissingRow, ...]
+    graph: nx.DiGraph = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": GROUPS_SCHEMA,
+            "source": self.source,
+            "cost": asdict(self.cost),
+            "groups": [asdict(row) for row in self.rows],
+            "missing": [asdict(row) for row in self.missing],
         }

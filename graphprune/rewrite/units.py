@@ -57,8 +57,8 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
             axes = typing.constants[name, operand]
             key = algebra.free_axes(axes)
             if key not in cuts:
-                is_only = not cuts and len(places) == len(original.outputs)
-                label = constant if is_only else _unused(constant, taken)
+                is_only = len(places) == len(original.outputs) and constant not in typing.results
+                label = constant if is_only and not cuts else _unused(constant, taken)
                 taken.add(label)
                 cuts[key] = _constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
             nodes[name].inputs[operand] = cuts[key]
@@ -92,7 +92,7 @@ def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: T
     for operand in dict.fromkeys(field.operand for field in fields if not field.attribute):
         own = [field for field in fields if field.operand == operand and not field.attribute]
         new = {
-            field.element or 0: algebra.size_of(field.axis, kept)
+            field.element or 0: algebra.size_of(field.axis, kept) * (-1 if field.is_negative else 1)
             for field in own
             if algebra.size_of(field.axis, kept) != algebra.size_of(field.axis) and not _follows(field, node, typing)
         }
@@ -105,7 +105,7 @@ def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: T
             for element, size in new.items():
                 values[(element,) if values.ndim else ()] = size
             node.inputs[operand] = _constant(_size_name(node, operand), values)
-        else:
+        elif new:
             _rebuild(model, node, operand, new, typing, joined)
 
 

@@ -89,12 +89,13 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
 
 
 def _named_apart(view: View, groups: list[Group]) -> list[Group]:
-    """Groups that would share a name take that of the first layer that writes each; those that still do are numbered."""
-    names = [group.name for group in groups]
-    counts = Counter(names)
-    for index, group in enumerate(groups):
-        if counts[group.name] > 1:
-            names[index] = f"{layer_label(view, group.writers[:1])}/{group.kind}"
+    """Groups that would share a name take that of the first layer that writes each, or are numbered if that is shared."""
+    first = [f"{layer_label(view, group.writers[:1])}/{group.kind}" for group in groups]
+    shared, shared_first = Counter(group.name for group in groups), Counter(first)
+    names = [
+        own if shared[group.name] > 1 and shared_first[own] == 1 and own not in shared else group.name
+        for group, own in zip(groups, first, strict=True)
+    ]
     counts, seen = Counter(names), Counter[str]()
     for index, name in enumerate(names):
         seen[name] += 1

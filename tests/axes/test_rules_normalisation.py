@@ -61,9 +61,6 @@ CASES = [
     case("contrib-SkipSimplifiedLayerNormalization", tokens("[up] u = MatMul(a, wu) r = Relu(u) [down] d = MatMul(r, wd) "
          "h, , , total = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = 0.001>(a, d, s)"),
          {**W, "wu": (8, 6), "wd": (6, 8)}, "up:6", domains=MS, frozen={"first:8": "SkipSimplifiedLayerNormalization runs"}),
-    case("contrib-SimplifiedLayerNormalization", tokens("[up] u = MatMul(a, wu) r = Relu(u) [down] d = MatMul(r, wd) "
-         "h = com.microsoft.SimplifiedLayerNormalization<axis = -1>(d, s)"), {**W, "wu": (8, 6), "wd": (6, 8)}, "first:8 up:6",
-         domains=MS, frozen={"down:8": "SimplifiedLayerNormalization runs"}, sizes=()),
 ]  # fmt: skip
 
 

@@ -58,6 +58,10 @@ class Site:
         value = self.value(operand)
         return None if value is None else [int(v) for v in np.ravel(value)]
 
+    def is_read(self, output: int) -> bool:
+        """Whether anybody looks at this output."""
+        return output < len(self.node.outputs) and self.typing.is_read(self.node.outputs[output])
+
     def out_shape(self, output: int = 0) -> tuple[int, ...] | None:
         return self.typing.probe.shapes.get(self.node.outputs[output].name)
 
@@ -80,9 +84,9 @@ class Site:
         self.typing.contractions.append(Contraction(self.node.name, operand, axis))
 
     def size(self, axis: Axis, *, operand: int = -1, attribute: str = "", element: int | None = None,
-             follows: Axis | None = None) -> None:  # fmt: skip
-        """Note that an input's element or an attribute holds the size of ``axis``."""
-        self.typing.sizes.append(SizeField(self.node.name, axis, operand, attribute, element, follows))
+             follows: Axis | None = None, is_negative: bool = False) -> None:  # fmt: skip
+        """Note that an input's element or an attribute holds the size of ``axis``, or minus that size."""
+        self.typing.sizes.append(SizeField(self.node.name, axis, operand, attribute, element, follows, is_negative))
 
 
 Rule = Callable[[Site], "list[Axes] | None"]

@@ -46,7 +46,11 @@ def attention(site: Site) -> list[Axes] | None:
             site.unify(past[1], kv)
             site.unify(past[3], inner)
             site.freeze(past[2], "Attention runs over it")
-    return [written, *_presents(site, query[0], kv, depth, depth_v)]
+    presents = _presents(site, query[0], kv, depth, depth_v)
+    if not site.is_read(3):
+        return [written, *presents]
+    lengths = [site.frozen(size, "Attention runs over it") for size in require(site.out_shape(3))[2:]]
+    return [written, *presents, (query[0], Product((kv, repeats)), *lengths)]
 
 
 def _scores(site: Site, depth: Axis, *, has_scale: bool, axis: int) -> None:
@@ -58,14 +62,12 @@ def _scores(site: Site, depth: Axis, *, has_scale: bool, axis: int) -> None:
 
 
 def _presents(site: Site, batch: Axis, kv: Axis, depth: Axis, depth_v: Axis) -> list[Axes]:
-    """Keys and values handed on for the next step."""
+    """Keys and values handed on for the next step; nothing is said of what nobody reads."""
     written: list[Axes] = []
     for index, inner in ((1, depth), (2, depth_v)):
-        if index < len(site.node.outputs) and site.node.outputs[index].name:
-            length = require(site.out_shape(index))[2]
-            written.append((batch, kv, site.frozen(length, "Attention runs over it"), inner))
-        elif index < len(site.node.outputs):
-            written.append(())
+        shape = site.out_shape(index) if index < len(site.node.outputs) else None
+        length = require(shape)[2] if shape or site.is_read(index) else 0
+        written.append((batch, kv, site.frozen(length, f"{site.node.op} runs over it"), inner))
     return written
 
 

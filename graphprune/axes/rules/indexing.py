@@ -53,7 +53,7 @@ def scatter_nd(site: Site) -> list[Axes] | None:
     return [data]
 
 
-@rule("ScatterElements", "Scatter")
+@rule("ScatterElements")
 def scatter_elements(site: Site) -> list[Axes] | None:
     """Everything it touches is frozen: updates may cover a part of every axis."""
     reason = f"{site.node.op} writes into it by index"

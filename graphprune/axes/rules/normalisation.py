@@ -44,8 +44,7 @@ def group_norm(site: Site) -> list[Axes] | None:
     return [x]
 
 
-@rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
-@rule("SimplifiedLayerNormalization", domain=CONTRIB)
+@rule("LayerNormalization", "RMSNormalization")
 def layer_norm(site: Site) -> list[Axes] | None:
     """Everything from ``axis`` on is frozen; the side outputs keep the axes before it."""
     x = require(site.axes(0))

@@ -58,21 +58,27 @@ def slice_(site: Site) -> list[Axes] | None:
             site.freeze(whole, "Slice takes some of it")
             written[axis] = site.frozen(shape[axis], "Slice takes some of it")
             continue
-        before, written[axis] = pieces
+        before, written[axis], after = pieces
         if first > 0:
-            site.size(before, operand=1, element=element)
-        if end < size:
-            site.size(Concat((before, written[axis])), operand=2, element=element)
+            _limit(site, 1, element, start < 0, before, Concat((written[axis], after)))
+        if last < size:
+            _limit(site, 2, element, end < 0, Concat((before, written[axis])), after)
     for element, (axis, end) in enumerate(zip(axes, ends, strict=True)):
         if end == size_of(x[axis]) and written[axis] is x[axis]:
             site.size(x[axis], operand=2, element=element)
     return [tuple(written)]
 
 
-def _cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis] | None:
-    """What lies before the range, and the range itself."""
-    pieces = cut(axis, last)
-    return cut(pieces[0], first) if pieces else None
+def _cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis] | None:
+    """What lies before the range, the range itself, and what lies behind it."""
+    outer = cut(axis, last)
+    inner = cut(outer[0], first) if outer else None
+    return (*inner, outer[1]) if outer and inner else None
+
+
+def _limit(site: Site, operand: int, element: int, is_negative: bool, before: Axis, behind: Axis) -> None:
+    """A start or an end counts what lies before it, or, negative, what lies behind."""
+    site.size(behind if is_negative else before, operand=operand, element=element, is_negative=is_negative)
 
 
 @rule("Pad")

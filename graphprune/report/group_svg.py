@@ -1,0 +1,193 @@
+"""The groups of a model as a picture: one SVG file, drawn by hand, that needs nothing from anywhere.
+
+Layers stand in a column in execution order, groups in a column beside it, at the first layer that writes each. From its box
+a group's rail runs down between the columns, short ones inside; it ends at every layer that reads the group, and further
+layers that write it join it. The layout of it all is in :mod:`graphprune.report.rails`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from graphprune.report.group_style import STYLE, css_class
+from graphprune.report.rails import Rail, lanes
+from graphprune.report.text import compact, shorten
+
+if TYPE_CHECKING:
+    from graphprune.report.inspection import GroupInspection, GroupRow
+
+MOST_GROUPS = 400
+"""With more groups than that, layers are not drawn, and rails run from group to group."""
+
+_MOST_STOPS = 20_000
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ROW, _BOX, _MARGIN, _TOP = 26, 20, 16, 94
+_OP_WIDTH, _GROUP_WIDTH = 290, 340
+_LETTER = 6.7  # width of a letter of the monospaced font
+_APART = 5  # a layer reads this much above its middle and writes as much below; a group gives out in its middle
+
+
+def group_svg(inspection: GroupInspection) -> str:
+    """The picture as XML text; every name is in it in full, as the title that shows when the pointer rests on it."""
+    return _Picture(inspection).text()
+
+
+class _Picture:
+    def __init__(self, inspection: GroupInspection) -> None:
+        self._inspection = inspection
+        self._graph = inspection.graph
+        self._with_ops = len(inspection.rows) <= MOST_GROUPS
+        self._limit = max(2, _MOST_STOPS // max(1, len(inspection.rows)))
+        self._place()
+        self._root = ElementTree.Element("svg")
+        rails = self._rails()
+        lane_of = lanes([rail.span for rail in rails])
+        pitch = 14 if max(lane_of, default=0) < 40 else 6
+        left = _MARGIN + (_OP_WIDTH if self._with_ops else _GROUP_WIDTH)
+        self._lane_x = [left + 30 + pitch * lane for lane in lane_of]
+        right = max(self._lane_x, default=left) + 30
+        self._edges = (left, right)
+        self._frame(max(right + (_GROUP_WIDTH if self._with_ops else 0), 760) + _MARGIN)
+        for row, rail, x in zip(inspection.rows, rails, self._lane_x, strict=True):
+            self._group(row, rail, x)
+        if self._with_ops:
+            for name in self._op_y:
+                self._op(name)
+
+    def text(self) -> str:
+        return ElementTree.tostring(self._root, encoding="unicode") + "\n"
+
+    def _place(self) -> None:
+        """The height of every layer and group: a group stands at its first writer, or just below."""
+        self._op_y: dict[str, int] = {}
+        self._group_y: dict[str, int] = {}
+        starts: dict[str, list[str]] = {}
+        for row in self._inspection.rows:
+            starts.setdefault(row.writers[0], []).append(row.name)
+        ops = [vertex for vertex in self._graph if vertex[0] == "op" and self._touches(vertex)]
+        y = _TOP
+        for _, name in sorted(ops, key=lambda vertex: self._graph.nodes[vertex]["order"]):
+            self._op_y[name] = y
+            for index, group in enumerate(starts.get(name, ())):
+                self._group_y[group] = y + index * _ROW
+            y += _ROW * max(len(starts.get(name, ())), 1 if self._with_ops else 0)
+        self._height = y + _MARGIN
+
+    def _touches(self, op: tuple[str, str]) -> bool:
+        """Whether a layer writes or reads a group; a normalisation that only scales one is not drawn."""
+        around = (*self._graph.predecessors(op), *self._graph.successors(op))
+        return any(kind == "group" for kind, _ in around)
+
+    def _rails(self) -> list[Rail]:
+        rails, limit = [], self._limit
+        for row in self._inspection.rows:
+            start = self._group_y[row.name]
+            if self._with_ops:
+                joins = [self._op_y[name] + _APART for name in row.writers[1:]]
+                stops = [self._op_y[name] - _APART for name in row.readers]
+            else:
+                readers = [self._graph.successors(("op", name)) for name in row.readers]
+                after = dict.fromkeys(name for found in readers for kind, name in found if kind == "group")
+                joins, stops = [], [self._group_y[name] - _APART for name in after if name != row.name]
+            stops.sort()
+            rails.append(Rail(start, tuple(joins), (*stops[: limit - 1], *stops[limit - 1 :][-1:])))
+        return rails
+
+    def _frame(self, width: int) -> None:
+        inspection, root = self._inspection, self._root
+        root.attrib = {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "viewBox": f"0 0 {width} {self._height}",
+            "width": str(width),
+            "height": str(self._height),
+            "role": "img",
+        }
+        _add(root, "title", {}, f"groups of {Path(inspection.source).name}")
+        _add(root, "style", {}, STYLE)
+        pattern = _add(_add(root, "defs"), "pattern", {"id": "hatch", "width": "6", "height": "6"})
+        pattern.attrib |= {"patternUnits": "userSpaceOnUse", "patternTransform": "rotate(45)"}
+        _add(pattern, "rect", {"class": "hatch-ground", "width": "6", "height": "6"})
+        _add(pattern, "rect", {"class": "hatch-line", "width": "2", "height": "6"})
+        _add(root, "rect", {"class": "ground", "width": "100%", "height": "100%"})
+        free = sum(row.prunable for row in inspection.rows)
+        room = int((width - 2 * _MARGIN) / _LETTER)
+        _add(root, "text", _at(_MARGIN, 22, "head"), shorten(Path(inspection.source).name, room))
+        facts = f"{inspection.cost.macs:,} MACs, {inspection.cost.params:,} parameters; "
+        facts += f"{free} of {len(inspection.rows)} groups can shrink"
+        if not self._with_ops:
+            facts += f"; layers are left out, and of many readers all but {self._limit}"
+        _add(root, "text", _at(_MARGIN, 40, "dim"), shorten(facts, room))
+        x = float(_MARGIN)
+        kinds = Counter(row.kind for row in inspection.rows)
+        for kind, label in [*((kind, f"{kind} {count}") for kind, count in kinds.items()), ("frozen", "cannot shrink")]:
+            _add(root, "rect", _box(x, 56, 14, 12, css_class(kind)))
+            _add(root, "text", _at(x + 20, 66), label)
+            x += 36 + _LETTER * len(label)
+
+    def _group(self, row: GroupRow, rail: Rail, x: int) -> None:
+        """The box of a group, its rail, and the curve from its first writer."""
+        left, right = self._edges
+        y = self._group_y[row.name]
+        group = _add(self._root, "g", {"class": f"group {css_class(row.kind)}{'' if row.prunable else ' frozen'}"})
+        _add(group, "title", {}, _describe(row))
+        box_x, out_x = (right, right) if self._with_ops else (_MARGIN, left)
+        lines, arrows = rail.paths(x, left, out_x)
+        if self._with_ops:
+            start, end = self._op_y[row.writers[0]] + _APART, y + _APART
+            lines = f"M{left},{start}C{right - 30},{start},{left + 30},{end},{right - 5},{end}{lines}"
+            arrows += f"M{right},{end}l-6,-3v6z"
+        _add(group, "path", {"class": "line", "d": lines})
+        _add(group, "path", {"class": "tip", "d": arrows})
+        _add(group, "rect", _box(box_x, y - _BOX // 2, _GROUP_WIDTH, _BOX))
+        size = f"{row.size:,}"
+        room = int((_GROUP_WIDTH - 22) / _LETTER) - len(size)
+        _add(group, "text", _at(box_x + 8, y + 4), shorten(row.name, room))
+        _add(group, "text", _at(box_x + _GROUP_WIDTH - 8, y + 4, "end"), size)
+
+    def _op(self, name: str) -> None:
+        node, y = self._graph.nodes["op", name], self._op_y[name]
+        weights = [weight for kind, weight in self._graph.predecessors(("op", name)) if kind == "weight"]
+        shapes = [f"{weight}: {'x'.join(map(str, self._graph.nodes['weight', weight]['shape']))}" for weight in weights]
+        op = _add(self._root, "g", {"class": "op"})
+        _add(op, "title", {}, "\n".join([f"{node['kind']} {name}", *shapes, *filter(None, [node["reason"]])]))
+        _add(op, "rect", _box(_MARGIN, y - _BOX // 2, _OP_WIDTH, _BOX))
+        room = int((_OP_WIDTH - 22) / _LETTER) - len(node["kind"])
+        _add(op, "text", _at(_MARGIN + 8, y + 4), shorten(node["label"], room))
+        _add(op, "text", _at(_MARGIN + _OP_WIDTH - 8, y + 4, "end dim"), node["kind"])
+
+
+def _describe(row: GroupRow) -> str:
+    lines = [row.name, f"{row.size:,} units of kind {row.kind}"]
+    lines.append(f"carries {row.macs:,} MACs, {row.params:,} parameters")
+    if row.unit_macs is not None:
+        lines.append(f"one unit: {compact(row.unit_macs)} MACs, {compact(row.unit_params or 0)} parameters")
+    if row.reason:
+        lines.append(f"cannot shrink: {row.reason} ({row.node})")
+    return "\n".join([*lines, f"written by {_few(row.writers)}", f"read by {_few(row.readers) or 'no layer'}"])
+
+
+def _few(names: Iterable[str], most: int = 12) -> str:
+    shown = list(names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _add(
+    parent: ElementTree.Element, tag: str, attributes: dict[str, str] | None = None, text: str = ""
+) -> ElementTree.Element:
+    """A child; what XML cannot hold in any spelling, control characters, becomes a replacement character."""
+    element = ElementTree.SubElement(parent, tag, attributes or {})
+    element.text = _NOT_IN_XML.sub("\ufffd", text) or None
+    return element
+
+
+def _at(x: float, y: float, style: str = "") -> dict[str, str]:
+    return {"x": f"{x:g}", "y": f"{y:g}", **({"class": style} if style else {})}
+
+
+def _box(x: float, y: float, width: int, height: int, style: str = "") -> dict[str, str]:
+    return {**_at(x, y, style), "width": str(width), "height": str(height), "rx": "5"}

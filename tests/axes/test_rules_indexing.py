@@ -1,0 +1,81 @@
+"""What is picked or written by index keeps its extent; the axes beside it pass through."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.axes.cases import Case, all_of, between, case, check
+
+W = {"w1": (4, 8), "w2": (8, 5)}
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def tokens(body: str, out: str = "N, T, 5") -> str:
+    return f"(float[N, 6, 4] x) => (float[{out}] y) {{ [first] a = MatMul(x, w1) {body} [last] y = MatMul(h, w2) }}"
+
+
+CASES = [
+    case("Gather-an-embedding", "(int64[N, S] x) => (float[N, S, 5] y) { [table] a = Gather(t, x) h = Relu(a) [last] y = MatMul(h, w2) }",
+         {"t": (11, 8), "w2": (8, 5)}, "table:8"),
+    case("Gather-two-embeddings", "(int64[N, S] x) => (float[N, S, 5] y) { [table] a = Gather(t, x) [places] p = Gather(u, x) h = Add(a, p) "
+         "[last] y = MatMul(h, w2) }", {"t": (11, 8), "u": (2, 8), "w2": (8, 5)}, "table:8"),
+    case("Gather-a-token", tokens("h = Gather<axis = 1>(a, i)", "N, 5"), {**W, "i": np.array(0)}, "first:8"),
+    case("Gather-a-channel", between("g = Gather<axis = -1>(a, i) h = Mul(x8, g)", inputs="float[N, 4] x, float[N, 8] x8"),
+         {**W, "i": ints(3)}, "", frozen={"first:8": "Gather picks from it"}),
+    case("tied-embedding", "(int64[N, S] x) => (float[N, S, 11] y) { [table] a = Gather(t, x) h = Relu(a) k = Transpose(t) [last] y = MatMul(h, k) }",
+         {"t": (11, 8)}, "table:8"),
+    case("tied-embedding-read-in-two-ways", "(int64[N, S] x) => (float[N, S, 11] y) { [table] a = Gather(t, x) h = Relu(a) [up] u = MatMul(h, w1) q = Relu(u) "
+         '[last] y = Einsum<equation = "nsd,vd->nsv">(q, t) }', {"t": (11, 8), "w1": (8, 8)}, "table:8 up:8"),
+    case("GatherElements", tokens("e = Expand(i, t) h = GatherElements<axis = 1>(a, e)").replace("N, 6, 4", "2, 6, 4"),
+         {**W, "i": ints(3, 1).reshape(1, 2, 1), "t": ints(2, 2, 8)}, "first:8", sizes=({},)),
+    case("GatherElements-of-channels", tokens("h = GatherElements<axis = 2>(a, e)").replace("N, 6, 4", "2, 6, 4"),
+         {**W, "e": np.zeros((2, 6, 8), np.int64)}, "", frozen={"first:8": "GatherElements picks"}, sizes=({},)),
+    case("GatherElements-of-some", tokens("h = GatherElements<axis = 1>(a, e)").replace("N, 6, 4", "2, 6, 4"),
+         {"w1": (4, 8), "w2": (3, 5), "e": np.zeros((2, 2, 3), np.int64)}, "", frozen={"first:8": "GatherElements picks"}, sizes=({},)),
+    case("GatherND", "(float[3, 6, 4] x) => (float[T, 5] y) { [first] a = MatMul(x, w1) h = GatherND(a, i) [last] y = MatMul(h, w2) }",
+         {**W, "i": np.array([[0, 1], [2, 3]])}, "first:8", sizes=({},)),
+    case("GatherND-of-batches", "(float[3, 6, 4] x) => (float[3, 5] y) { [first] a = MatMul(x, w1) h = GatherND<batch_dims = 1>(a, i) [last] y = MatMul(h, w2) }",
+         {**W, "i": np.array([[0], [2], [5]])}, "first:8", sizes=({},)),
+    case("ScatterND", "(float[3, 6, 4] x) => (float[3, 6, 5] y) { [first] a = MatMul(x, w1) [second] b = MatMul(z, w3) h = ScatterND(a, i, b) [last] y = MatMul(h, w2) }",
+         {**W, "z": (2, 6, 4), "w3": (4, 8), "i": np.array([[0], [2]])}, "first:8", sizes=({},)),
+    case("ScatterElements", tokens("h = ScatterElements<axis = 1>(a, i, u)"), {**W, "i": np.zeros((1, 1, 1), np.int64), "u": (1, 1, 1)}, "",
+         frozen={"first:8": "ScatterElements writes into it"}, sizes=()),
+    case("OneHot", "(int64[N] x) => (float[N, 5] y) { o = OneHot(x, depth, values) [first] a = MatMul(o, w1) h = Relu(a) [last] y = MatMul(h, w2) }",
+         {**W, "depth": np.array(4), "values": np.array([0, 1], np.float32)}, "first:8"),
+    case("OneHot-in-front", "(int64[N, S] x) => (float[N, S, 5] y) { o = OneHot<axis = 0>(x, depth, values) r = ReduceSum(o, zero) t = Unsqueeze(r, three) "
+         "s = Squeeze(t, zero) [first] a = MatMul(s, w1) h = Relu(a) [last] y = MatMul(h, w2) }",
+         {"w1": (1, 8), "w2": (8, 5), "depth": np.array(4), "values": np.array([0, 1], np.float32), "zero": ints(0), "three": ints(3)}, "first:8"),
+    case("Range", tokens("r = Range(zero, eight, one) c = Cast<to = 1>(r) h = Add(a, c)", "N, 6, 5"),
+         {**W, "zero": np.array(0), "eight": np.array(8), "one": np.array(1)}, "first:8"),
+    case("Range-of-a-size", tokens("s = Shape(x) n = Gather(s, zero) r = Range(zero, n, one) c = Cast<to = 1>(r) u = Unsqueeze(c, places) h = Add(a, u)", "N, 6, 5"),
+         {**W, "zero": np.array(0), "one": np.array(1), "places": ints(1, 2)}, "first:8"),
+    case("Range-of-data", "(float[N, 4] x, int64 n) => (float[N, T] y) { [first] a = MatMul(x, w1) h = Relu(a) [last] b = MatMul(h, w2) r = Range(zero, n, one) "
+         "c = Cast<to = 1>(r) s = ReduceMax<keepdims = 0>(b) y = Mul(c, s) }", {**W, "zero": np.array(0), "one": np.array(1)}, "first:8",
+         frozen={"last:5": "ReduceMax runs over it"}, sizes=(), missing="Range"),
+    case("NonZero", "(float[N, 4] x) => (float[N, 5] y, int64[2, M] i) { [first] a = MatMul(x, w1) i = NonZero(a) [last] y = MatMul(a, w2) }", W, "",
+         frozen={"first:8": "NonZero counts through it"}, missing="NonZero"),
+    case("EyeLike-of-data", "(float[8, 4] x) => (float[8, 5] y) { [first] a = MatMul(x, w1) e = EyeLike(a) h = Add(a, e) [last] y = MatMul(h, w2) }", W, "",
+         frozen={"first:8": "EyeLike makes it"}),
+    case("Compress", tokens("h = Compress<axis = 1>(a, which)"), {**W, "which": np.array([True, False, True, True, False, True])}, "",
+         frozen={"first:8": "Compress counts through it"}, missing="Compress"),
+    case("Unique", "(float[N, 4] x) => (float[N, 5] y, float[M] u) { [first] a = MatMul(x, w1) u = Unique(a) [last] y = MatMul(a, w2) }", W, "",
+         frozen={"first:8": "Unique counts through it"}, missing="Unique"),
+    case("Multinomial", "(float[N, 4] x) => (float[N, 5] y) { [first] a = MatMul(x, w1) i = Multinomial<sample_size = 8>(a) f = Cast<to = 1>(i) h = Mul(f, zero) "
+         "[last] y = MatMul(h, w2) }", {**W, "zero": np.float32(0)}, "", frozen={"first:8": "Multinomial counts through it"}),
+    case("RandomNormal", "(float[N, 4] x) => (float[N, 5] y) { [first] a = MatMul(x, w1) r = RandomNormal<shape = [8]>() q = RandomUniform<shape = [8]>() "
+         "z = Add(r, q) h = Add(a, z) [last] y = MatMul(h, w2) }", W, "", frozen={"first:8": "Random.* makes it"}),
+    case("RandomNormalLike", "(float[N, 4] x) => (float[N, 5] y) { [first] a = MatMul(x, w1) r = RandomNormalLike(a) q = RandomUniformLike(a) "
+         "z = Add(r, q) h = Add(a, z) [last] y = MatMul(h, w2) }", W, "", frozen={"first:8": "Random.* makes it"}),
+    case("Shape-of-data-as-output", "(float[N, 4] x) => (float[N, 5] y, int64[2] s) { [first] a = MatMul(x, w1) h = Relu(a) s = Shape(h) [last] y = MatMul(h, w2) }",
+         W, "", frozen={"first:8": "size takes part"}),
+    case("Size-of-data-as-output", "(float[N, 4] x) => (float[N, 5] y, int64 s) { [first] a = MatMul(x, w1) h = Relu(a) s = Size(h) [last] y = MatMul(h, w2) }",
+         W, "", frozen={"first:8": "size takes part"}),
+]  # fmt: skip
+
+
+@all_of(CASES)
+def test_case(case: Case) -> None:
+    check(case)

@@ -1,0 +1,141 @@
+"""A pencil for random graphs: it writes nodes and weights, and every decision it takes goes through one callable.
+
+Hypothesis draws through it, so that it can shrink what failed; the fuzzer draws from a seeded generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+
+from tests.graphs import random_weight
+
+Choose = Callable[[int], int]
+"""``choose(count)`` is one of ``range(count)``; 0 is the simplest choice."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Image:
+    """``(N, channels, height, width)``."""
+
+    name: str
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """``(N, S, width)``."""
+
+    name: str
+    width: int
+
+
+@dataclass
+class Drawing:
+    """The graph so far."""
+
+    choose: Choose
+    opset: int = 17
+    batch: str | int = "N"
+    length: str | int = "S"
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def pick(self, options: Sequence[_T]) -> _T:
+        return options[self.choose(len(options))]
+
+    def maybe(self) -> bool:
+        return bool(self.choose(2))
+
+    def size(self) -> int:
+        """A small width."""
+        return self.pick((4, 2, 3, 5, 6, 8))
+
+    def weight(self, *shape: int) -> str:
+        name = f"w{len(self.weights)}"
+        self.weights[name] = random_weight(name, shape)
+        return name
+
+    def ints(self, *values: int) -> str:
+        name = f"i{len(self.weights)}"
+        self.weights[name] = np.array(values, np.int64)
+        return name
+
+    def floats(self, *values: float) -> str:
+        name = f"f{len(self.weights)}"
+        self.weights[name] = np.array(values, np.float32)
+        return name
+
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
+        return self.nodes_of(op, 1, *inputs, **attributes)[0]
+
+    def nodes_of(self, op: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """A node with ``count`` outputs."""
+        label = f"{op.lower()}{len(self.nodes)}"
+        outputs = [f"{label}.{index}" if count > 1 else f"{label}.out" for index in range(count)]
+        self.nodes.append(onnx.helper.make_node(op, inputs, outputs, name=label, **attributes))
+        return outputs
+
+    def reduce_mean(self, x: str, axes: Sequence[int], *, keep: bool = True) -> str:
+        """Its axes became an input in opset 18."""
+        if self.opset >= 18:
+            return self.node("ReduceMean", x, self.ints(*axes), keepdims=int(keep))
+        return self.node("ReduceMean", x, axes=list(axes), keepdims=int(keep))
+
+    def split(self, x: str, axis: int, sizes: Sequence[int]) -> list[str]:
+        """With sizes, or into equal shares where that is the same."""
+        if len(set(sizes)) == 1 and self.maybe():
+            more = {"num_outputs": len(sizes)} if self.opset >= 18 else {}
+            return self.nodes_of("Split", len(sizes), x, axis=axis, **more)
+        return self.nodes_of("Split", len(sizes), x, self.ints(*sizes), axis=axis)
+
+    def slice(self, x: str, axis: int, start: int, end: int, of: int) -> str:
+        """Ends are counted from the front, from behind, or left open."""
+        if start and self.maybe():
+            start -= of
+        if end == of:
+            end = self.pick((of, np.iinfo(np.int64).max))
+        elif self.maybe():
+            end -= of
+        return self.node("Slice", x, self.ints(start), self.ints(end), self.ints(axis), self.ints(1))
+
+    def reshape(self, x: str, dims: Sequence[int]) -> str:
+        """``dims`` of 0 keep their size; sizes stand in a constant or are computed, one number is left open or not."""
+        dims = list(dims)
+        style = self.choose(3)
+        known = [index for index, dim in enumerate(dims) if dim > 0]
+        if style == 1 and -1 not in dims and known:
+            dims[self.pick(known)] = -1
+        if style == 2 and 0 in dims:
+            return self.node("Reshape", x, self._computed(x, dims))
+        return self.node("Reshape", x, self.ints(*dims))
+
+    def _computed(self, x: str, dims: Sequence[int]) -> str:
+        """As older exporters write it: Shape, Gather, Unsqueeze, Concat."""
+        shape, first = self.node("Shape", x), self.ints(0)
+        parts = []
+        for index, dim in enumerate(dims):
+            if dim:
+                parts.append(self.ints(dim))
+            elif self.maybe():
+                parts.append(self.node("Slice", shape, self.ints(index), self.ints(index + 1), first))
+            else:
+                self.weights[place := f"s{len(self.weights)}"] = np.array(index)
+                parts.append(self.node("Unsqueeze", self.node("Gather", shape, place), first))
+        return self.node("Concat", *parts, axis=0)
+
+    def activate(self, x: str) -> str:
+        return self.node(self.pick(("Relu", "Tanh", "Sigmoid", "Softplus", "Elu")), x)
+
+    def model(self, given: Sequence[onnx.ValueInfoProto], results: Sequence[tuple[str, Sequence[int | str | None]]]) -> onnx.ModelProto:  # fmt: skip
+        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in results]
+        tensors = [onnx.numpy_helper.from_array(array, name) for name, array in self.weights.items()]
+        graph = onnx.helper.make_graph(self.nodes, "random", list(given), outputs, tensors)
+        return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)], ir_version=10)

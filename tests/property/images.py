@@ -1,0 +1,190 @@
+"""Parts of convolutional networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tests.property.drawing import Drawing, Image
+
+
+def conv(d: Drawing, x: Image, channels: int, *, kernel: int = 0, stride: int = 1, group: int = 1, weight: str = "") -> Image:
+    """A convolution that keeps the space but for its stride, then perhaps a norm and an activation."""
+    kernel = kernel or d.pick((1, 3))
+    weight = weight or d.weight(channels, x.channels // group, kernel, kernel)
+    bias = [d.weight(channels)] if d.maybe() else []
+    out = d.node("Conv", x.name, weight, *bias, group=group, pads=[kernel // 2] * 4, strides=[stride, stride])
+    image = Image(out, channels, -(-x.height // stride), -(-x.width // stride))
+    return activated(d, batch_norm(d, image) if d.maybe() else image)
+
+
+def activated(d: Drawing, x: Image) -> Image:
+    return Image(d.activate(x.name), x.channels, x.height, x.width) if d.maybe() else x
+
+
+def batch_norm(d: Drawing, x: Image) -> Image:
+    return named(x, d.node("BatchNormalization", x.name, *(d.weight(x.channels) for _ in range(4))))
+
+
+def named(x: Image, name: str, channels: int = 0) -> Image:
+    return Image(name, channels or x.channels, x.height, x.width)
+
+
+def plain(d: Drawing, x: Image) -> Image:
+    return conv(d, x, d.size(), stride=d.pick((1, 2)))
+
+
+def grouped(d: Drawing, x: Image) -> Image:
+    groups = d.pick([g for g in (2, 3, 4) if x.channels % g == 0] or [1])
+    return conv(d, x, groups * d.pick((2, 1, 3)), group=groups)
+
+
+def depthwise(d: Drawing, x: Image) -> Image:
+    return conv(d, x, x.channels * d.pick((1, 1, 2)), kernel=3, group=x.channels)
+
+
+def residual(d: Drawing, x: Image) -> Image:
+    """With a projection, or the identity."""
+    branch = conv(d, x, d.size())
+    if d.maybe():
+        width = d.size()
+        joined = d.node("Add", conv(d, branch, width).name, conv(d, x, width, kernel=1).name)
+    else:
+        width = x.channels
+        joined = d.node("Add", x.name, conv(d, branch, width).name)
+    return activated(d, named(x, joined, width))
+
+
+def inception(d: Drawing, x: Image) -> Image:
+    """Branches side by side, in any order, perhaps with the input."""
+    branches = [conv(d, x, d.size()), conv(d, x, d.size())] + ([x] if d.maybe() else [])
+    if d.maybe():
+        branches.reverse()
+    return named(x, d.node("Concat", *(b.name for b in branches), axis=d.pick((1, -3))), sum(b.channels for b in branches))
+
+
+def parted(d: Drawing, x: Image) -> Image:
+    """Two pieces of the channels, one goes through a layer; then they are joined again."""
+    if x.channels < 2:
+        return x
+    at = 1 + d.choose(x.channels - 1)
+    sizes = (at, x.channels - at)
+    if d.maybe():
+        first, second = d.split(x.name, 1, sizes)
+    else:
+        first, second = d.slice(x.name, 1, 0, at, x.channels), d.slice(x.name, 1, at, x.channels, x.channels)
+    a, b = named(x, first, sizes[0]), conv(d, named(x, second, sizes[1]), d.pick((sizes[0], d.size())))
+    if a.channels == b.channels and d.maybe():
+        return named(x, d.node(d.pick(("Add", "Mul")), a.name, b.name), a.channels)
+    order = (b, a) if d.maybe() else (a, b)
+    return named(x, d.node("Concat", *(i.name for i in order), axis=1), a.channels + b.channels)
+
+
+def shuffled(d: Drawing, x: Image) -> Image:
+    """Channel shuffle."""
+    groups = d.pick([g for g in (2, 3, 4) if x.channels % g == 0] or [1])
+    apart = d.reshape(x.name, (0, groups, x.channels // groups, x.height, x.width))
+    turned = d.node("Transpose", apart, perm=[0, 2, 1, 3, 4])
+    return named(x, d.reshape(turned, (0, x.channels, x.height, x.width)))
+
+
+def squeeze_excite(d: Drawing, x: Image) -> Image:
+    pooled = d.node("GlobalAveragePool", x.name) if d.maybe() else d.reduce_mean(x.name, (2, 3))
+    inner = conv(d, Image(pooled, x.channels, 1, 1), d.size(), kernel=1)
+    gate = d.node("Sigmoid", conv(d, inner, x.channels, kernel=1).name)
+    return named(x, d.node("Mul", *((gate, x.name) if d.maybe() else (x.name, gate))))
+
+
+def pad_shortcut(d: Drawing, x: Image) -> Image:
+    """The shortcut of the CIFAR ResNets: every second pixel, channels padded with zeros."""
+    before, after = d.choose(3), d.choose(3)
+    branch = conv(d, conv(d, x, d.size()), x.channels + before + after, stride=2)
+    ends = d.ints(*[np.iinfo(np.int64).max] * 2)
+    thin = d.node("Slice", x.name, d.ints(0, 0), ends, d.ints(2, 3), d.ints(2, 2))
+    if before + after:
+        thin = d.node("Pad", thin, d.ints(0, before, 0, 0, 0, after, 0, 0))
+    return named(branch, d.node("Add", branch.name, thin))
+
+
+def resized(d: Drawing, x: Image) -> Image:
+    """Pooling, upsampling, or a transposed convolution, perhaps grouped."""
+    kind = d.choose(5)
+    if kind == 0 and min(x.height, x.width) > 1:
+        op = d.pick(("MaxPool", "AveragePool"))
+        name = d.node(op, x.name, kernel_shape=[2, 2], strides=[2, 2])
+        return Image(name, x.channels, x.height // 2, x.width // 2)
+    if kind == 1 and x.height <= 6:
+        name = d.node("Resize", x.name, "", d.floats(1, 1, 2, 2))
+        return Image(name, x.channels, 2 * x.height, 2 * x.width)
+    if kind == 2 and isinstance(d.batch, int):
+        name = d.node("Resize", x.name, "", "", d.ints(d.batch, x.channels, 5, 4))
+        return Image(name, x.channels, 5, 4)
+    if kind == 3 and x.channels % 4 == 0:
+        name = d.node("DepthToSpace", x.name, blocksize=2, mode=d.pick(("DCR", "CRD")))
+        return Image(name, x.channels // 4, 2 * x.height, 2 * x.width)
+    groups = d.pick([g for g in (1, 2, 3, x.channels) if x.channels % g == 0])
+    each = d.pick((1, 2, 3))
+    bias = [d.weight(groups * each)] if d.maybe() else []
+    name = d.node("ConvTranspose", x.name, d.weight(x.channels, each, 2, 2), *bias, group=groups)
+    return Image(name, groups * each, x.height + 1, x.width + 1)
+
+
+def normed(d: Drawing, x: Image) -> Image:
+    """Normalisation over instances, groups or channels."""
+    kind = d.choose(4)
+    groups = d.pick([g for g in (1, 2, 3, 4) if x.channels % g == 0])
+    if kind == 0:
+        return named(x, d.node("InstanceNormalization", x.name, d.weight(x.channels), d.weight(x.channels)))
+    if kind == 1 and d.opset >= 21:
+        parameters = d.weight(x.channels), d.weight(x.channels)
+        return named(x, d.node("GroupNormalization", x.name, *parameters, num_groups=groups))
+    if kind == 2:
+        apart = d.reshape(x.name, (0, groups, x.channels // groups * x.height * x.width))
+        normal = d.node("InstanceNormalization", apart, d.weight(groups), d.weight(groups))
+        whole = d.reshape(normal, (0, x.channels, x.height, x.width))
+        scaled = d.node("Mul", whole, d.weight(x.channels, 1, 1))
+        return named(x, d.node("Add", scaled, d.weight(1, x.channels, 1, 1)))
+    last = d.node("Transpose", x.name, perm=[0, 2, 3, 1])
+    wide = d.node("MatMul", last, d.weight(x.channels, 2 * x.channels))
+    back = d.node("MatMul", d.activate(wide), d.weight(2 * x.channels, x.channels))
+    if d.opset >= 17 and d.maybe():
+        back = d.node("LayerNormalization", back, d.weight(x.channels), d.weight(x.channels))
+    return named(x, d.node("Transpose", back, perm=[0, 3, 1, 2]))
+
+
+def shared(d: Drawing, x: Image) -> Image:
+    """One kernel read twice, so that its readers may want to cut it in different ways."""
+    width = d.size()
+    weight = d.weight(width, x.channels, 1, 1)
+    one = conv(d, x, width, kernel=1, weight=weight)
+    if d.maybe():
+        two = conv(d, conv(d, x, x.channels), width, kernel=1, weight=weight)
+        return named(x, d.node(d.pick(("Add", "Mul")), one.name, two.name), width)
+    back = d.node("ConvTranspose", one.name, weight)
+    return named(x, d.node("Add", back, conv(d, x, x.channels).name) if d.maybe() else back)
+
+
+PARTS: tuple[Callable[[Drawing, Image], Image], ...] = (
+    plain, residual, inception, parted, grouped, depthwise, shuffled, squeeze_excite, pad_shortcut, resized, normed, shared,
+)  # fmt: skip
+
+
+def finished(d: Drawing, x: Image) -> tuple[str, list[int | str | None]]:
+    """A classifier, a map, or a sum."""
+    kind = d.choose(5)
+    if kind == 0:
+        pooled = d.node("GlobalAveragePool", x.name)
+        flat = d.pick((
+            lambda: d.node("Flatten", pooled), lambda: d.reshape(pooled, (0, x.channels)),
+            lambda: d.node("Squeeze", pooled, d.ints(2, 3)), lambda: d.reduce_mean(pooled, (2, 3), keep=False)))()  # fmt: skip
+        return d.node("Gemm", flat, d.weight(3, x.channels), d.weight(3), transB=1), [d.batch, 3]
+    if kind == 1:
+        flat = d.node("Flatten", x.name) if d.maybe() else d.reshape(x.name, (0, x.channels * x.height * x.width))
+        return d.node("MatMul", flat, d.weight(x.channels * x.height * x.width, 3)), [d.batch, 3]
+    if kind == 2:
+        return d.node("ReduceSum", x.name, d.ints(1), keepdims=0), [d.batch, x.height, x.width]
+    if kind == 3:
+        turned = d.node("Transpose", x.name, perm=[0, 2, 3, 1])
+        return d.node("MatMul", turned, d.weight(x.channels, 3)), [d.batch, x.height, x.width, 3]
+    return conv(d, x, 2, kernel=1).name, [d.batch, 2, x.height, x.width]

@@ -1,0 +1,75 @@
+"""Random networks and random plans, small enough to check hundreds in a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from graphprune.axes.algebra import Atom
+from graphprune.axes.infer import infer
+from graphprune.loading import load
+from graphprune.model import to_proto
+from graphprune.structure.groups import Group, find_groups
+from tests.axes.oracles import check_rewrite, feeds_for
+from tests.property import images, sequences
+from tests.property.drawing import Choose, Drawing, Image, Tokens
+
+_OPSETS = (17, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23)
+_MOST_PARTS = 4
+_FIRST = 4
+_SIZES = ({"N": 2, "S": 4}, {"N": 3, "S": 5})
+Plan = dict[Atom, np.ndarray]
+
+
+def random_network(choose: Choose) -> onnx.ModelProto:
+    """On images or on tokens; batch and length may be dynamic."""
+    d = Drawing(choose)
+    d.opset = d.pick(_OPSETS)
+    d.batch = d.pick(("N", 2))
+    d.length = d.pick(("S", 4))
+    return _image_network(d) if d.maybe() else _token_network(d)
+
+
+def _image_network(d: Drawing) -> onnx.ModelProto:
+    x = images.conv(d, Image("x", 3, 6, 6), d.size(), kernel=1)
+    for _ in range(1 + d.choose(_MOST_PARTS)):
+        x = d.pick(images.PARTS)(d, x)
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [d.batch, 3, 6, 6])
+    return d.model([given], [images.finished(d, x)])
+
+
+def _token_network(d: Drawing) -> onnx.ModelProto:
+    x = sequences.linear(d, Tokens("x", _FIRST), d.size())
+    for _ in range(1 + d.choose(_MOST_PARTS)):
+        x = d.pick(sequences.PARTS)(d, x)
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [d.batch, d.length, _FIRST])
+    return d.model([given], [sequences.finished(d, x)])
+
+
+def random_plan(groups: Sequence[Group], choose: Choose) -> Plan:
+    """Some of the prunable groups, any indices of them but never all."""
+    plan: Plan = {}
+    for group in groups:
+        if group.is_prunable and choose(4) < 3:
+            keep = np.array([not choose(2) for _ in range(group.size)])
+            keep[choose(group.size)] = True
+            plan[group.atom] = keep
+    return plan
+
+
+def check_random(proto: onnx.ModelProto, choose: Choose) -> int:
+    """Cut a network by a random plan and ask every oracle; returns how many groups were cut."""
+    model = load(proto)
+    typing = infer(model)
+    plan = random_plan(find_groups(model, typing), choose)
+    if plan:
+        check_rewrite(model, typing, plan, [feeds_for(to_proto(model), sizes) for sizes in _SIZES])
+    return sum(not keep.all() for keep in plan.values())
+
+
+def seeded(seed: int) -> Choose:
+    """Decisions of one numbered example."""
+    generator = np.random.default_rng(seed)
+    return lambda count: int(generator.integers(count))

@@ -1,0 +1,26 @@
+"""On every exported architecture: each prunable group cut at two ratios, and all groups at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("torch", reason="the zoo is exported from torch")
+
+from tests.zoo.entry import Exporter
+from tests.zoo.export import CASES
+from tests.zoo.survey import survey
+
+if TYPE_CHECKING:
+    from tests.zoo.fixtures import Zoo
+
+pytest_plugins = ["tests.zoo.fixtures"]
+
+
+@pytest.mark.parametrize(("name", "exporter"), CASES)
+def test_every_group_singly_and_all_at_once(zoo: Zoo, name: str, exporter: Exporter) -> None:
+    path, feed = zoo(name, exporter)
+    found = survey(path, feed, with_blocks=False)
+    assert not found.failures
+    assert found.prunable, "nothing can be cut"

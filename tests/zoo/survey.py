@@ -1,0 +1,120 @@
+"""Cut everything that can be cut out of one model, and compare each result with its masked original."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from graphprune.anatomy import Anatomy
+from graphprune.axes.algebra import Atom
+from graphprune.errors import GraphpruneError
+from graphprune.loading import load
+from graphprune.model import to_proto
+from graphprune.oracle import Removal, masked_original
+from graphprune.rewrite import remove_blocks, remove_units
+from graphprune.runtime.sessions import RuntimeOptions, open_session
+from graphprune.runtime.sessions import run as run_session
+from graphprune.runtime.sizes import concrete_sizes
+from graphprune.structure.blocks import Block
+from graphprune.structure.groups import Group
+from graphprune.validate import relative_error
+
+RATIOS = (0.4, 0.75)
+TOLERANCE = 1e-4
+_OPTIONS = RuntimeOptions(threads=1)
+
+Feed = dict[str, np.ndarray]
+Kept = dict[Atom, np.ndarray]
+
+
+@dataclass
+class Survey:
+    """What was found in one model, what was cut, and what went wrong."""
+
+    groups: int = 0
+    prunable: int = 0
+    cuts: int = 0
+    blocks: int = 0
+    removals: int = 0
+    worst_error: float = 0.0
+    idle: int = 0
+    """Cuts that moved no output: checks that could not have failed."""
+    failures: list[str] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def validated(self) -> int:
+        return self.cuts + self.removals - len(self.failures)
+
+
+def survey(source: Path | onnx.ModelProto, feed: Feed, seed: int = 0, *, with_blocks: bool = True) -> Survey:
+    """Every prunable group at both ratios, all groups at once at both, every removable block, all blocks at once."""
+    started = time.perf_counter()
+    model = load(source)
+    sizes = concrete_sizes(model, feed, _OPTIONS)
+    anatomy = Anatomy(model, sizes, {name: array.shape for name, array in feed.items()})
+    found = Survey(groups=len(anatomy.groups))
+    names = [tensor.name for tensor in model.graph.outputs]
+    whole = run_session(open_session(to_proto(model), _OPTIONS), feed, names)
+    free = [group for group in anatomy.groups if group.is_prunable]
+    found.prunable = len(free)
+    found.refusals.update(group.freeze.reason for group in anatomy.groups if group.freeze)
+    found.missing.update(missing.op for missing in anatomy.typing.missing)
+    for label, kept in unit_plans(free, np.random.default_rng(seed)):
+        found.cuts += 1
+        _check(found, label, Removal(model, typing=anatomy.typing, kept=kept), feed, whole)
+    blocks = [join.block for join in anatomy.joins if join.block] if with_blocks else []
+    found.blocks = len(blocks)
+    for chosen in block_plans(blocks):
+        found.removals += 1
+        _check(found, " ".join(block.name for block in chosen), Removal(model, chosen), feed, whole)
+    found.seconds = time.perf_counter() - started
+    return found
+
+
+def unit_plans(groups: Sequence[Group], random: np.random.Generator) -> Iterator[tuple[str, Kept]]:
+    """Each group by itself and all together; at least one unit stays and at least one goes."""
+    for ratio in RATIOS:
+        together: Kept = {}
+        for group in groups:
+            gone = random.permutation(group.size)[: max(1, min(group.size - 1, round(ratio * group.size)))]
+            together[group.atom] = np.isin(np.arange(group.size), gone, invert=True)
+            yield f"{group.name} {ratio:.0%}", {group.atom: together[group.atom]}
+        if len(groups) > 1:
+            yield f"all groups {ratio:.0%}", together
+
+
+def block_plans(blocks: Sequence[Block]) -> Iterator[tuple[Block, ...]]:
+    """Each block by itself, and all together."""
+    yield from ((block,) for block in blocks)
+    if len(blocks) > 1:
+        yield tuple(blocks)
+
+
+def _check(found: Survey, label: str, step: Removal, feed: Feed, whole: Sequence[np.ndarray]) -> None:
+    """Note how far the rewritten model is from its masked original; exceptions are failures too."""
+    names = [tensor.name for tensor in step.model.graph.outputs]
+    try:
+        if step.typing is None:
+            small = to_proto(remove_blocks(step.model, step.blocks))
+        else:
+            small = to_proto(remove_units(step.model, step.typing, step.kept))
+        onnx.checker.check_model(small)
+        expected = run_session(open_session(masked_original(step), _OPTIONS), feed, names)
+        results = run_session(open_session(small, _OPTIONS), feed, names)
+        error = max(relative_error(one, two) for one, two in zip(expected, results, strict=True))
+    except (GraphpruneError, onnx.checker.ValidationError, AssertionError, KeyError, IndexError, ValueError) as problem:
+        found.failures.append(f"{label}: {type(problem).__name__}: {problem}")
+        return
+    found.idle += not any(relative_error(one, two) for one, two in zip(whole, results, strict=True))
+    found.worst_error = max(found.worst_error, error)
+    if not error <= TOLERANCE:
+        found.failures.append(f"{label}: differs by {error:.2g}")
