@@ -37,7 +37,7 @@ _HOMES = {
     "Result": "report.result",
     "RunOptions": "subject",
     "RuntimeOptions": "runtime.sessions",
-    "Target": "select",
+    "Target": "target",
     "apply": "pipeline",
     "load": "loading",
     "prune": "pipeline",

@@ -65,11 +65,7 @@ def prune(
     chosen = [parse_spec(p, registry.find) if isinstance(p, str) else p for p in passes]
     if not chosen:
         raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
-    ratio = getattr(chosen[-1], "ratio", None)
-    if target is None:
-        wanted = DEFAULT_TARGET if ratio is None else Target("ratio", ratio)
-    else:
-        wanted = target if isinstance(target, Target) else Target.parse(target)
+    wanted = _wanted(target, chosen)
     out = _output_path(output, source, data, options.evaluation)
     subject = prepare(source, data, options)
     _spare_weights(out, subject)
@@ -90,7 +86,8 @@ def prune(
         limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
         limits = limits or f"{plan.reached:.4g} is where the passes ended"
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
-    notes = (*subject.notes, *(() if target or ratio else (f"no target was given: {wanted}",)))
+    is_default = target is None and wanted is DEFAULT_TARGET
+    notes = (*subject.notes, *((f"no target was given: {wanted}",) if is_default else ()))
     notes = (*notes, *(note for decision in decisions for note in decision.notes))
     result = _result(source, subject, plan, small, notes)
     if dry_run:
@@ -140,6 +137,20 @@ def apply(
     return _finish(result, subject, steps, out, options, started, save)
 
 
+def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
+    """The target; where none was given the ratio that all passes have, or the default."""
+    if target is not None:
+        return target if isinstance(target, Target) else Target.parse(target)
+    ratios = {getattr(each, "ratio", None) for each in passes}
+    if len(ratios) > 1:
+        raise OptionError(
+            "the passes have different ratios and there is no target",
+            "add --target; a ratio is then the most that its pass may take",
+        )
+    ratio = ratios.pop()
+    return DEFAULT_TARGET if ratio is None else Target("ratio", ratio)
+
+
 def _decide(
     subject: Subject, passes: Sequence[Pass], target: Target, options: RunOptions
 ) -> tuple[list[Decision], list[Removal], Anatomy]:
@@ -148,6 +159,8 @@ def _decide(
     decisions: list[Decision] = []
     steps: list[Removal] = []
     align = multiple_for(options.runtime) if options.align == "auto" else options.align
+    if align < 1:
+        raise OptionError(f"widths cannot be kept in multiples of {align}", "give align=1 or more, or auto")
     for each in passes:
         decision = each.decide(
             Context(

@@ -154,23 +154,30 @@ class Plan:
             )
             plan = cls(**content | {"decisions": decisions})
             texts = [plan.model_sha256, *(text for b in plan.blocks for text in (b.name, b.join, b.entry, b.exit))]
+            texts += [text for decision in decisions for text in (decision.spec, decision.limit, *decision.notes)]
             if not all(isinstance(text, str) for text in texts):
-                raise TypeError("a name or the hash is not a text")
+                raise TypeError("a name, the hash or a remark is not a text")
         except (TypeError, KeyError) as error:
             raise PlanError(f"{origin} is incomplete or has unknown entries: {error}", "make the plan again") from None
         joins = [block.join for block in plan.blocks]
         for block in plan.blocks:
             if joins.count(block.join) > 1:
                 raise PlanError(f"{origin} removes {block.name} twice", "delete one of the entries")
+        for decision in plan.decisions:
+            groups = [units.group for units in decision.units]
+            for name in groups:
+                if groups.count(name) > 1:
+                    raise PlanError(f"{origin} lists {name} twice in one decision", "join the entries")
         return plan
 
 
 def _units(content: Any, origin: str) -> RemovedUnits:
-    """Units from JSON; hands may have edited it."""
+    """Units from JSON; hands may have edited it. TypeError for entries of the wrong type."""
     units = RemovedUnits(**content | {"removed": tuple(content["removed"]), "scores": tuple(content["scores"])})
-    is_sound = isinstance(units.size, int) and all(
-        type(index) is int and 0 <= index < units.size for index in units.removed
-    )
+    texts, numbers = (units.group, units.kind), (units.size, units.macs, units.params)
+    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+        raise TypeError(f"an entry of {units.group} has the wrong type")
+    is_sound = all(type(index) is int and 0 <= index < units.size for index in units.removed)
     if not is_sound or len(set(units.removed)) != len(units.removed):
         raise PlanError(
             f"{origin} removes units {list(units.removed)} of {units.group}, which has {units.size}",

@@ -2,6 +2,9 @@
 
 The cost after every step is exact, computed from the axis types. Kept counts can be rounded to multiples that the hardware
 likes; then units go in chunks from one multiple to the next. No group goes below its floor, none is emptied.
+
+What a large last step made needless is put back. So a result is as small as its order allows, but it is not nested: asking
+for more may keep a unit that asking for less removed.
 """
 
 from __future__ import annotations
@@ -51,10 +54,14 @@ class Selection:
     is_met: bool
 
 
-def select(candidates: Sequence[Candidate], cost: TypedCost, is_met: Met, scope: Scope) -> Selection:
+def select(
+    candidates: Sequence[Candidate], cost: TypedCost, is_met: Met, scope: Scope, most: int | None = None
+) -> Selection:
     """Take chunks in order of importance until ``is_met``; then put back, most important first, what was not needed.
 
-    ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group.
+    ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group, to within
+    one chunk, and puts back only what keeps it so. No more than ``most`` units go: a group whose next chunk is too large for
+    what is left of them is done.
     """
     chunks = [candidate.chunks() for candidate in candidates]
     keys = [_keys(candidate, own, scope) for candidate, own in zip(candidates, chunks, strict=True)]
@@ -65,14 +72,18 @@ def select(candidates: Sequence[Candidate], cost: TypedCost, is_met: Met, scope:
     done = is_met(cost.cost, 0)
     while queue and not done:
         _, index, position = heapq.heappop(queue)
+        if most is not None and sum(gone) + len(chunks[index][position]) > most:
+            continue
         gone[index] += len(chunks[index][position])
         _keep(cost, candidates[index], gone[index])
         taken.append((index, position))
         if position + 1 < len(keys[index]):
             heapq.heappush(queue, (keys[index][position + 1], index, position + 1))
         done = is_met(cost.cost, sum(gone))
-    if done:
-        _put_back(candidates, chunks, taken, gone, cost, is_met)
+    if done and taken:
+        last = keys[taken[-1][0]][taken[-1][1]]
+        spare = [each for each in taken if scope == "global" or keys[each[0]][each[1]] == last]
+        _put_back(candidates, chunks, spare, gone, cost, is_met)
     removed = {
         candidate.group.atom: np.sort(np.argsort(candidate.scores, kind="stable")[:count])
         for candidate, count in zip(candidates, gone, strict=True)

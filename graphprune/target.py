@@ -42,7 +42,8 @@ class Target:
         if kind == "removed" and not (value >= 1 and value.is_integer()):
             raise OptionError(f"target '{text}' must be a whole number of at least 1", "write for example removed=4")
         if kind != "removed" and not 0 < value < 1:
-            raise OptionError(f"target '{text}' must lie between 0 and 1: it is the share left", "write e.g. flops=0.5")
+            share = "that goes" if kind == "ratio" else "left"
+            raise OptionError(f"target '{text}' must lie between 0 and 1: it is the share {share}", f"write {kind}=0.5")
         return cls(kind, value)  # type: ignore[arg-type]  # narrowed by the check against get_args
 
     def reached(self, dense: Cost, now: Cost, removed: int, considered: int = 0) -> float:

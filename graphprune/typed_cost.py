@@ -31,11 +31,17 @@ class _Term:
     ways: tuple[tuple[Axis, ...], ...]
 
     def at(self, counts: Counts) -> int:
-        sizes = [
-            self.whole * prod(_size(a, counts) for a in axes) // prod(map(algebra.size_of, axes)) for axes in self.ways
-        ]
-        cut = [size for size in sizes if size != self.whole]
-        return sum(cut) + (self.whole if len(cut) < len(sizes) else 0)
+        alike = {_cut_axes(axes, counts): axes for axes in self.ways}
+        return sum(
+            self.whole * prod(_size(a, counts) for a in axes) // (prod(map(algebra.size_of, axes)) or 1)
+            for axes in alike.values()
+        )
+
+
+def _cut_axes(axes: tuple[Axis, ...], counts: Counts) -> tuple[Axis | None, ...]:
+    """Where a constant is cut, and as what; nothing where it stays whole."""
+    cut = tuple(algebra.expand(axis) if _size(axis, counts) != algebra.size_of(axis) else None for axis in axes)
+    return cut if any(axis is not None for axis in cut) else ()
 
 
 class TypedCost:
@@ -112,7 +118,7 @@ def _parameter_terms(model: Model, typing: Typing) -> list[_Term]:
         for operand, tensor in enumerate(node.inputs):
             if isinstance(tensor, gs.Constant):
                 axes = typing.constants.get((node.name, operand), ())
-                readers[tensor.name].add(algebra.free_axes(axes))
+                readers[tensor.name].add(tuple(map(algebra.expand, axes)))
                 if tensor.name in typing.results:  # somebody else reads all of it
                     readers[tensor.name].add(())
     return [

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from math import ceil
+from math import ceil, floor
 from typing import ClassVar
 
 import numpy as np
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from graphprune.axes.algebra import Atom
 from graphprune.contract import Context, Pass
 from graphprune.cost import Cost
-from graphprune.errors import NothingToPrune, OptionError
+from graphprune.errors import DataError, NothingToPrune, OptionError
 from graphprune.plan import Decision, RemovedUnits
 from graphprune.select import Candidate, Scope, select
 from graphprune.structure.groups import Group
+from graphprune.target import Target
 from graphprune.typed_cost import TypedCost
 
+_ROUNDING = 1e-9  # of a share times a count
 _WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")  # counts that no kernel wants in multiples
 
 
@@ -57,24 +59,39 @@ class UnitPass(Pass):
         considered = sum(group.size for group in groups)
         if context.is_met(context.now, 0, considered):
             return Decision(str(self), considered=considered)
-        scores, notes = self.score(context, groups)
+        scores, notes = self.finite_scores(context, groups)
         candidates = [
             Candidate(group, values, self.least(group), 1 if group.kind in _WHOLE_KINDS else context.align)
             for group, values in zip(groups, scores, strict=True)
         ]
-        most = considered if self.ratio is None else round(self.ratio * considered)
         cost = context.anatomy.typed_cost()
 
-        def is_enough(now: Cost, removed: int) -> bool:
-            return removed >= most or context.is_met(now, removed, considered)
+        def is_met(now: Cost, removed: int) -> bool:
+            return context.is_met(now, removed, considered)
 
-        selection = select(candidates, cost, is_enough, self.scope)
+        selection = select(candidates, cost, is_met, self.scope, self.most(context, considered))
         removed = sum(len(indices) for indices in selection.removed.values())
-        limit = (
-            "" if context.is_met(cost.cost, removed, considered) else self._limit(context, cost, removed, considered)
-        )
+        limit = "" if selection.is_met else self.limit(context, cost, removed, considered)
         units = removed_units(groups, scores, selection.removed, context.anatomy.typed_cost())
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
+
+    def finite_scores(
+        self, context: Context, groups: Sequence[Group]
+    ) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        """As :meth:`score`.
+
+        Raises
+        ------
+        DataError
+            A score is not finite.
+        """
+        scores, notes = self.score(context, groups)
+        for group, values in zip(groups, scores, strict=True):
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"the importance of {group.name} is not finite", "look for NaN or infinity in weights and activations"
+                )
+        return scores, notes
 
     def check(self) -> None:
         """Refuse options outside their range."""
@@ -122,17 +139,28 @@ class UnitPass(Pass):
 
     def least(self, group: Group) -> int:
         """The fewest units of ``group`` that must stay."""
-        return max(1, ceil(self.floor * group.size))
+        return max(1, ceil(self.floor * group.size - _ROUNDING))
 
-    def _limit(self, context: Context, cost: TypedCost, removed: int, considered: int) -> str:
-        best = context.target.reached(
-            context.dense, cost.cost, context.removed_before + removed, context.considered_before + considered
-        )
+    def most(self, context: Context, considered: int) -> int:
+        """The most units that may go; where the ratio is the target itself, rounding is the target's business."""
+        if self.ratio is None or context.target == Target("ratio", self.ratio):
+            return considered
+        return floor(self.ratio * considered + _ROUNDING)
+
+    def rules(self, context: Context) -> list[str]:
+        """What may stand between the pass and its target."""
         rules = [f"the floor of {self.floor:g} per group"]
         rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
         rules += [f"kept counts in multiples of {context.align}"] if context.align > 1 else []
-        rules += ["residual widths staying"] if not self.widths else []
-        return f"at most {context.target.kind}={best:.4g} with {removed} of {considered} units gone, because of {', '.join(rules)}"
+        return rules if self.widths else [*rules, "residual widths staying"]
+
+    def limit(self, context: Context, cost: TypedCost, removed: int, considered: int) -> str:
+        """How far the pass came, and because of what no further."""
+        best = context.target.reached(
+            context.dense, cost.cost, context.removed_before + removed, context.considered_before + considered
+        )
+        gone = f"{removed} of {considered} units gone"
+        return f"at most {context.target.kind}={best:.4g} with {gone}, because of {', '.join(self.rules(context))}"
 
 
 def matches(pattern: str, group: Group) -> bool:

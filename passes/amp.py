@@ -2,13 +2,15 @@
 
 AMP (IJCNN 2025). A share rho of the parameters of attention and MLP goes: ``n_h = round(rho H)`` heads, the least important
 by head projection, and so many neurons that together the budget is met to within half a neuron per layer
-(``budget=exact``), or as the authors' code rounds (``budget=released``).
+(``budget=exact``), or as the authors' code rounds (``budget=released``). With a target of ``ratio`` the budget counts units,
+and both roundings agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from typing import ClassVar
 
 import numpy as np
@@ -16,11 +18,12 @@ from numpy.typing import NDArray
 
 from graphprune.axes.algebra import Atom
 from graphprune.contract import Context
-from graphprune.errors import OptionError
+from graphprune.errors import NothingToPrune, OptionError
 from graphprune.importance.budget import Rounding, amp_counts
 from graphprune.passes.head_projection import projected
 from graphprune.plan import Decision
 from graphprune.scoring.projection import HEAD_KINDS
+from graphprune.select import Scope
 from graphprune.structure.groups import Group
 from graphprune.typed_cost import TypedCost
 from graphprune.unit_pass import UnitPass, removed_units
@@ -34,6 +37,7 @@ class AMP(UnitPass):
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
     kinds: ClassVar[tuple[str, ...]] = ("heads", "kv-heads", "neurons")
 
+    scope: Scope = field(default="group", metadata={"help": "the same share of each group; there is no other"})
     budget: Rounding = field(default="exact", metadata={"help": "parameter-exact rounding, or the authors' code"})
 
     def decide(self, context: Context) -> Decision:
@@ -49,84 +53,126 @@ class AMP(UnitPass):
         if not heads or not neurons:
             missing = "attention heads" if not heads else "MLP neurons"
             other = "neuron-projection" if not heads else "head-projection"
-            raise OptionError(f"pass amp finds no {missing} to prune", f"use the pass {other}")
+            raise NothingToPrune(f"pass amp finds no {missing} to prune", f"use the pass {other}")
         counts = self._counts(context, heads, neurons)
-        scores = projected(self.name, context, groups)
+        scores, notes = self.finite_scores(context, groups)
         removed = {
             group.atom: np.sort(np.argsort(values, kind="stable")[: counts[group.atom]])
             for group, values in zip(groups, scores, strict=True)
         }
-        return self._decision(context, groups, scores, removed)
+        cost = context.anatomy.typed_cost()
+        for group in groups:
+            cost.keep(group.atom, group.size - counts[group.atom])
+        gone = sum(counts.values())
+        limit = "" if context.is_met(cost.cost, gone, considered) else self.limit(context, cost, gone, considered)
+        units = removed_units(groups, scores, removed, context.anatomy.typed_cost())
+        return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         return projected(self.name, context, groups), ()
 
-    def _decision(
-        self, context: Context, groups: Sequence[Group], scores: list[NDArray[np.float64]],
-        removed: dict[Atom, NDArray[np.intp]],
-    ) -> Decision:  # fmt: skip
-        cost = context.anatomy.typed_cost()
-        for group in groups:
-            cost.keep(group.atom, group.size - len(removed[group.atom]))
-        gone, considered = sum(map(len, removed.values())), sum(group.size for group in groups)
-        limit = "" if context.is_met(cost.cost, gone, considered) else self._limit(context, cost, gone, considered)
-        units = removed_units(groups, scores, removed, context.anatomy.typed_cost())
-        return Decision(str(self), units=units, limit=limit, considered=considered)
+    def check(self) -> None:
+        super().check()
+        if self.widths or self.scope != "group":
+            option = "widths" if self.widths else "scope"
+            raise OptionError(
+                f"pass amp takes the same share of heads and neurons from every layer and has no {option} to choose",
+                f"leave {option} out, or use the passes head-projection and neuron-projection",
+            )
+
+    def rules(self, context: Context) -> list[str]:
+        own = [f"the rounding of budget={self.budget}"] if self.budget == "released" else []
+        return [*super().rules(context), *own]
 
     def _counts(self, context: Context, heads: list[Group], neurons: list[Group]) -> dict[Atom, int]:
         """How many units of each group go."""
+        groups = (*heads, *neurons)
+        considered = sum(group.size for group in groups)
         cost = context.anatomy.typed_cost()
-        price = {group.atom: self._price(context, cost, group) for group in (*heads, *neurons)}
-        whole = sum(group.size * price[group.atom] for group in (*heads, *neurons))
-        goal = self._goal(context, whole)
-        rho = min(goal / whole, 0.999) if self.ratio is None else min(goal / whole, self.ratio)
+        price = {group.atom: self._price(context, cost, group) for group in groups}
+        rho = min(self._goal(context, considered) / sum(group.size * price[group.atom] for group in groups), 0.999)
         if self.budget == "released":
-            counts = {}
-            for index, group in enumerate(heads):
-                layer = neurons[index % len(neurons)]
-                n = amp_counts(group.size, layer.size, price[group.atom], price[layer.atom], rho, "released")
-                counts[group.atom], counts[layer.atom] = n
-            return counts
-        counts = {group.atom: min(round(rho * group.size), group.size - self.least(group)) for group in heads}
-        left = rho * whole - sum(counts[group.atom] * price[group.atom] for group in heads)
-        share = left / sum(group.size * price[group.atom] for group in neurons)
-        for group in neurons:
-            counts[group.atom] = self._rounded(group, share * group.size, context.align)
-        self._complete(context, cost, heads, neurons, counts)
+            counts = self._released(context, heads, neurons, rho)
+        else:
+            counts = self._shares(context, heads, neurons, price, rho)
+        most = self.most(context, considered)
+        if sum(counts.values()) > most and self.ratio is not None:
+            return self._shares(context, heads, neurons, dict.fromkeys(price, 1), self.ratio, is_cap=True)
+        if self.budget == "exact":
+            self._complete(context, cost, groups, neurons, counts, most)
         return counts
 
-    def _rounded(self, group: Group, count: float, align: int) -> int:
-        """A whole number of neurons to remove, so that a multiple of ``align`` stays."""
-        kept = group.size - max(0, round(count))
-        if align > 1 and kept % align:
-            kept = max(kept - kept % align, min(align, group.size))
-        return group.size - max(kept, self.least(group))
+    def _shares(
+        self, context: Context, heads: list[Group], neurons: list[Group], price: Mapping[Atom, int], rho: float,
+        *, is_cap: bool = False,
+    ) -> dict[Atom, int]:  # fmt: skip
+        """A share ``rho`` of the budget: whole heads, and neurons for what is left."""
+        counts = {group.atom: min(round(rho * group.size), group.size - self.least(group)) for group in heads}
+        whole = sum(group.size * price[group.atom] for group in (*heads, *neurons))
+        left = rho * whole - sum(counts[group.atom] * price[group.atom] for group in heads)
+        share = max(0.0, left / sum(group.size * price[group.atom] for group in neurons))
+        for group in neurons:
+            count = floor(share * group.size) if is_cap else round(share * group.size)
+            counts[group.atom] = self._aligned(group, count, context.align, is_cap)
+        return counts
+
+    def _released(self, context: Context, heads: list[Group], neurons: list[Group], rho: float) -> dict[Atom, int]:
+        """As the authors' code rounds; the i-th attention and the i-th MLP are a layer."""
+        counts = {}
+        for index, group in enumerate(heads):
+            layer = neurons[index % len(neurons)]
+            count = amp_counts(group.size, layer.size, 1, 1, rho, "released").heads
+            counts[group.atom] = min(count, group.size - self.least(group))
+        for index, group in enumerate(neurons):
+            layer = heads[index % len(heads)]
+            count = amp_counts(layer.size, group.size, 1, 1, rho, "released").neurons
+            counts[group.atom] = self._aligned(group, count, context.align, False)
+        return counts
+
+    def _aligned(self, group: Group, count: int, align: int, is_cap: bool) -> int:
+        """A number of neurons to remove near ``count``, such that a multiple of ``align`` stays, or all do."""
+        least = self.least(group)
+        stay = max(group.size - count, least)
+        if stay == group.size or group.size < align:
+            return 0
+        multiple = stay - stay % align
+        if multiple < least or (is_cap and multiple != stay):
+            multiple += align
+        return max(0, group.size - multiple)
 
     def _complete(
-        self, context: Context, cost: TypedCost, heads: list[Group], neurons: list[Group], counts: dict[Atom, int]
-    ) -> None:
+        self, context: Context, cost: TypedCost, groups: Sequence[Group], neurons: list[Group], counts: dict[Atom, int],
+        most: int,
+    ) -> None:  # fmt: skip
         """Half a neuron per layer may be missing: one more from every layer meets the target."""
-        considered = sum(group.size for group in (*heads, *neurons))
-        for group in (*heads, *neurons):
+        considered = sum(group.size for group in groups)
+        for group in groups:
             cost.keep(group.atom, group.size - counts[group.atom])
-        while not (context.is_met(cost.cost, sum(counts.values()), considered) or self.ratio is not None):
-            room = [g for g in neurons if g.size - counts[g.atom] - context.align >= max(1, self.least(g))]
-            if not room:
+        while not context.is_met(cost.cost, sum(counts.values()), considered):
+            steps: list[tuple[Group, int]] = []
+            for group in neurons:
+                stay = group.size - counts[group.atom]
+                step = stay % context.align or context.align
+                if stay - step >= self.least(group) and group.size >= context.align:
+                    steps.append((group, step))
+            if not steps or sum(counts.values()) + sum(step for _, step in steps) > most:
                 return
-            for group in room:
-                counts[group.atom] += context.align
+            for group, step in steps:
+                counts[group.atom] += step
                 cost.keep(group.atom, group.size - counts[group.atom])
 
     def _price(self, context: Context, cost: TypedCost, group: Group) -> int:
         """What one unit costs, in the target's currency."""
+        if context.target.kind == "ratio":
+            return 1
         saving = cost.saving(group.atom, group.size - 1)
         return saving.macs if context.target.kind == "flops" else saving.params
 
-    def _goal(self, context: Context, whole: int) -> float:
+    def _goal(self, context: Context, considered: int) -> float:
         """How much of it has to go."""
         target, dense, now = context.target, context.dense, context.now
         if target.kind == "ratio":
-            return target.value * whole
+            return target.value * (context.considered_before + considered) - context.removed_before
         if target.kind == "flops":
             return now.macs - target.value * dense.macs
         return now.params - target.value * dense.params

@@ -106,7 +106,7 @@ def test_third_party_pass_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [EntryPoint("everything", f"{__name__}:Everything", "graphprune.passes")]
     monkeypatch.setattr(passes, "entry_points", lambda group: entries)
     assert passes.find("everything") is Everything
-    assert passes.names() == ["layer-cka", "everything"]
+    assert passes.names() == [*passes._BUILT_IN, "everything"]
     entries[0] = EntryPoint("broken", "no.such.module:X", "graphprune.passes")
     with pytest.raises(OptionError, match="pass 'broken' cannot be imported"):
         passes.find("broken")

@@ -24,7 +24,8 @@ def export(path: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config: Any = LlamaConfig(
+    kind: Any = LlamaConfig  # takes options that its signature does not declare
+    config = kind(
         vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=LAYERS,
         num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, max_position_embeddings=256, use_cache=False,
         attn_implementation="eager",

@@ -161,7 +161,7 @@ def is_frozen(axis: Axis) -> bool:
 
 
 def free_axes(axes: Iterable[Axis]) -> Axes:
-    """Those that can shrink, in normal form: uses of a constant with equal ones are cut alike."""
+    """Those that can shrink, in normal form."""
     return tuple(expand(axis) for axis in axes if not is_frozen(axis))
 
 
@@ -179,6 +179,8 @@ def unify(one: Axis, other: Axis, node: str) -> None:
         return
     if size_of(a) != size_of(b):
         _freeze_both(a, b, "two axes of different sizes meet", node)
+    elif not size_of(a):
+        _freeze_both(a, b, "it has no index", node)
     elif isinstance(a, Atom):
         _bind(a, b, node)
     elif isinstance(b, Atom):

@@ -63,7 +63,10 @@ def _trace(node: gs.Node, probe: Probe) -> list[Element] | None:
         chosen = probe.value(condition)
         if chosen is None or yes is None or no is None or not chosen.size == len(yes) == len(no):
             return None
-        return [y if takes else n for takes, y, n in zip(np.ravel(chosen), yes, no, strict=True)]
+        if chosen.all() or not chosen.any():
+            return yes if chosen.all() else no
+        picked = [y if takes else n for takes, y, n in zip(np.ravel(chosen), yes, no, strict=True)]
+        return [replace(element, piece=node.outputs[0], index=i) for i, element in enumerate(picked)]
     if node.op in ("Gather", "Slice"):
         return _pick(node, probe)
     return None
@@ -82,8 +85,8 @@ def _pick(node: gs.Node, probe: Probe) -> list[Element] | None:
     places = np.arange(len(source))
     numbers = [np.ravel(argument) for argument in arguments if argument is not None]
     if node.op == "Gather":
-        picked = places[numbers[0]]
+        taken = places[numbers[0]]
     else:
         step = int(numbers[3][0]) if len(numbers) > 3 else 1
-        picked = places[int(numbers[0][0]) : int(numbers[1][0]) : step]
-    return [replace(source[place], piece=node.outputs[0], index=i) for i, place in enumerate(picked)]
+        taken = places[int(numbers[0][0]) : int(numbers[1][0]) : step]
+    return [replace(source[place], piece=node.outputs[0], index=i) for i, place in enumerate(taken)]

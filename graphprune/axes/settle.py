@@ -53,11 +53,17 @@ def _is_writable(field: SizeField, node: gs.Node, typing: Typing) -> bool:
     if found is None:
         return False
     element = found[field.element or 0]
-    return (
-        element.number is not None
-        or follows(field, dimension(element, typing))
-        or _can_be_inferred(field, node, typing, found)
-    )
+    if follows(field, dimension(element, typing)):
+        return True
+    if not _stands_alone(element, found):
+        return False
+    return element.number is not None or _can_be_inferred(field, node, typing, found)
+
+
+def _stands_alone(element: Element, found: list[Element]) -> bool:
+    """Whether a new number can take its place without tearing apart a piece that holds computed sizes."""
+    mates = [other for other in found if other.piece is element.piece]
+    return len(mates) == 1 or all(other.number is not None for other in mates)
 
 
 def _can_be_inferred(field: SizeField, node: gs.Node, typing: Typing, found: list[Element]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ class Result:
             "reached": self.plan.reached,
             "blocks_before": self.blocks_before,
             "blocks_removed": [block.name for block in self.plan.blocks],
-            "units_removed": {units.group: len(units.removed) for units in self.plan.units},
+            "units_removed": dict(_units_removed(self.plan)),
             "before": asdict(self.before),
             "after": asdict(self.after),
             "validation": asdict(self.validation) if self.validation else None,
@@ -67,3 +68,11 @@ class Result:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def _units_removed(plan: Plan) -> Counter[str]:
+    """Units gone by group; several passes may cut the same one."""
+    counts = Counter[str]()
+    for units in plan.units:
+        counts[units.group] += len(units.removed)
+    return counts

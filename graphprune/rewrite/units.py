@@ -15,7 +15,7 @@ from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
-from graphprune.model import Model, read_values
+from graphprune.model import Model, constant_dims, constants, read_values
 
 Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]
 """A computed list of sizes and its new numbers -> the list written anew, for all who read it with the same changes."""
@@ -26,6 +26,7 @@ def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
 
     A shared initialiser is cut for each of its readers on its own; uses whose axes are the same share the result.
     """
+    kept = {atom: mask for atom, mask in kept.items() if not mask.all()}
     small = model.copy()
     small.node_protos, small.dtypes = dict(model.node_protos), dict(model.dtypes)
     nodes = {node.name: node for node in small.graph.nodes}
@@ -39,6 +40,7 @@ def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
             _write_sizes(small, nodes[name], own, typing, kept, joined)
     small.shapes = {name: _new_shape(shape, typing.axes.get(name), kept) for name, shape in model.shapes.items()}
     small.graph.cleanup().toposort()
+    small.header = _declared(small)
     return small
 
 
@@ -52,16 +54,35 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
     for constant, places in uses.items():
         original = nodes[places[0][0]].inputs[places[0][1]]
         values = read_values(original, model.folder)
-        cuts: dict[Axes, gs.Constant] = {}
+        cuts: dict[tuple[algebra.Axis | None, ...], gs.Constant] = {}
         for name, operand in places:
             axes = typing.constants[name, operand]
-            key = algebra.free_axes(axes)
+            key = _cut_axes(axes, kept)
             if key not in cuts:
                 is_only = len(places) == len(original.outputs) and constant not in typing.results
                 label = constant if is_only and not cuts else _unused(constant, taken)
                 taken.add(label)
                 cuts[key] = _constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
             nodes[name].inputs[operand] = cuts[key]
+
+
+def _cut_axes(axes: Axes, kept: Kept) -> tuple[algebra.Axis | None, ...]:
+    """Where a constant is cut, and as what; None for axes that stay whole. Uses with the same answer share the result."""
+    return tuple(
+        algebra.expand(axis) if any(atom in kept for atom in algebra.atoms_of(axis)) else None for axis in axes
+    )
+
+
+def _declared(model: Model) -> onnx.ModelProto:
+    """The header, where older files declare the shape of every weight as if it was an input."""
+    dims = {constant.name: constant_dims(constant) for constant in constants(model.graph)}
+    header = onnx.ModelProto()
+    header.CopyFrom(model.header)
+    for value in header.graph.input:
+        if value.name in dims:
+            dtype = value.type.tensor_type.elem_type
+            value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, dtype, dims[value.name]))
+    return header
 
 
 def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
@@ -189,8 +210,11 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
 
 
 def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found: list[Element]) -> gs.Variable:
-    """A Concat of the pieces that stay and of the numbers that do not."""
+    """A Concat of the pieces that stay and of the numbers that do not, in the type that the pieces have."""
     pieces: list[gs.Tensor] = []
+    kinds = [model.dtypes.get(element.piece.name) for element in found if element.number is None]
+    kind = next((kind for kind in kinds if kind), onnx.TensorProto.INT64)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
     index = 0
     while index < len(found):
         length = _untouched(found, index, new)
@@ -200,13 +224,22 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
         elif number is None:
             raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
         else:
-            pieces.append(_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=np.int64)))
+            pieces.append(_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=dtype)))
         index += length or 1
-    sizes = gs.Variable(_size_name(node, operand), dtype=np.int64)
     label = f"{node.name}/sizes{operand}"
-    model.graph.nodes.append(gs.Node("Concat", label, {"axis": 0}, inputs=pieces, outputs=[sizes]))
-    model.dtypes[sizes.name] = onnx.TensorProto.INT64
-    return sizes
+    sizes = _append(model, "Concat", label, {"axis": 0}, pieces, kind)
+    if kind == onnx.TensorProto.INT64:
+        return sizes
+    return _append(model, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64)
+
+
+def _append(model: Model, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor],
+            kind: int) -> gs.Variable:  # fmt: skip
+    """A new node and what it writes."""
+    result = gs.Variable(f"{label}/out", dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
+    model.graph.nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))
+    model.dtypes[result.name] = kind
+    return result
 
 
 def _words(node: gs.Node, typing: Typing, count: int) -> list[int | None]:

@@ -33,13 +33,15 @@ class _Scorer:
         self._entries: NDArray[np.intp] | None = None
         self._sums: HeadProjection | NeuronProjection
         if group.kind in HEAD_KINDS:
-            self._entries = _entries_by_head(consumer, heads | {group.atom})
+            self._entries = _entries_by_head(consumer, heads | {group.atom}, np.flatnonzero(self._positions >= 0))
             self._sums = HeadProjection(consumer.weights(model)[self._entries])
         else:
             self._sums = NeuronProjection(len(self._positions))
 
     def update(self, values: np.ndarray, mask: np.ndarray | None) -> None:
         features = self.consumer.features(values)
+        if mask is not None and features.ndim == 2 and len(features) == mask.size:  # the tokens of all prompts in a row
+            features = features.reshape(*mask.shape, -1)
         valid = mask if mask is not None and features.ndim == 3 and features.shape[:2] == mask.shape else None
         if self._entries is not None and isinstance(self._sums, HeadProjection):
             rows = features.reshape(len(features), -1, features.shape[-1])
@@ -53,15 +55,15 @@ class _Scorer:
         return mean_per_unit(self._sums.scores(), positions, self._group.size)
 
 
-def _entries_by_head(consumer: Consumer, heads: set[Atom]) -> NDArray[np.intp]:
-    """(heads, depth): which entries of the summed axis belong to each single head."""
+def _entries_by_head(consumer: Consumer, heads: set[Atom], own: NDArray[np.intp]) -> NDArray[np.intp]:
+    """(heads, depth): which of the group's ``own`` entries of the summed axis belong to each single head."""
     digits = [
-        algebra.positions_of(consumer.axis, atom) for atom in heads if atom in set(algebra.atoms_of(consumer.axis))
+        algebra.positions_of(consumer.axis, atom)[own] for atom in heads if atom in set(algebra.atoms_of(consumer.axis))
     ]
     _, labels = np.unique(np.stack(digits), axis=1, return_inverse=True)
     labels = labels.reshape(-1)
     order = np.argsort(labels, kind="stable")
-    return order.reshape(int(labels.max()) + 1, -1)
+    return own[order].reshape(int(labels.max()) + 1, -1)
 
 
 def projection_scores(

@@ -32,7 +32,18 @@ class _Tap:
     axis: int
 
     def pooled(self, values: np.ndarray, samples: int, pool: Pool) -> NDArray[np.float32]:
-        """(samples, channels): the largest or mean value of each channel."""
+        """(samples, channels): the largest or mean value of each channel.
+
+        Raises
+        ------
+        DataError
+            The tensor has no rows for each sample.
+        """
+        if len(values) % samples:
+            raise DataError(
+                f"'{self.tensor}' {list(values.shape)} has no features for each of {samples} samples",
+                "exclude the layer that writes it",
+            )
         moved = np.moveaxis(values, self.axis, -1).astype(np.float32)
         rows = moved.reshape(samples, -1, moved.shape[-1])
         pooled: NDArray[np.float32] = rows.max(axis=1) if pool == "max" else rows.mean(axis=1)

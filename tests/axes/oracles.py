@@ -67,11 +67,13 @@ def _is_inferable(proto: onnx.ModelProto) -> bool:
 
 def check_interface(original: onnx.ModelProto, small: onnx.ModelProto) -> None:
     """Names, types and shapes of inputs and outputs; dynamic axes keep their symbols."""
-    weights = {tensor.name for tensor in original.graph.initializer}
-    assert [v for v in small.graph.input if v.name not in weights] == [
-        v for v in original.graph.input if v.name not in weights
-    ]
+    assert _true_inputs(small) == _true_inputs(original)
     assert list(small.graph.output) == list(original.graph.output)
+
+
+def _true_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    return [value for value in proto.graph.input if value.name not in weights]
 
 
 def check_masked(model: Model, typing: Typing, kept: Kept, small: onnx.ModelProto, feeds: Sequence[Arrays]) -> None:
@@ -129,7 +131,12 @@ def check_no_selectors(original: onnx.ModelProto, small: onnx.ModelProto) -> Non
 
 
 def check_node_count(original: onnx.ModelProto, small: onnx.ModelProto) -> None:
-    """After ONNX Runtime's own clean-up there are no more nodes than before."""
+    """Where nodes were exchanged, ONNX Runtime's own clean-up leaves no more than before.
+
+    With the same nodes it may still leave more: it moves a Transpose where the sizes make that seem worthwhile.
+    """
+    if [node.op_type for node in small.graph.node] == [node.op_type for node in original.graph.node]:
+        return
     assert optimised_nodes(small) <= optimised_nodes(original)
 
 

@@ -63,7 +63,7 @@ def test_report_counts_what_was_lost() -> None:
 def test_tensor_of_unknown_shape_freezes_what_meets_it() -> None:
     """Nothing is known of what a foreign operator writes, so what is added to it stays."""
     text = between("[odd] f = my.domain.Blur(x) h = Add(a, f)")
-    model, typing, groups = typed(case("unknown", text, W, domains={"my.domain": 1}))
+    _, typing, groups = typed(case("unknown", text, W, domains={"my.domain": 1}))
     assert typing.axes.get("f") is None
     assert all(not group.is_prunable for group in groups)
     assert [one.node for one in typing.missing][:2] == ["odd", "Add_2"]
@@ -80,7 +80,7 @@ def test_shape_noted_in_the_file_is_used() -> None:
 
 def test_model_inputs_and_outputs_are_frozen_by_name() -> None:
     one = case("plain", between("h = Relu(a)"), W)
-    model, typing, _ = typed(one)
+    _, typing, _ = typed(one)
     reasons = [next(iter(algebra.atoms_of(axis))).freeze for axis in (*typing.axes["x"], typing.axes["y"][1])]
     assert [(why.reason, why.node) for why in reasons if why] == [
         ("it is an axis of a model input", "x"), ("it is an axis of a model input", "x"), ("it is an axis of a model output", "y")

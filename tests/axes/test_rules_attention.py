@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.axes.cases import Case, all_of, case, check
+from tests.axes.cases import Case, Weights, all_of, case, check
 
 MS = {"com.microsoft": 1}
-_RUNS = ({}, {"N": 3, "S": 5})
 
 
 def ints(*values: int) -> np.ndarray:
@@ -19,7 +18,7 @@ def layers(attend: str, *, more: str = "", out: str = "float[N, S, 5] y", after:
             f"[out] y = MatMul(h, wo) {after} }}")  # fmt: skip
 
 
-def widths(heads: int, depth: int, *, kv: int = 0, depth_v: int = 0, **more: tuple[int, ...] | np.ndarray) -> dict[str, tuple[int, ...] | np.ndarray]:
+def widths(heads: int, depth: int, *, kv: int = 0, depth_v: int = 0, **more: tuple[int, ...]) -> Weights:
     kv, depth_v = kv or heads, depth_v or depth
     return {"wq": (4, heads * depth), "wk": (4, kv * depth), "wv": (4, kv * depth_v), "wo": (heads * depth_v, 5), **more}
 

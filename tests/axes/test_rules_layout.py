@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.axes.cases import Case, all_of, between, case, check
+from tests.axes.cases import Case, Weights, all_of, between, case, check
 
-W = {"w1": (4, 12), "w2": (12, 5)}
+W: Weights = {"w1": (4, 12), "w2": (12, 5)}
 
 
 def ints(*values: int) -> np.ndarray:
@@ -24,9 +24,9 @@ def image(body: str, out: str = "N, 4, 6, 6") -> str:
 _HEADS = "r = Reshape(a, {}) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, {})"
 _DYNAMIC = """s = Shape(x) n = Gather(s, zero) t0 = Gather(s, one) n1 = Unsqueeze(n, first_axis) t1 = Unsqueeze(t0, first_axis)
     big = Concat<axis = 0>(n1, t1, three, four) small = Concat<axis = 0>(n1, t1, twelve) """
-_PARTS = {"zero": np.array(0), "one": np.array(1), "first_axis": ints(0), "three": ints(3), "four": ints(4), "twelve": ints(12)}
+_PARTS: Weights = {"zero": np.array(0), "one": np.array(1), "first_axis": ints(0), "three": ints(3), "four": ints(4), "twelve": ints(12)}
 _SHUFFLE = "r = Reshape(a, groups) t = Transpose<perm = [0, 2, 1, 3, 4]>(r) h = Reshape(t, back) [last] y = Conv(h, w2)"
-_CONV = {"w1": (12, 3, 1, 1), "w2": (4, 12, 1, 1), "groups": ints(0, 3, 4, 6, 6), "back": ints(0, 12, 6, 6)}
+_CONV: Weights = {"w1": (12, 3, 1, 1), "w2": (4, 12, 1, 1), "groups": ints(0, 3, 4, 6, 6), "back": ints(0, 12, 6, 6)}
 
 CASES = [
     case("Transpose", tokens("t = Transpose<perm = [2, 0, 1]>(a) h = Transpose<perm = [1, 2, 0]>(t)"), W, "first:12"),
@@ -58,6 +58,32 @@ CASES = [
          "big32 = Concat<axis = 0>(n, t0, three, four) big = Cast<to = 7>(big32) small32 = Concat<axis = 0>(n, t0, twelve) small = Cast<to = 7>(small32) "
          + _HEADS.format("big", "small")), {**W, "i0": ints(0), "i1": ints(1), "i2": ints(2), "three": np.array([3], np.int32),
          "four": np.array([4], np.int32), "twelve": np.array([12], np.int32)}, "first:3 first:4"),
+    case("Reshape-by-int32-sizes-of-others", "(float[N, S, 4] x) => (float[N, S, 5] y) { r0 = Reshape(x, rows) [first] a = MatMul(r0, w1) s64 = Shape(x) "
+         "s = Cast<to = 6>(s64) n = Slice(s, i0, i1, i0) t0 = Slice(s, i1, i2, i0) big32 = Concat<axis = 0>(n, t0, three, four) big = Cast<to = 7>(big32) "
+         "r = Reshape(a, big) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, flat) [last] y = MatMul(h, w2) }",
+         {**W, "i0": ints(0), "i1": ints(1), "i2": ints(2), "three": np.array([3], np.int32), "four": np.array([4], np.int32), "rows": ints(-1, 4),
+          "flat": ints(0, 0, -1)}, "first:3 first:4"),
+    case("Reshape-by-sizes-of-others", "(float[N, S, 4] x) => (float[N, S, 5] y) { r0 = Reshape(x, rows) [first] a = MatMul(r0, w1) s = Shape(x) "
+         "n = Slice(s, i0, i1, i0) t0 = Slice(s, i1, i2, i0) big = Concat<axis = 0>(n, t0, three, four) "
+         "r = Reshape(a, big) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, flat) [last] y = MatMul(h, w2) }",
+         {**W, "i0": ints(0), "i1": ints(1), "i2": ints(2), "three": ints(3), "four": ints(4), "rows": ints(-1, 4), "flat": ints(0, 0, -1)}, "first:3 first:4"),
+    case("Reshape-by-two-sizes-at-once", "(float[N, S, 4] x) => (float[N, S, 5] y) { r0 = Reshape(x, rows) [first] a = MatMul(r0, w1) s = Shape(x) "
+         "both = Slice(s, i0, i2, i0) big = Concat<axis = 0>(both, heads) r = Reshape(a, big) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) "
+         "u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, flat) [last] y = MatMul(h, w2) }",
+         {**W, "i0": ints(0), "i2": ints(2), "heads": ints(3, 4), "rows": ints(-1, 4), "flat": ints(0, 0, -1)}, "first:3 first:4"),
+    case("Reshape-by-a-list-gathered", "(float[N, S, 4] x) => (float[N, S, 5] y) { r0 = Reshape(x, rows) [first] a = MatMul(r0, w1) s = Shape(x) "
+         "all = Concat<axis = 0>(heads, s) big = Gather(all, order) r = Reshape(a, big) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) "
+         "u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, flat) [last] y = MatMul(h, w2) }",
+         {**W, "heads": ints(3, 4), "order": ints(2, 3, 0, 1), "rows": ints(-1, 4), "flat": ints(0, 0, -1)}, "",
+         frozen={"first:3": "size", "first:4": "size"}),
+    case("Reshape-by-a-product-of-sizes", tokens("s = Shape(x) n = Gather(s, zero) t0 = Gather(s, one) m = Mul(n, t0) m1 = Unsqueeze(m, first_axis) "
+         "rows = Concat<axis = 0>(m1, twelve) f = Reshape(a, rows) [c] g = MatMul(f, w3) n1 = Unsqueeze(n, first_axis) t1 = Unsqueeze(t0, first_axis) "
+         "back = Concat<axis = 0>(n1, t1, twelve) h = Reshape(g, back)"), {**W, **_PARTS, "w3": (12, 12)}, "first:12 c:12"),
+    case("Expand-as-TorchScript-writes-it", tokens("u = Unsqueeze(a, two1) s = Shape(x) n = Slice(s, i0, i1, i0) t0 = Slice(s, i1, two1, i0) "
+         "want = Concat<axis = 0>(n, t0, three, twelve) count = ConstantOfShape<value = int64[1] {1}>(four) less = Mul(count, minus) is = Equal(want, less) "
+         "target = Where(is, count, want) e = Expand(u, target) g = Mul(e, gate) h0 = ReduceMean<axes = [2], keepdims = 0>(g) h = Relu(h0)"),
+         {**W, "two1": ints(2), "i0": ints(0), "i1": ints(1), "three": ints(3), "twelve": ints(12), "four": ints(4), "minus": ints(-1), "gate": (3, 12)},
+         "first:12"),
     case("Reshape-by-the-shape-of-another", tokens("[c] b = MatMul(x, w3) s = Shape(b) h0 = Reshape(a, s) h = Add(h0, b)"), {**W, "w3": (4, 12)},
          "first:12"),
     case("Reshape-by-a-static-size-read", tokens("s = Shape(a) d = Gather(s, two) k = Div(d, three) k1 = Unsqueeze(k, first_axis) "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.axes.cases import Case, all_of, between, case, check
+from tests.axes.cases import Case, Weights, all_of, between, case, check
 
 MS = {"com.microsoft": 1}
-CONV = {"w1": (8, 3, 1, 1), "w2": (4, 8, 1, 1), "s": (8,), "b": (8,), "m": (8,), "v": (8,)}
-W = {"w1": (4, 8), "w2": (8, 5), "s": (8,), "b": (8,)}
+CONV: Weights = {"w1": (8, 3, 1, 1), "w2": (4, 8, 1, 1), "s": (8,), "b": (8,), "m": (8,), "v": (8,)}
+W: Weights = {"w1": (4, 8), "w2": (8, 5), "s": (8,), "b": (8,)}
 
 
 def image(body: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.axes.cases import Case, all_of, between, case, check
+from tests.axes.cases import Case, Weights, all_of, between, case, check
 
-W = {"w1": (4, 8), "w2": (8, 5)}
+W: Weights = {"w1": (4, 8), "w2": (8, 5)}
 _KINDS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.axes.cases import Case, all_of, case, check
+from tests.axes.cases import Case, Weights, all_of, case, check
 
-W = {"w1": (8, 3, 1, 1), "w2": (4, 8, 1, 1)}
+W: Weights = {"w1": (8, 3, 1, 1), "w2": (4, 8, 1, 1)}
 EMPTY = np.array([], np.float32)
 
 
@@ -44,7 +44,7 @@ CASES = [
     case("Resize-of-channels", image("h = Resize(a, , scales)"), {"w1": (8, 3, 1, 1), "w2": (4, 16, 1, 1), "scales": floats(1, 2, 1, 1)}, "",
          frozen={"first:8": "Resize interpolates"}),
     case("DepthToSpace-DCR", image('h = DepthToSpace<blocksize = 2, mode = "DCR">(a)'), {"w1": (12, 3, 1, 1), "w2": (4, 3, 1, 1)}, "first:3",
-         frozen={"first:2": "moves it into space", "first:2": "moves it into space"}),
+         frozen={"first:2": "moves it into space"}),
     case("DepthToSpace-CRD", image('h = DepthToSpace<blocksize = 2, mode = "CRD">(a)'), {"w1": (12, 3, 1, 1), "w2": (4, 3, 1, 1)}, "first:3",
          frozen={"first:2": "moves it into space"}),
     case("SpaceToDepth", image("[c] h = SpaceToDepth<blocksize = 2>(a)"), {**W, "w2": (4, 32, 1, 1)}, "first:8"),

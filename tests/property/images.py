@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.property.drawing import Drawing, Image
+from tests.property import sequences
+from tests.property.drawing import Drawing, Image, Tokens
 
 
 def conv(d: Drawing, x: Image, channels: int, *, kernel: int = 0, stride: int = 1, group: int = 1, weight: str = "") -> Image:
@@ -165,9 +166,29 @@ def shared(d: Drawing, x: Image) -> Image:
     return named(x, d.node("Add", back, conv(d, x, x.channels).name) if d.maybe() else back)
 
 
+def attended(d: Drawing, x: Image) -> Image:
+    """Every pixel is a token."""
+    flat = d.reshape(x.name, (0, x.channels, x.height * x.width))
+    tokens = Tokens(d.node("Transpose", flat, perm=[0, 2, 1]), x.channels)
+    y = d.pick((sequences.attention, sequences.mlp))(d, tokens)
+    back = d.node("Transpose", y.name, perm=[0, 2, 1])
+    return named(x, d.reshape(back, (0, x.channels, x.height, x.width)))
+
+
 PARTS: tuple[Callable[[Drawing, Image], Image], ...] = (
     plain, residual, inception, parted, grouped, depthwise, shuffled, squeeze_excite, pad_shortcut, resized, normed, shared,
+    attended,
 )  # fmt: skip
+
+
+def _flat(d: Drawing, pooled: str, channels: int) -> str:
+    """Four ways to lose two axes of size one."""
+    kind = d.choose(4)
+    if kind == 0:
+        return d.node("Flatten", pooled)
+    if kind == 1:
+        return d.reshape(pooled, (0, channels))
+    return d.node("Squeeze", pooled, d.ints(2, 3)) if kind == 2 else d.reduce_mean(pooled, (2, 3), keep=False)
 
 
 def finished(d: Drawing, x: Image) -> tuple[str, list[int | str | None]]:
@@ -175,10 +196,7 @@ def finished(d: Drawing, x: Image) -> tuple[str, list[int | str | None]]:
     kind = d.choose(5)
     if kind == 0:
         pooled = d.node("GlobalAveragePool", x.name)
-        flat = d.pick((
-            lambda: d.node("Flatten", pooled), lambda: d.reshape(pooled, (0, x.channels)),
-            lambda: d.node("Squeeze", pooled, d.ints(2, 3)), lambda: d.reduce_mean(pooled, (2, 3), keep=False)))()  # fmt: skip
-        return d.node("Gemm", flat, d.weight(3, x.channels), d.weight(3), transB=1), [d.batch, 3]
+        return d.node("Gemm", _flat(d, pooled, x.channels), d.weight(3, x.channels), d.weight(3), transB=1), [d.batch, 3]
     if kind == 1:
         flat = d.node("Flatten", x.name) if d.maybe() else d.reshape(x.name, (0, x.channels * x.height * x.width))
         return d.node("MatMul", flat, d.weight(x.channels * x.height * x.width, 3)), [d.batch, 3]

@@ -60,7 +60,8 @@ def einsum(site: Site) -> list[Axes] | None:
                     site.unify(meaning[letter], axis)
                 else:
                     meaning[letter] = axis
-            places.setdefault(letter, []).append((operand, position))
+            if size_of(axis) > 1:  # one that is broadcast cannot silence what it meets
+                places.setdefault(letter, []).append((operand, position))
     for letter, where in places.items():
         if letter not in result:
             _contract(site, *where)

@@ -10,9 +10,9 @@ from graphprune.axes.rules.elementwise import broadcast
 @rule("BatchNormalization")
 def batch_norm(site: Site) -> list[Axes] | None:
     """Statistics are constants at inference, so channels are independent."""
-    if site.attr("training_mode", 0):
-        return None
     x = require(site.axes(0))
+    if site.attr("training_mode", 0) or len(x) < 2:
+        return None
     for operand in range(1, 5):
         site.unify(x[1], require(site.axes(operand))[0])
     return [x]

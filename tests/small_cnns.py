@@ -1,0 +1,39 @@
+"""Convolutional networks of a few nodes, one for each way in which filters hang together."""
+
+from __future__ import annotations
+
+import onnx
+
+from tests.graphs import build
+
+_ENDS = "(float[N,3,8,8] x) => (float[N,4] y)"
+
+
+def flattened() -> onnx.ModelProto:
+    """Conv, BatchNormalization, a depthwise Conv, a Conv that shrinks the map, Flatten and two dense layers."""
+    return build(
+        f"""{_ENDS} {{
+        [c1] a = Conv<pads = [1, 1, 1, 1]>(x, w1, b1) [n1] b = BatchNormalization(a, s1, t1, m1, v1) [r1] c = Relu(b)
+        [dw] d = Conv<pads = [1, 1, 1, 1], group = 6>(c, w2) [r2] e = Relu(d)
+        [c3] f = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(e, w3) [r3] g = Relu(f)
+        [flat] h = Flatten(g) [fc1] i = Gemm<transB = 1>(h, w4, b4) [r4] j = Relu(i) [fc2] y = Gemm(j, w5, b5) }}""",
+        {
+            "w1": (6, 3, 3, 3), "b1": (6,), "s1": (6,), "t1": (6,), "m1": (6,), "v1": (6,), "w2": (6, 1, 3, 3),
+            "w3": (8, 6, 3, 3), "w4": (10, 8 * 16), "b4": (10,), "w5": (10, 4), "b5": (4,),
+        },
+    )  # fmt: skip
+
+
+def grouped() -> onnx.ModelProto:
+    """A residual stream of eight channels, and a convolution in four groups behind it."""
+    return build(
+        f"""{_ENDS} {{
+        [stem] a = Conv<pads = [1, 1, 1, 1]>(x, w1)
+        [c1] b = Conv<pads = [1, 1, 1, 1]>(a, w2) [r1] c = Relu(b) [c2] d = Conv<pads = [1, 1, 1, 1]>(c, w3)
+        [join] e = Add(a, d) [c3] f = Conv(e, w4) [gc] g = Conv<pads = [1, 1, 1, 1], group = 4>(f, w5) [r2] h = Relu(g)
+        [pool] i = GlobalAveragePool(h) [flat] j = Flatten(i) [fc] y = Gemm(j, w6) }}""",
+        {
+            "w1": (8, 3, 3, 3), "w2": (6, 8, 3, 3), "w3": (8, 6, 3, 3), "w4": (8, 8, 1, 1), "w5": (12, 2, 3, 3),
+            "w6": (12, 4),
+        },
+    )  # fmt: skip
