@@ -133,7 +133,7 @@ class AMP(UnitPass):
         """A number of neurons to remove near ``count``, such that a multiple of ``align`` stays, or all do."""
         least = self.least(group)
         stay = max(group.size - count, least)
-        if stay == group.size or group.size < align:
+        if stay == group.size:
             return 0
         multiple = stay - stay % align
         if multiple < least or (is_cap and multiple != stay):
@@ -153,7 +153,7 @@ class AMP(UnitPass):
             for group in neurons:
                 stay = group.size - counts[group.atom]
                 step = stay % context.align or context.align
-                if stay - step >= self.least(group) and group.size >= context.align:
+                if stay - step >= self.least(group):
                     steps.append((group, step))
             if not steps or sum(counts.values()) + sum(step for _, step in steps) > most:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from tests.graphs import build
@@ -19,7 +20,7 @@ def flattened() -> onnx.ModelProto:
         [flat] h = Flatten(g) [fc1] i = Gemm<transB = 1>(h, w4, b4) [r4] j = Relu(i) [fc2] y = Gemm(j, w5, b5) }}""",
         {
             "w1": (6, 3, 3, 3), "b1": (6,), "s1": (6,), "t1": (6,), "m1": (6,), "v1": (6,), "w2": (6, 1, 3, 3),
-            "w3": (8, 6, 3, 3), "w4": (10, 8 * 16), "b4": (10,), "w5": (10, 4), "b5": (4,),
+            "w3": (8, 6, 3, 3), "w4": (10, 8 * 16), "b4": (10,), "w5": (10, 4), "b5": np.array([-3.5, 0.8, 0.5, 1.2], np.float32),
         },
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from tests.graphs import build
 class Shape:
     """Sizes of a stack of equal layers; ``kv_heads`` below ``heads`` shares each key and value between queries.
 
-    With ``is_flat`` the MLP sees tokens of all samples in one row. With ``mask`` an int64 input ``attention_mask`` (batch, tokens) hides tokens from the attention, 1 = a token.
+    With ``is_flat`` the output projection, transposed, and the MLP see the tokens of all samples in one row. With ``mask`` an int64 input ``attention_mask`` (batch, tokens) hides tokens from the attention, 1 = a token.
     """
 
     layers: int = 1
@@ -50,6 +50,7 @@ def transformer(shape: Shape) -> onnx.ModelProto:
         "kv_shape": np.array([0, 0, shape.kv_heads, 1, shape.depth]),
         "flat_shape": np.array([0, 0, shape.heads * shape.depth]),
         "scale": np.array(shape.depth**-0.5, np.float32),
+        "head_rows": np.array([-1, shape.heads * shape.depth]),
         "rows": np.array([-1, shape.width]),
     }
     inputs = f"float[N,S,{shape.width}] x"
@@ -67,7 +68,10 @@ def transformer(shape: Shape) -> onnx.ModelProto:
         lines += [*_attention(i, here, shape), *_mlp(i, f"a{i}", then, shape)]
         queries, keys = shape.heads * shape.depth, shape.kv_heads * shape.depth
         weights |= {f"wq{i}": (shape.width, queries), f"wk{i}": (shape.width, keys), f"wv{i}": (shape.width, keys)}
-        weights |= {f"wo{i}": (queries, shape.width), f"wup{i}": (shape.width, shape.neurons)}
+        weights |= {
+            f"wo{i}": (shape.width, queries) if shape.is_flat else (queries, shape.width),
+            f"wup{i}": (shape.width, shape.neurons),
+        }
         weights |= {f"wdown{i}": (shape.neurons, shape.width)}
         weights |= {f"wgate{i}": (shape.width, shape.neurons)} if shape.gated else {}
     weights["w_head"] = (shape.width, shape.classes)
@@ -101,10 +105,21 @@ def _attention(i: int, here: str, shape: Shape) -> list[str]:
         f"[l{i}_av] av{i} = MatMul(p{i}, vt{i})",
         f"[l{i}_turn] avt{i} = Transpose<perm = [0, 3, 1, 2, 4]>(av{i})",
         f"[l{i}_join] mix{i} = Reshape(avt{i}, flat_shape)",
-        f"[l{i}_o] o{i} = MatMul(mix{i}, wo{i})",
+        *_output_projection(i, here, shape),
         f"[l{i}_attended] a{i} = Add({here}, o{i})",
     ]
     return lines
+
+
+def _output_projection(i: int, here: str, shape: Shape) -> list[str]:
+    if not shape.is_flat:
+        return [f"[l{i}_o] o{i} = MatMul(mix{i}, wo{i})"]
+    return [
+        f"[l{i}_o_flat] mixflat{i} = Reshape(mix{i}, head_rows)",
+        f"[l{i}_o] oflat{i} = Gemm<transB = 1>(mixflat{i}, wo{i})",
+        f"[l{i}_o_shape] oshape{i} = Shape({here})",
+        f"[l{i}_o_back] o{i} = Reshape(oflat{i}, oshape{i})",
+    ]
 
 
 def _mlp(i: int, here: str, then: str, shape: Shape) -> list[str]:

@@ -262,7 +262,9 @@ class World:
 def test_random_sequences(data: st.DataObject) -> None:
     world = World(cast(st.DrawFn, data.draw))
     for _ in range(data.draw(st.integers(1, 14))):
-        operation = data.draw(st.sampled_from((world.join, world.multiply, world.unify, world.unify, world.part, world.freeze)))
+        operation = data.draw(
+            st.sampled_from((world.join, world.multiply, world.unify, world.unify, world.part, world.freeze))
+        )
         operation()
     kept = {}
     for atom in roots(*world.axes):

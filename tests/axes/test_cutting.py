@@ -17,7 +17,12 @@ from tests.axes.oracles import check_rewrite, feeds_for, keep_share
 from tests.axes.test_coverage import every_case
 from tests.graphs import initialisers, run
 
-TIED = case("tied", between("[c] b = MatMul(a, w) [d] h = Gemm<transB = 1>(b, w)"), {"w1": (4, 8), "w": (8, 6), "w2": (8, 5)}, "")
+TIED = case(
+    "tied",
+    between("[c] b = MatMul(a, w) [d] h = Gemm<transB = 1>(b, w)"),
+    {"w1": (4, 8), "w": (8, 6), "w2": (8, 5)},
+    "",
+)
 GROUPED = case("grouped", "(float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) { [first] a = Conv(x, w1) [g] h = Conv<group = 3>(a, w) "
                "[last] y = Conv(h, w2) }", {"w1": (12, 3, 1, 1), "w": (6, 4, 1, 1), "w2": (4, 6, 1, 1)}, "")  # fmt: skip
 
@@ -93,11 +98,18 @@ def test_kept_indices_are_the_ones_asked_for() -> None:
 
 def test_small_model_is_typed_and_cut_again() -> None:
     model, typing, groups = typed(GROUPED)
-    first = remove_units(model, typing, {next(group.atom for group in groups if group.size == 3): np.array([1, 0, 1], bool)})
+    first = remove_units(
+        model, typing, {next(group.atom for group in groups if group.size == 3): np.array([1, 0, 1], bool)}
+    )
     again = infer(first)
     sizes = sorted(group.size for group in find_groups(first, again) if group.is_prunable)
     assert sizes == [2, 2, 4]
-    check_rewrite(first, again, keep_share([g for g in find_groups(first, again) if g.is_prunable], 0.4), [feeds_for(to_proto(first), {})])
+    check_rewrite(
+        first,
+        again,
+        keep_share([g for g in find_groups(first, again) if g.is_prunable], 0.4),
+        [feeds_for(to_proto(first), {})],
+    )
 
 
 @pytest.mark.parametrize("ir", [3, 4])
@@ -135,7 +147,9 @@ def test_other_precisions(dtype: type) -> None:
 
 
 def test_batch_norm_of_one_axis() -> None:
-    one = case("one-axis", "(float[N] x) => (float[N] y) { [bn] y = BatchNormalization(x, s, s, s, s) }", {"s": (1,)}, sizes=())
+    one = case(
+        "one-axis", "(float[N] x) => (float[N] y) { [bn] y = BatchNormalization(x, s, s, s, s) }", {"s": (1,)}, sizes=()
+    )
     _, typing, groups = typed(one)
     assert groups == []
     assert [missing.op for missing in typing.missing] == ["BatchNormalization"]

@@ -57,7 +57,11 @@ def test_case(case: Case) -> None:
 def test_report_counts_what_was_lost() -> None:
     one = next(one for one in CASES if one.name == "what-comes-before-is-free")
     missing = typed(one)[1].missing[0]
-    assert (missing.node, missing.op, missing.effect) == ("odd", "my.domain::Blur", "no axis rule for my.domain::Blur: 1 axes frozen")
+    assert (missing.node, missing.op, missing.effect) == (
+        "odd",
+        "my.domain::Blur",
+        "no axis rule for my.domain::Blur: 1 axes frozen",
+    )
 
 
 def test_tensor_of_unknown_shape_freezes_what_meets_it() -> None:
@@ -71,7 +75,12 @@ def test_tensor_of_unknown_shape_freezes_what_meets_it() -> None:
 
 def test_shape_noted_in_the_file_is_used() -> None:
     """With its shape the foreign tensor is frozen, and the rule for Add can do its work."""
-    proto = parse(between("[odd] f = my.domain.Blur(x) [two] b = MatMul(f, v) h = Add(a, b)"), {**W, "v": (6, 8)}, 17, {"my.domain": 1})
+    proto = parse(
+        between("[odd] f = my.domain.Blur(x) [two] b = MatMul(f, v) h = Add(a, b)"),
+        {**W, "v": (6, 8)},
+        17,
+        {"my.domain": 1},
+    )
     proto.graph.value_info.append(onnx.helper.make_tensor_value_info("f", onnx.TensorProto.FLOAT, ["N", 6]))
     model = load(proto)
     groups = find_groups(model, infer(model))

@@ -20,7 +20,13 @@ def layers(attend: str, *, more: str = "", out: str = "float[N, S, 5] y", after:
 
 def widths(heads: int, depth: int, *, kv: int = 0, depth_v: int = 0, **more: tuple[int, ...]) -> Weights:
     kv, depth_v = kv or heads, depth_v or depth
-    return {"wq": (4, heads * depth), "wk": (4, kv * depth), "wv": (4, kv * depth_v), "wo": (heads * depth_v, 5), **more}
+    return {
+        "wq": (4, heads * depth),
+        "wk": (4, kv * depth),
+        "wv": (4, kv * depth_v),
+        "wo": (heads * depth_v, 5),
+        **more,
+    }
 
 
 _SPLIT = """q3 = Reshape(q, qs) q4 = Transpose<perm = [0, 2, 1, 3]>(q3) k3 = Reshape(k, ks) k4 = Transpose<perm = [0, 2, 1, 3]>(k3)
@@ -30,7 +36,12 @@ _JOIN = " o = Transpose<perm = [0, 2, 1, 3]>(h4) h = Reshape(o, flat)"
 
 def apart(heads: int, depth: int, kv: int = 0, depth_v: int = 0) -> dict[str, np.ndarray]:
     kv, depth_v = kv or heads, depth_v or depth
-    return {"qs": ints(0, 0, heads, depth), "ks": ints(0, 0, kv, depth), "vs": ints(0, 0, kv, depth_v), "flat": ints(0, 0, -1)}
+    return {
+        "qs": ints(0, 0, heads, depth),
+        "ks": ints(0, 0, kv, depth),
+        "vs": ints(0, 0, kv, depth_v),
+        "flat": ints(0, 0, -1),
+    }
 
 
 _SAME = "q_num_heads = 4, kv_num_heads = 4"

@@ -12,7 +12,44 @@ TWO: Weights = {**W, "v1": (4, 8)}
 SECOND = "[second] b = MatMul(x, v1)"
 _POSITIVE = "p = Abs(a)"
 
-_UNARY = ["Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu"]
+_UNARY = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Ceil",
+    "Celu",
+    "Cos",
+    "Cosh",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+]
 _UNIT = ("Acos", "Asin", "Atanh", "Acosh", "Log", "Sqrt", "Reciprocal")
 """Functions that want their argument between zero and one, or above; 1 / (2 + |a|) lies there, and so does 2 + |a|."""
 _BINARY = ("Add", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum", "PRelu", "Pow")

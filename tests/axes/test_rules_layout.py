@@ -24,7 +24,14 @@ def image(body: str, out: str = "N, 4, 6, 6") -> str:
 _HEADS = "r = Reshape(a, {}) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, {})"
 _DYNAMIC = """s = Shape(x) n = Gather(s, zero) t0 = Gather(s, one) n1 = Unsqueeze(n, first_axis) t1 = Unsqueeze(t0, first_axis)
     big = Concat<axis = 0>(n1, t1, three, four) small = Concat<axis = 0>(n1, t1, twelve) """
-_PARTS: Weights = {"zero": np.array(0), "one": np.array(1), "first_axis": ints(0), "three": ints(3), "four": ints(4), "twelve": ints(12)}
+_PARTS: Weights = {
+    "zero": np.array(0),
+    "one": np.array(1),
+    "first_axis": ints(0),
+    "three": ints(3),
+    "four": ints(4),
+    "twelve": ints(12),
+}
 _SHUFFLE = "r = Reshape(a, groups) t = Transpose<perm = [0, 2, 1, 3, 4]>(r) h = Reshape(t, back) [last] y = Conv(h, w2)"
 _CONV: Weights = {"w1": (12, 3, 1, 1), "w2": (4, 12, 1, 1), "groups": ints(0, 3, 4, 6, 6), "back": ints(0, 12, 6, 6)}
 

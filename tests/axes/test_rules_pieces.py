@@ -16,7 +16,15 @@ def ints(*values: int) -> np.ndarray:
 
 def sliced(name: str, start: int, end: int, last: int, free: str, frozen: str = "", step: int = 1) -> Case:
     """``a[:, start:end:step]`` beside a reader of all of ``a``, so that every piece has a reader."""
-    weights: Weights = {"w1": (4, 10), "w2": (last, 5), "w3": (10, 5), "s": ints(start), "e": ints(end), "i": ints(-1), "t": ints(step)}
+    weights: Weights = {
+        "w1": (4, 10),
+        "w2": (last, 5),
+        "w3": (10, 5),
+        "s": ints(start),
+        "e": ints(end),
+        "i": ints(-1),
+        "t": ints(step),
+    }
     return case(name, between("h = Slice(a, s, e, i, t)", out="float[N, 5] z, float[N, 5]", after="[all] z = MatMul(a, w3)"),
                 weights, free, frozen={"first:10": frozen} if frozen else {})  # fmt: skip
 

@@ -11,11 +11,19 @@ _GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 
 def recurrent(op: str, *, directions: int = 1, layout: int = 0) -> Case:
     rows = _GATES[op] * 6
-    weights = {"w1": (4, 8), "w2": (6, 5), "w": (directions, rows, 8), "r": (directions, rows, 6), "b": (directions, 2 * rows)}
+    weights = {
+        "w1": (4, 8),
+        "w2": (6, 5),
+        "w": (directions, rows, 8),
+        "r": (directions, rows, 6),
+        "b": (directions, 2 * rows),
+    }
     direction = ', direction = "bidirectional"' if directions == 2 else ""
     time_first = "t = Transpose<perm = [0, 1, 2]>(a)"
     body = f"[rnn] o, last_state = {op}<hidden_size = 6, layout = {layout}{direction}>(a, w, r, b)"
-    summed = "z = ReduceMax<axes = [1], keepdims = 0>(o)" if not layout else "z = ReduceMax<axes = [2], keepdims = 0>(o)"
+    summed = (
+        "z = ReduceMax<axes = [1], keepdims = 0>(o)" if not layout else "z = ReduceMax<axes = [2], keepdims = 0>(o)"
+    )
     text = (f"(float[S, N, 4] x) => (float[S, N, 5] y) {{ [first] a = MatMul(x, w1) {time_first if layout else ''} {body} {summed} "
             f"[last] y = MatMul(z, w2) }}")  # fmt: skip
     sides = ("", "-both-ways")[directions - 1] + ("", "-batch-first")[layout]

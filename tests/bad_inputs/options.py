@@ -6,6 +6,11 @@ from tests.bad_inputs.case import Case
 from tests.bad_inputs.models import text
 
 CHAIN = text("g (float[N,4] x) => (float[N,4] y) { a = Relu(x) y = Neg(a) }")
+WIDTHS = "filter-magnitude{widths=true,"  # all that can be cut in the residual network
+CONVS = text("""g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
+    w = Constant<value = float[6,2,1,1] {1.0,1.0,2.0,2.0,3.0,3.0,4.0,4.0,5.0,5.0,6.0,6.0}>()
+    v = Constant<value = float[2,6,1,1] {1.0,1.0,2.0,2.0,3.0,3.0,4.0,4.0,5.0,5.0,6.0,6.0}>()
+    [first] a = Conv(x, w) b = Relu(a) [last] y = Conv(b, v) }""")
 BASE = "--target removed=1 --data calib.npz --no-bench"
 
 CASES = [
@@ -39,6 +44,59 @@ CASES = [
     Case("share too small", 4, "flops=0.01 cannot be reached", target="flops=0.01"),
     Case("share too small when dry", 4, "params=0.01 cannot be reached", target="params=0.01", extra="--dry-run"),
     Case("too many blocks, result to stdout", 4, "cannot be reached", target="removed=99", extra="--json -"),
+    Case("align 0", 2, "--align.*'0' is neither a whole number", extra="--align 0"),
+    Case("align x", 2, "--align.*'x' is neither a whole number", extra="--align x"),
+    Case("align -8", 2, "--align", extra="--align -8"),
+    Case("ratio 0", 1, "the ratio of pass filter-magnitude is 0.*\n.*between 0 and 1", spec=f"{WIDTHS}ratio=0}}"),
+    Case("ratio 2", 1, "the ratio of pass filter-magnitude is 2", spec=f"{WIDTHS}ratio=2}}"),
+    Case("ratio x", 1, "option ratio of pass filter-magnitude is 'x'", spec=f"{WIDTHS}ratio=x}}"),
+    Case("target ratio 1", 1, "it is the share that goes", spec="filter-magnitude{widths=true}", target="ratio=1"),
+    Case("floor 2", 1, "the floor of pass filter-magnitude is 2", spec=f"{WIDTHS}floor=2}}"),
+    Case("unknown scope", 1, "scope of pass filter-magnitude is 'foo'.*\n.*global, group", spec=f"{WIDTHS}scope=foo}}"),
+    Case("unknown norm", 1, "norm of pass filter-magnitude is 'l3'", spec=f"{WIDTHS}norm=l3}}"),
+    Case("unknown estimator", 1, "estimator of pass filter-pls-vip is 'svm'", spec="filter-pls-vip{estimator=svm}"),
+    Case("no components", 1, "0 components", spec="filter-pls-vip{components=0,widths=true}"),
+    Case("unknown budget", 1, "budget of pass amp is 'large'", spec="amp{budget=large}"),
+    Case("group that does not exist", 1, "no group or layer is named 'blocks.9'", spec=f"{WIDTHS}include=blocks.9}}"),
+    Case("bad expression", 1, r"'\(' is no regular expression", spec=f"{WIDTHS}exclude=re:(}}"),
+    Case("all groups excluded", 3, "1 by include and exclude", spec=f"{WIDTHS}exclude=*}}"),
+    Case("amp and a number of units", 1, "pass amp cannot aim at a number of units", spec="amp"),
+    Case("no filters", 3, "finds no filters or neurons or conv-groups to prune", spec="filter-magnitude"),
+    Case("no filters for labels", 3, "finds no filters or neurons or conv-groups to prune", spec="filter-pls-vip"),
+    Case("no heads", 3, "finds no heads or kv-heads to prune", spec="head-projection"),
+    Case("no neurons", 3, "finds no neurons to prune", spec="neuron-projection"),
+    Case("no heads for amp", 3, "finds no heads or kv-heads or neurons", spec="amp", target="params=0.5"),
+    Case("no groups at all", 3, "to prune: there are none", CHAIN, spec="filter-magnitude", data=None),
+    Case(
+        "units beyond the floor",
+        4,
+        "at most removed=4 with 4 of 8 units gone, because of the floor of 0.5 per group",
+        spec=f"{WIDTHS}floor=0.5}}",
+        target="removed=5",
+    ),
+    Case(
+        "share beyond the floor",
+        4,
+        "params=0.02 cannot be reached.*the floor of 0.25",
+        spec=f"{WIDTHS}floor=0.25}}",
+        target="params=0.02",
+    ),
+    Case(
+        "no multiple fits",
+        4,
+        "0 of 8 units gone.*kept counts in multiples of 16",
+        spec="filter-magnitude{widths=true}",
+        extra="--align 16",
+    ),
+    Case(
+        "no width may go", 4, "residual widths staying", CONVS, spec="filter-magnitude", target="params=0.1", data=None
+    ),
+    Case(
+        "two passes with ratios and no target",
+        1,
+        "different ratios and there is no target",
+        line="model.onnx --pass layer-cka --pass 'filter-magnitude{ratio=0.5}' --data calib.npz --no-bench -o out.onnx",
+    ),
     Case("unknown provider", 1, "no provider 'abacus'", extra="--provider abacus"),
     Case("provider of another wheel", 6, "CUDAExecutionProvider.*\n.*pip install", extra="--provider cuda"),
     Case("device of the processor", 1, "cpu:x", extra="--provider cpu:x"),

@@ -24,7 +24,7 @@ NORMS: dict[str, Norm] = {  # what is compared: sums add up over a group, so of 
 
 
 def relative(values: list[float]) -> np.ndarray:
-    return np.array(values) / np.mean(values)
+    return np.asarray(np.array(values) / np.mean(values))
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])

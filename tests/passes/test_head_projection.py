@@ -19,6 +19,7 @@ def by_loop(proto: onnx.ModelProto, feeds: Arrays, shape: Shape, layer: int = 0)
     """(heads,): every prompt counts once, whatever its length; tokens that the mask hides do not count."""
     (mixed,) = inner(proto, feeds, f"mix{layer}")
     weight = initialisers(proto)[f"wo{layer}"]
+    weight = weight.T if shape.is_flat else weight
     mask = feeds.get("attention_mask", np.ones(mixed.shape[:2]))
     result = np.zeros(shape.heads)
     for head in range(shape.heads):
@@ -36,9 +37,12 @@ def by_loop(proto: onnx.ModelProto, feeds: Arrays, shape: Shape, layer: int = 0)
 
 
 @pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("is_flat", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_scores_are_those_of_the_loop(mask: bool, layers: int) -> None:
-    shape = Shape(layers=layers, mask=mask, heads=4 if layers == 1 else 3, kv_heads=4 if layers == 1 else 3)
+def test_scores_are_those_of_the_loop(mask: bool, is_flat: bool, layers: int) -> None:
+    shape = Shape(
+        layers=layers, mask=mask, is_flat=is_flat, heads=4 if layers == 1 else 3, kv_heads=4 if layers == 1 else 3
+    )
     proto, feeds = transformer(shape), tokens(shape)
     result = pruned(proto, HALF, feeds)
     assert list(counts(result)) == [f"l{layer}_q/heads" for layer in range(layers)]
@@ -81,7 +85,7 @@ def test_batch_size_does_not_matter() -> None:
 
 
 def test_output_projection_shared_with_the_mlp() -> None:
-    """A parallel block: one layer reads the heads and, behind them, the neurons; each is scored by its own part."""
+    """A parallel block: one layer reads the neurons and, behind them, the heads; each is scored by its own part."""
     shape = Shape()
     proto = transformer(shape)
     nodes = {node.name: node for node in proto.graph.node}
@@ -89,14 +93,14 @@ def test_output_projection_shared_with_the_mlp() -> None:
     for name in ("l0_down", "l0_added", "l0_o", "l0_attended"):
         proto.graph.node.remove(nodes[name])
     weights = initialisers(proto)
-    both = onnx.numpy_helper.from_array(np.concatenate([weights["wo0"], weights["wdown0"]]), "w_both")
+    both = onnx.numpy_helper.from_array(np.concatenate([weights["wdown0"], weights["wo0"]]), "w_both")
     proto.graph.initializer.append(both)
     for name in ("wo0", "wdown0"):
         proto.graph.initializer.remove(next(each for each in proto.graph.initializer if each.name == name))
     late = [nodes[name] for name in ("pool", "head")]
     make = onnx.helper.make_node
     joined = [
-        make("Concat", ["mix0", "hidden0"], ["both"], "join_both", axis=2),
+        make("Concat", ["hidden0", "mix0"], ["both"], "join_both", axis=2),
         make("MatMul", ["both", "w_both"], ["o0"], "l0_both"),
         make("Add", ["x", "o0"], ["h1"], "l0_out"),
     ]
@@ -121,7 +125,7 @@ def test_nothing_reads_the_heads() -> None:
         [qk] p = MatMul(q2, k2) [soft] s = Softmax(p) [sum] y = ReduceSum<keepdims = 0>(s, axes) }""",
         {"wq": (8, 12), "wk": (8, 12), "heads": np.array([0, 0, 4, 3]), "axes": np.array([1])},
     )
-    with pytest.raises(DataError, match="(?s)no layer with constant weights reads q/heads.*exclude=q/heads"):
+    with pytest.raises(DataError, match=r"(?s)no layer with constant weights reads q/heads.*exclude=q/heads"):
         decided(proto, HALF, tokens(Shape()))
 
 

@@ -19,7 +19,7 @@ def by_loop(proto: onnx.ModelProto, feeds: Arrays, layer: int = 0) -> np.ndarray
     (hidden,) = inner(proto, feeds, f"hidden{layer}")
     hidden = hidden.reshape(len(feeds["x"]), -1, hidden.shape[-1])
     mask = feeds.get("attention_mask", np.ones(hidden.shape[:2])).astype(bool)
-    return np.mean([np.abs(prompt[own]).mean(0) for prompt, own in zip(hidden, mask, strict=True)], axis=0)
+    return np.asarray(np.mean([np.abs(prompt[own]).mean(0) for prompt, own in zip(hidden, mask, strict=True)], axis=0))
 
 
 @pytest.mark.parametrize("gated", [True, False])

@@ -10,7 +10,9 @@ from tests.property import sequences
 from tests.property.drawing import Drawing, Image, Tokens
 
 
-def conv(d: Drawing, x: Image, channels: int, *, kernel: int = 0, stride: int = 1, group: int = 1, weight: str = "") -> Image:
+def conv(
+    d: Drawing, x: Image, channels: int, *, kernel: int = 0, stride: int = 1, group: int = 1, weight: str = ""
+) -> Image:
     """A convolution that keeps the space but for its stride, then perhaps a norm and an activation."""
     kernel = kernel or d.pick((1, 3))
     weight = weight or d.weight(channels, x.channels // group, kernel, kernel)
@@ -62,7 +64,9 @@ def inception(d: Drawing, x: Image) -> Image:
     branches = [conv(d, x, d.size()), conv(d, x, d.size())] + ([x] if d.maybe() else [])
     if d.maybe():
         branches.reverse()
-    return named(x, d.node("Concat", *(b.name for b in branches), axis=d.pick((1, -3))), sum(b.channels for b in branches))
+    return named(
+        x, d.node("Concat", *(b.name for b in branches), axis=d.pick((1, -3))), sum(b.channels for b in branches)
+    )
 
 
 def parted(d: Drawing, x: Image) -> Image:
@@ -196,7 +200,10 @@ def finished(d: Drawing, x: Image) -> tuple[str, list[int | str | None]]:
     kind = d.choose(5)
     if kind == 0:
         pooled = d.node("GlobalAveragePool", x.name)
-        return d.node("Gemm", _flat(d, pooled, x.channels), d.weight(3, x.channels), d.weight(3), transB=1), [d.batch, 3]
+        return d.node("Gemm", _flat(d, pooled, x.channels), d.weight(3, x.channels), d.weight(3), transB=1), [
+            d.batch,
+            3,
+        ]
     if kind == 1:
         flat = d.node("Flatten", x.name) if d.maybe() else d.reshape(x.name, (0, x.channels * x.height * x.width))
         return d.node("MatMul", flat, d.weight(x.channels * x.height * x.width, 3)), [d.batch, 3]

@@ -33,7 +33,39 @@ def test_a_seed_names_one_example() -> None:
 
 def test_generator_reaches_the_operators_that_matter() -> None:
     """A generator that never draws a part would check nothing of it."""
-    wanted = ["Attention", "BatchNormalization", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Einsum", "Expand", "Flatten", "GRU", "Gather", "Gemm", "GlobalAveragePool", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "MatMul", "MaxPool", "Pad", "ReduceMean", "ReduceSum", "Reshape", "Resize", "Shape", "Slice", "Softmax", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"]
+    wanted = [
+        "Attention",
+        "BatchNormalization",
+        "Concat",
+        "Conv",
+        "ConvTranspose",
+        "DepthToSpace",
+        "Einsum",
+        "Expand",
+        "Flatten",
+        "GRU",
+        "Gather",
+        "Gemm",
+        "GlobalAveragePool",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "MatMul",
+        "MaxPool",
+        "Pad",
+        "ReduceMean",
+        "ReduceSum",
+        "Reshape",
+        "Resize",
+        "Shape",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
     models = [random_network(seeded(seed)) for seed in range(400)]
     drawn = {node.op_type for model in models for node in model.graph.node}
     assert [op for op in wanted if op not in drawn] == []
