@@ -89,7 +89,8 @@ class UnitPass(Pass):
         for group, values in zip(groups, scores, strict=True):
             if not np.isfinite(values).all():
                 raise DataError(
-                    f"the importance of {group.name} is not finite", "look for NaN or infinity in weights and activations"
+                    f"the importance of {group.name} is not finite",
+                    "look for NaN or infinity in weights and activations",
                 )
         return scores, notes
 

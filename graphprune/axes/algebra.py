@@ -76,10 +76,7 @@ def fresh(size: int, freeze: Freeze | None = None) -> Axis:
 def expand(axis: Axis) -> Axis:
     """The normal form: root atoms, flat products and concatenations, no leading concatenation inside a product."""
     if isinstance(axis, Atom):
-        if axis.bound is None:
-            return axis
-        axis.bound = expand(axis.bound)  # path compression
-        return axis.bound
+        return _root(axis)
     if isinstance(axis, Concat):
         parts: list[Axis] = []
         for part in map(expand, axis.parts):
@@ -92,6 +89,18 @@ def expand(axis: Axis) -> Axis:
         rest = tuple(factors[1:])
         return expand(Concat(tuple(Product((part, *rest)) for part in factors[0].parts)))
     return factors[0] if len(factors) == 1 else Product(tuple(factors))
+
+
+def _root(axis: Axis) -> Axis:
+    """What an atom is bound to in the end. A stream that a thousand blocks add into makes a chain too long to recurse."""
+    chain: list[Atom] = []
+    while isinstance(axis, Atom) and axis.bound is not None:
+        chain.append(axis)
+        axis = axis.bound
+    found = axis if isinstance(axis, Atom) else expand(axis)
+    for atom in chain:
+        atom.bound = found
+    return found
 
 
 def concat(parts: list[Axis]) -> Axis:

@@ -25,6 +25,9 @@ def fused_shapes(proto: onnx.NodeProto, inputs: list[Shape | None], opset: int) 
         return [first]
     if op in _NORMS:
         return [first, None, None, first]
+    if op == "EmbedLayerNormalization" and len(inputs) > 2 and inputs[2] is not None:
+        embedded = (*first, inputs[2][1])
+        return [embedded, first[:1], embedded]
     if op in _PLAIN and len(inputs) > 1 and inputs[1] is not None:
         swapped = [
             _swapped(shape) if f"trans{name}" in given and given[f"trans{name}"].i else shape

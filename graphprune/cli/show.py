@@ -141,7 +141,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         ranges=dict(settings["ranges"]),
         require_data=settings["require_data"],
         measure_latency=not settings["no_bench"],
-        align=1,
+        align=settings.get("align", 1),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axis
-from graphprune.axes.typing import Typing
+from graphprune.axes.typing import Contraction, Typing
 from graphprune.model import Model, read_values
 from graphprune.structure.groups import Group
 from graphprune.structure.roles import weight_axes
@@ -38,17 +39,20 @@ class Consumer:
 
 
 def consumers(model: Model, typing: Typing, group: Group) -> list[Consumer]:
-    """The layers with constant weights that sum over the group."""
+    """The layers with constant weights that sum over the group, and over one axis only: an Einsum may sum over more."""
     nodes = {node.name: node for node in model.graph.nodes}
-    data = {(place.node, place.operand): place for place in typing.contractions}
+    data: dict[tuple[str, int], list[Contraction]] = defaultdict(list)
+    for place in typing.contractions:
+        data[place.node, place.operand].append(place)
     found = []
     for name in group.readers:
         for weight in weight_axes(nodes[name]):
             axes = typing.constants.get((name, weight.operand))
             if weight.is_output or axes is None or group.atom not in set(algebra.atoms_of(axes[weight.axis])):
                 continue
-            place = data.get((name, 1 - weight.operand))
-            if place is not None:
+            places = data[name, 1 - weight.operand]
+            if len(places) == 1:
+                place = places[0]
                 tensor = nodes[name].inputs[place.operand].name
                 found.append(Consumer(nodes[name], axes[weight.axis], tensor, place.axis, weight.operand, weight.axis))
     return found

@@ -87,7 +87,7 @@ def projection_scores(
         found = consumers(model, typing, group)
         if not found:
             raise DataError(
-                f"no layer with constant weights reads {group.name}, so nothing can be projected",
+                f"no layer with constant weights reads {group.name} as one axis, so nothing can be projected",
                 f"leave it out with exclude={group.name}",
             )
         scorers.append([_Scorer(model, group, consumer, heads) for consumer in found])

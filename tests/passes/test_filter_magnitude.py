@@ -195,7 +195,7 @@ def test_floor_is_no_victim_of_rounding() -> None:
     assert counts(decided(proto, "filter-magnitude{floor=0.07}", None, "removed=93")) == {"up/neurons": 93}
 
 
-def test_multiples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_multiples() -> None:
     result = pruned(flattened(), "filter-magnitude{floor=0}", None, "flops=0.6", align=4)
     kept = {units.group: units.size - len(units.removed) for units in result.plan.units}
     assert kept

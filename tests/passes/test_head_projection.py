@@ -125,7 +125,22 @@ def test_nothing_reads_the_heads() -> None:
         [qk] p = MatMul(q2, k2) [soft] s = Softmax(p) [sum] y = ReduceSum<keepdims = 0>(s, axes) }""",
         {"wq": (8, 12), "wk": (8, 12), "heads": np.array([0, 0, 4, 3]), "axes": np.array([1])},
     )
-    with pytest.raises(DataError, match=r"(?s)no layer with constant weights reads q/heads.*exclude=q/heads"):
+    with pytest.raises(
+        DataError, match=r"(?s)no layer with constant weights reads q/heads as one axis.*exclude=q/heads"
+    ):
+        decided(proto, HALF, tokens(Shape()))
+
+
+def test_heads_and_their_depth_summed_apart() -> None:
+    """An Einsum that sums over heads and depth as two axes is not understood, and says so."""
+    proto = build(
+        """(float[N,S,8] x) => (float[N,S,8] y) { [q] q0 = Einsum<equation = "bsw,whd->bhsd">(x, wq)
+        [k] k0 = Einsum<equation = "bsw,whd->bhds">(x, wk) [v] v0 = Einsum<equation = "bsw,whd->bhsd">(x, wv)
+        [qk] s = MatMul(q0, k0) [soft] p = Softmax(s) [av] a = MatMul(p, v0)
+        [o] y = Einsum<equation = "bhsd,hdw->bsw">(a, wo) }""",
+        {"wq": (8, 4, 3), "wk": (8, 4, 3), "wv": (8, 4, 3), "wo": (4, 3, 8)},
+    )
+    with pytest.raises(DataError, match="no layer with constant weights reads q/heads as one axis"):
         decided(proto, HALF, tokens(Shape()))
 
 

@@ -73,3 +73,20 @@ def mean_variance_norm(site: Site) -> list[Axes] | None:
     x = require(site.axes(0))
     site.freeze_all([x[axis] for axis in site.attr("axes", [0, 2, 3])], "MeanVarianceNormalization runs over it")
     return [x]
+
+
+@rule("EmbedLayerNormalization", domain=CONTRIB)
+def embed_layer_norm(site: Site) -> list[Axes] | None:
+    """``norm(words[ids] + positions + segments[kinds])``: the tables' rows are picked, their width is normalised."""
+    ids = require(site.axes(0))
+    width = require(site.axes(2))[1]
+    for operand in (2, 3, 4):
+        if site.has(operand):
+            table = require(site.axes(operand))
+            site.freeze(table[0], "EmbedLayerNormalization picks from it by index")
+            site.unify(table[1], width)
+    for operand in (5, 6):
+        if site.has(operand):
+            site.unify(require(site.axes(operand))[0], width)
+    site.freeze(width, "EmbedLayerNormalization runs over it")
+    return [(*ids, width), ids[:1], (*ids, width)]
