@@ -37,7 +37,7 @@ class Context:
 
     ``anatomy`` is the model with its structure. ``dense`` is the cost before the first pass, ``now`` the present one,
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
-    that no later pass can help to reach the target. Kept widths are to be multiples of ``align``.
+    that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`.
     """
 
     anatomy: Anatomy
@@ -53,6 +53,17 @@ class Context:
     align: int
     options: RuntimeOptions
     progress: Progress
+    align_is_auto: bool = False
+
+    def multiple(self, size: int) -> int:
+        """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` a half, a quarter ... for narrow ones.
+
+        A group must have two steps at least, or the first layers of a small network could not shrink at all.
+        """
+        multiple = self.align
+        while self.align_is_auto and multiple > 1 and size < 2 * multiple:
+            multiple //= 2
+        return multiple
 
     @property
     def model(self) -> Model:

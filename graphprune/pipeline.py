@@ -175,6 +175,7 @@ def _decide(
                 seed=options.seed,
                 batch=options.batch,
                 align=align,
+                align_is_auto=options.align == "auto",
                 options=options.runtime,
                 progress=options.progress,
             )

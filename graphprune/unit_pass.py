@@ -61,7 +61,9 @@ class UnitPass(Pass):
             return Decision(str(self), considered=considered)
         scores, notes = self.finite_scores(context, groups)
         candidates = [
-            Candidate(group, values, self.least(group), 1 if group.kind in _WHOLE_KINDS else context.align)
+            Candidate(
+                group, values, self.least(group), 1 if group.kind in _WHOLE_KINDS else context.multiple(group.size)
+            )
             for group, values in zip(groups, scores, strict=True)
         ]
         cost = context.anatomy.typed_cost()

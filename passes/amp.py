@@ -113,7 +113,7 @@ class AMP(UnitPass):
         share = max(0.0, left / sum(group.size * price[group.atom] for group in neurons))
         for group in neurons:
             count = floor(share * group.size) if is_cap else round(share * group.size)
-            counts[group.atom] = self._aligned(group, count, context.align, is_cap)
+            counts[group.atom] = self._aligned(group, count, context.multiple(group.size), is_cap)
         return counts
 
     def _released(self, context: Context, heads: list[Group], neurons: list[Group], rho: float) -> dict[Atom, int]:
@@ -126,7 +126,7 @@ class AMP(UnitPass):
         for index, group in enumerate(neurons):
             layer = heads[index % len(heads)]
             count = amp_counts(layer.size, group.size, 1, 1, rho, "released").neurons
-            counts[group.atom] = self._aligned(group, count, context.align, False)
+            counts[group.atom] = self._aligned(group, count, context.multiple(group.size), False)
         return counts
 
     def _aligned(self, group: Group, count: int, align: int, is_cap: bool) -> int:
@@ -152,7 +152,7 @@ class AMP(UnitPass):
             steps: list[tuple[Group, int]] = []
             for group in neurons:
                 stay = group.size - counts[group.atom]
-                step = stay % context.align or context.align
+                step = stay % context.multiple(group.size) or context.multiple(group.size)
                 if stay - step >= self.least(group):
                     steps.append((group, step))
             if not steps or sum(counts.values()) + sum(step for _, step in steps) > most:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,3 +118,10 @@ def test_wrong_targets(text: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
         Target.parse(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("size", "multiple"), [(64, 16), (32, 16), (31, 8), (16, 8), (8, 4), (3, 1), (1, 1)])
+def test_narrow_groups_have_two_steps_under_auto(size: int, multiple: int) -> None:
+    automatic = replace(context("flops=0.5", 0, 0), align=16, align_is_auto=True)
+    assert automatic.multiple(size) == multiple
+    assert replace(automatic, align_is_auto=False).multiple(size) == 16

@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each timing")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
     options = parser.parse_args()
     folder = prepared()
     done: dict[str, dict[str, Any]] = json.loads(options.json.read_text()) if options.json.exists() else {}

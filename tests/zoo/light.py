@@ -45,24 +45,31 @@ def light(name: str, seed: int = 0) -> tuple[onnx.ModelProto, Feed]:
 def _randomise(proto: onnx.ModelProto, random: np.random.Generator) -> None:
     """Random initialisers in place of the constants that stand for the weights."""
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    scales = {
+        node.input[index]
+        for node in proto.graph.node
+        for index in ((1, 4) if node.op_type == "BatchNormalization" else ())
+    }
     kept = []
     for node in proto.graph.node:
         if node.op_type == "ConstantOfShape" and node.input[0] in shapes:
             dims = tuple(int(size) for size in shapes[node.input[0]])
-            proto.graph.initializer.append(numpy_helper.from_array(_weights(dims, random), node.output[0]))
+            values = _weights(dims, random, is_scale=node.output[0] in scales)
+            proto.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
         else:
             kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
     del proto.graph.node[:]
     proto.graph.node.extend(kept)
     for tensor in proto.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims):
-            tensor.CopyFrom(numpy_helper.from_array(_weights(tuple(tensor.dims), random), tensor.name))
+        if tensor.name in shapes and tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims):
+            values = _weights(tuple(tensor.dims), random, is_scale=tensor.name in scales)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def _weights(dims: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
-    """He-sized for matrices and kernels; positive for vectors, which may be variances."""
-    if len(dims) == 1:
-        return random.uniform(0.5, 1.5, dims).astype(np.float32)
-    fan_in = np.prod(dims[1:])
-    values: np.ndarray = random.standard_normal(dims, dtype=np.float32) * np.float32(np.sqrt(2 / fan_in))
+def _weights(dims: tuple[int, ...], random: np.random.Generator, *, is_scale: bool) -> np.ndarray:
+    """Matrices and kernels between LeCun's and He's size, scales and variances about one, the rest about zero."""
+    if is_scale:
+        return random.uniform(0.4, 0.9, dims).astype(np.float32)  # below one: fifty additions must not explode
+    spread = 0.1 if len(dims) == 1 else np.sqrt(1.4 / np.prod(dims[1:]))
+    values: np.ndarray = random.standard_normal(dims, dtype=np.float32) * np.float32(spread)
     return values
