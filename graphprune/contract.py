@@ -87,11 +87,14 @@ class Context:
 class Pass:
     """Base of all passes. Subclasses are frozen dataclasses with a kebab-case ``name`` and the ``paper`` they follow.
 
+    ``needs_data`` tells whether the scores come from samples; without any, the user is warned accordingly.
+
     Every field is an option: typed, with a default, and with its one-line description in ``metadata["help"]``.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    needs_data: ClassVar[bool] = True
 
     def decide(self, context: Context) -> Decision:
         """Choose units until ``context.target`` is met or a constraint stops the pass.

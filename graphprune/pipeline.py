@@ -30,7 +30,7 @@ from graphprune.plan import Decision, Plan
 from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.structure.blocks import Block
-from graphprune.subject import RunOptions, Source, Subject, look_at, prepare
+from graphprune.subject import CHECKS_ONLY_NOTE, NO_DATA_NOTE, RunOptions, Source, Subject, look_at, prepare
 from graphprune.target import Target
 from graphprune.validate import validate
 
@@ -87,7 +87,8 @@ def prune(
         limits = limits or f"{plan.reached:.4g} is where the passes ended"
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
     is_default = target is None and wanted is DEFAULT_TARGET
-    notes = (*subject.notes, *((f"no target was given: {wanted}",) if is_default else ()))
+    told = subject.notes if any(each.needs_data for each in chosen) else _relaxed(subject.notes)
+    notes = (*told, *((f"no target was given: {wanted}",) if is_default else ()))
     notes = (*notes, *(note for decision in decisions for note in decision.notes))
     result = _result(source, subject, plan, small, notes)
     if dry_run:
@@ -183,6 +184,11 @@ def _decide(
         decisions.append(decision)
         small = _execute(small, decision, steps, subject, options)
     return decisions, steps, small
+
+
+def _relaxed(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """The warning for passes whose scores do not come from the data."""
+    return tuple(CHECKS_ONLY_NOTE if note == NO_DATA_NOTE else note for note in notes)
 
 
 def _execute(

@@ -34,6 +34,7 @@ _QUANTISED = {
 }
 _LAYOUT_DOMAIN = "com.microsoft.nchwc"
 NO_DATA_NOTE = "NO CALIBRATION DATA: scores and checks come from synthetic inputs and mean little; add --data"
+CHECKS_ONLY_NOTE = "no calibration data: the scores need none, the checks ran on made-up inputs"
 
 
 def _silent(task: str, done: int, total: int, /) -> None:

@@ -21,13 +21,14 @@ from graphprune.unit_pass import UnitPass
 
 @dataclass(frozen=True)
 class FilterMagnitude(UnitPass):
-    """L1 or L2 norm of everything that leaves with a unit."""
+    """Sum of absolute values or squares of everything that leaves with a unit, against the mean of its group."""
 
     name: ClassVar[str] = "filter-magnitude"
     paper: ClassVar[str] = "Pruning Filters for Efficient ConvNets, ICLR 2017"
     kinds: ClassVar[tuple[str, ...]] = ("filters", "neurons", "conv-groups")
+    needs_data: ClassVar[bool] = False
 
-    norm: Literal["l1", "l2"] = field(default="l2", metadata={"help": "sum of absolute values, or root of squares"})
+    norm: Literal["l1", "l2"] = field(default="l2", metadata={"help": "sum of absolute values, or of squares"})
     over: Over = field(
         default="group", metadata={"help": "weights of all layers that hold the unit, or of its writers"}
     )

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.report.text import compact
+
 if TYPE_CHECKING:
     from graphprune.bench.ort import Measurement
     from graphprune.report.inspection import Inspection
@@ -96,12 +98,14 @@ def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:
 
 def _print_units(console: Console, result: Result) -> None:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    table.add_column("group", overflow="fold", ratio=1)
+    table.add_column("group", overflow="fold")
     for column in ("units", "kept", "MACs", "params"):
         table.add_column(column, justify="right", no_wrap=True)
     for units in result.plan.units:
         kept = units.size - len(units.removed)
-        table.add_row(escape(units.group), str(units.size), str(kept), f"-{units.macs:,}", f"-{units.params:,}")
+        table.add_row(
+            escape(units.group), str(units.size), str(kept), f"-{compact(units.macs)}", f"-{compact(units.params)}"
+        )
     console.print(table)
 
 

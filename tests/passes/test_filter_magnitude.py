@@ -9,6 +9,7 @@ import pytest
 
 from graphprune.errors import DataError, NothingToPrune, OptionError, TargetNotReached
 from graphprune.model import to_proto
+from graphprune.subject import CHECKS_ONLY_NOTE, NO_DATA_NOTE
 from tests.graphs import build, initialisers
 from tests.passes.asking import counts, decided, pruned, removed, scores
 from tests.small_cnns import flattened, grouped
@@ -210,3 +211,9 @@ def test_weights_that_are_not_finite() -> None:
     tensor.raw_data = values.tobytes()
     with pytest.raises(DataError, match="the importance of fc1/neurons is not finite"):
         decided(proto, "filter-magnitude", None, "flops=0.8")
+
+
+def test_without_data_only_the_checks_are_weak() -> None:
+    result = pruned(flattened(), "filter-magnitude{ratio=0.25}", None, None)
+    assert CHECKS_ONLY_NOTE in result.notes
+    assert NO_DATA_NOTE not in result.notes
