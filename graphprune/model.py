@@ -123,10 +123,11 @@ def read_values(constant: gs.Constant, folder: Path | None) -> np.ndarray:
     return onnx.numpy_helper.to_array(proto)
 
 
-def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
+def to_proto(model: Model, outputs: list[str] | None = None, *, with_weights: bool = True) -> onnx.ModelProto:
     """Export as a ModelProto without intermediate shapes (they may be stale) and without unused initialisers.
 
-    External weights stay references into ``model.folder``. ``outputs`` adds inner tensors to the graph's outputs.
+    External weights stay references into ``model.folder``. ``outputs`` adds inner tensors to the graph's outputs. Without
+    weights, large ones are references to nowhere: enough to look at the graph, and nothing is copied.
     """
     from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
     from onnx_graphsurgeon.ir.tensor import SparseValues
@@ -139,6 +140,8 @@ def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
         kept.add(constant.name)
         if isinstance(constant._values, SparseValues):
             proto.graph.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(constant))
+        elif not with_weights and constant._values.nbytes > external.INLINE_LIMIT_BYTES:
+            proto.graph.initializer.append(_hollow(constant, model))
         else:
             proto.graph.initializer.append(OnnxExporter.export_tensor_proto(constant))
     _restore_initialiser_inputs(proto, kept, {tensor.name for tensor in model.graph.inputs})
@@ -149,6 +152,15 @@ def to_proto(model: Model, outputs: list[str] | None = None) -> onnx.ModelProto:
             value.type.tensor_type.elem_type = model.dtypes.get(name, onnx.TensorProto.FLOAT)
             proto.graph.output.append(value)
     return proto
+
+
+def _hollow(constant: gs.Constant, model: Model) -> onnx.TensorProto:
+    """A tensor's name, type and dims alone."""
+    kind = model.dtypes.get(constant.name) or onnx.helper.np_dtype_to_tensor_dtype(np.dtype(constant.dtype))
+    tensor = onnx.TensorProto(name=constant.name, data_type=kind, dims=constant_dims(constant))
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="left-out")
+    return tensor
 
 
 def _restore_initialiser_inputs(proto: onnx.ModelProto, kept: set[str], true_inputs: set[str]) -> None:

@@ -62,7 +62,14 @@ def probe(model: Model, sample: Mapping[str, Shape] | None = None) -> Probe:
     """
     best = Probe()
     for choice in _choices(model, sample or {}):
-        found = _follow(model, choice)
+        inputs = {
+            tensor.name: tuple(
+                dim if isinstance(dim, int) else choice[_symbol(tensor.name, axis, dim)]
+                for axis, dim in enumerate(model.shapes.get(tensor.name, ()))
+            )
+            for tensor in model.graph.inputs
+        }
+        found = follow(model, inputs, choice)
         if len(found.shapes) > len(best.shapes):
             best = found
         if all(tensor.name in found.shapes for node in model.graph.nodes for tensor in node.outputs if tensor.name):
@@ -96,13 +103,9 @@ def _primes(least: int) -> Iterator[int]:
     return (n for n in count(least) if all(n % d for d in range(2, isqrt(n) + 1)))
 
 
-def _follow(model: Model, symbols: Mapping[str, int]) -> Probe:
-    found = Probe()
-    for tensor in model.graph.inputs:
-        dims = enumerate(model.shapes.get(tensor.name, ()))
-        found.shapes[tensor.name] = tuple(
-            dim if isinstance(dim, int) else symbols[_symbol(tensor.name, axis, dim)] for axis, dim in dims
-        )
+def follow(model: Model, inputs: Mapping[str, Shape], symbols: Mapping[str, int]) -> Probe:
+    """Shapes and sizes for given shapes of all ``inputs``; ``symbols`` are the dimensions that the file names."""
+    found = Probe(shapes=dict(inputs))
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
     for node in model.graph.nodes:
         if not _evaluate(node, model, found, opsets):

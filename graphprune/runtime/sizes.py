@@ -1,9 +1,10 @@
-"""Concrete tensor shapes for given inputs: by shape inference where it succeeds, by running the model where not."""
+"""Concrete tensor shapes for given inputs: by inference where it succeeds, by running the model where not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphprune.axes.probe import follow
 from graphprune.model import Model, to_proto
 from graphprune.normalise import infer_shapes
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
@@ -13,11 +14,13 @@ Sizes = Mapping[str, tuple[int, ...]]
 
 def concrete_sizes(model: Model, feeds: Feeds, options: RuntimeOptions) -> dict[str, tuple[int, ...]]:
     """Shape of every node's outputs when ``feeds`` goes in."""
-    shapes, _ = infer_shapes(to_proto(model), {name: array.shape for name, array in feeds.items()})
+    shapes, _ = infer_shapes(to_proto(model, with_weights=False), {name: array.shape for name, array in feeds.items()})
     sizes = {name: array.shape for name, array in feeds.items()}
     for name, shape in shapes.items():
         if all(isinstance(dim, int) for dim in shape):
             sizes[name] = tuple(int(dim) for dim in shape if dim is not None)
+    for name, followed in follow(model, {name: array.shape for name, array in feeds.items()}, {}).shapes.items():
+        sizes.setdefault(name, followed)
     produced = [t.name for node in model.graph.nodes for t in node.outputs if t.name]
     unknown = [name for name in produced if name not in sizes and name in model.dtypes]
     if unknown:
