@@ -56,8 +56,8 @@ def test_attention_operator(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "exporter"),
-    [("bert", "bert", "torchscript"), ("bert", "bert", "dynamo"), ("gpt2", "gpt2", "dynamo")],
+    ("name", "kind", "exporter", "kept_back"),
+    [("bert", "bert", "torchscript", 4), ("bert", "bert", "dynamo", 0), ("gpt2", "gpt2", "dynamo", 0)],
 )
 def test_fused_for_onnxruntime(
     zoo: Zoo, name: str, kind: str, exporter: Exporter, kept_back: int, tmp_path: Path

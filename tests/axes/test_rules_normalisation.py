@@ -61,6 +61,11 @@ CASES = [
     case("contrib-SkipSimplifiedLayerNormalization", tokens("[up] u = MatMul(a, wu) r = Relu(u) [down] d = MatMul(r, wd) "
          "h, , , total = com.microsoft.SkipSimplifiedLayerNormalization<epsilon = 0.001>(a, d, s)"),
          {**W, "wu": (8, 6), "wd": (6, 8)}, "up:6", domains=MS, frozen={"first:8": "SkipSimplifiedLayerNormalization runs"}),
+    case("contrib-EmbedLayerNormalization", "(float[N,S,4] x) => (float[N,S,3] y) { best = ArgMax<axis = 2, keepdims = 0>(x) "
+         "ids = Cast<to = 6>(best) h, m = com.microsoft.EmbedLayerNormalization<epsilon = 0.001>(ids, , words, places, , s, b) "
+         "[up] u = MatMul(h, wu) r = Relu(u) [down] y = MatMul(r, wd) }",
+         {"words": (4, 8), "places": (16, 8), "s": (8,), "b": (8,), "wu": (8, 6), "wd": (6, 3)}, "up:6", domains=MS,
+         frozen={"down:3": "model output"}),
 ]  # fmt: skip
 
 
