@@ -63,9 +63,9 @@ CASES = [
          {**W, "wu": (8, 6), "wd": (6, 8)}, "up:6", domains=MS, frozen={"first:8": "SkipSimplifiedLayerNormalization runs"}),
     case("contrib-EmbedLayerNormalization", "(float[N,S,4] x) => (float[N,S,3] y) { best = ArgMax<axis = 2, keepdims = 0>(x) "
          "ids = Cast<to = 6>(best) h, m = com.microsoft.EmbedLayerNormalization<epsilon = 0.001>(ids, , words, places, , s, b) "
-         "[up] u = MatMul(h, wu) r = Relu(u) [down] y = MatMul(r, wd) }",
-         {"words": (4, 8), "places": (16, 8), "s": (8,), "b": (8,), "wu": (8, 6), "wd": (6, 3)}, "up:6", domains=MS,
-         frozen={"down:3": "model output"}),
+         "[also] c = MatMul(x, v) t = Add(h, c) [up] u = MatMul(t, wu) r = Relu(u) [down] y = MatMul(r, wd) }",
+         {"words": (4, 8), "places": (16, 8), "s": (8,), "b": (8,), "v": (4, 8), "wu": (8, 6), "wd": (6, 3)}, "up:6",
+         domains=MS, frozen={"also:8": "EmbedLayerNormalization runs", "down:3": "model output"}),
 ]  # fmt: skip
 
 
