@@ -6,8 +6,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from graphprune.anatomy import Anatomy
 from graphprune.axes import algebra
 from graphprune.bench.ort import Measurement, measure
@@ -87,7 +85,7 @@ def _frozen_cost(group: Group, view: View, anatomy: Anatomy) -> Cost:
 
     Of each weight and of its layer's MACs the share that lies along the group's axes.
     """
-    none = {group.atom: np.zeros(group.size, dtype=bool)}
+    none = {group.atom: 0}
     macs, params = 0, {}
     for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
         node, axes = view.nodes[name], anatomy.typing.constants[name, operand]

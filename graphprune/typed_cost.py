@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 import onnx_graphsurgeon as gs
 
 from graphprune.axes import algebra
-from graphprune.axes.algebra import Atom, Axis
+from graphprune.axes.algebra import Atom, Axis, Counts
 from graphprune.axes.typing import Typing
 from graphprune.cost import Cost, is_parameter, node_macs
 from graphprune.model import Model, constant_dims, constants
 from graphprune.runtime.sizes import Sizes
-
-Counts = Mapping[Atom, int]
-"""Root atom -> how many of its indices stay; atoms not listed stay whole."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +27,11 @@ class _Term:
     ways: tuple[tuple[Axis, ...], ...]
 
     def at(self, counts: Counts) -> int:
-        alike = {_cut_axes(axes, counts): axes for axes in self.ways}
+        alike = {algebra.cut_axes(axes, counts): axes for axes in self.ways}
         return sum(
-            self.whole * prod(_size(a, counts) for a in axes) // (prod(map(algebra.size_of, axes)) or 1)
+            self.whole * prod(algebra.size_of(a, counts) for a in axes) // (prod(map(algebra.size_of, axes)) or 1)
             for axes in alike.values()
         )
-
-
-def _cut_axes(axes: tuple[Axis, ...], counts: Counts) -> tuple[Axis | None, ...]:
-    """Where a constant is cut, and as what; nothing where it stays whole."""
-    cut = tuple(algebra.expand(axis) if _size(axis, counts) != algebra.size_of(axis) else None for axis in axes)
-    return cut if any(axis is not None for axis in cut) else ()
 
 
 class TypedCost:
@@ -83,15 +73,6 @@ class TypedCost:
         after = self.cost
         self.keep(atom, old)
         return Cost(before.macs - after.macs, before.params - after.params)
-
-
-def _size(axis: Axis, counts: Counts) -> int:
-    axis = algebra.expand(axis)
-    if isinstance(axis, Atom):
-        return counts.get(axis, axis.size)
-    if isinstance(axis, algebra.Product):
-        return prod(_size(factor, counts) for factor in axis.factors)
-    return sum(_size(part, counts) for part in axis.parts)
 
 
 def _macs_term(node: gs.Node, typing: Typing, sizes: Sizes) -> _Term | None:

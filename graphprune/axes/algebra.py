@@ -64,6 +64,8 @@ Axis = Union[Atom, Product, Concat]  # noqa: UP007 - a forward reference needs t
 Axes = tuple[Axis, ...]
 Kept = Mapping[Atom, np.ndarray]
 """Root atom -> boolean vector of its size, True where an index stays. Atoms not listed stay whole."""
+Counts = Mapping[Atom, int]
+"""Root atom -> how many of its indices stay; atoms not listed stay whole."""
 
 ONE = Product(())
 
@@ -111,17 +113,31 @@ def concat(parts: list[Axis]) -> Axis:
     return Concat(tuple(full)) if full else Atom(0)
 
 
-def size_of(axis: Axis, kept: Kept | None = None) -> int:
-    """Number of indices; with ``kept``, of those that stay."""
+def size_of(axis: Axis, counts: Counts | None = None) -> int:
+    """Number of indices; with ``counts``, of those that stay."""
     if isinstance(axis, Product):
-        return prod(size_of(factor, kept) for factor in axis.factors)
+        return prod(size_of(factor, counts) for factor in axis.factors)
     if isinstance(axis, Concat):
-        return sum(size_of(part, kept) for part in axis.parts)
-    if kept is None:
+        return sum(size_of(part, counts) for part in axis.parts)
+    if counts is None:
         return axis.size
     if axis.bound is not None:
-        return size_of(expand(axis), kept)
-    return int(np.count_nonzero(kept[axis])) if axis in kept else axis.size
+        return size_of(expand(axis), counts)
+    return counts.get(axis, axis.size)
+
+
+def is_same(one: Axis, other: Axis) -> bool:
+    """Whether both are one axis, by what is known now."""
+    return expand(one) == expand(other)
+
+
+def cut_axes(axes: Axes, counts: Counts) -> tuple[Axis | None, ...]:
+    """Where a constant is cut, and as what; None for axes that stay whole, nothing at all if all do.
+
+    Readers of a constant with the same answer share the result.
+    """
+    cut = tuple(expand(axis) if size_of(axis, counts) != size_of(axis) else None for axis in axes)
+    return cut if any(axis is not None for axis in cut) else ()
 
 
 def indices_of(axis: Axis, kept: Kept) -> np.ndarray:

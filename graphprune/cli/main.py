@@ -79,7 +79,13 @@ def cli() -> None:
     metavar="KIND=VALUE",
     help="flops=0.5 or params=0.5 (share left), removed=4 (units), ratio=0.3 (share of units). Default: flops=0.8.",
 )
-@click.option("--align", type=Align(), default=1, help="Keep widths in multiples of N; auto: what the provider likes.")
+@click.option(
+    "--align",
+    type=Align(),
+    default=1,
+    show_default=True,
+    help="Keep widths in multiples of N; auto: what the provider likes.",
+)
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from graphprune.axes import algebra
-from graphprune.axes.algebra import Axes, Kept
+from graphprune.axes.algebra import Axes, Counts, Kept
 from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
@@ -27,28 +28,33 @@ def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
     A shared initialiser is cut for each of its readers on its own; uses whose axes are the same share the result.
     """
     kept = {atom: mask for atom, mask in kept.items() if not mask.all()}
+    counts = {atom: int(np.count_nonzero(mask)) for atom, mask in kept.items()}
     small = model.copy()
     small.node_protos, small.dtypes = dict(model.node_protos), dict(model.dtypes)
     nodes = {node.name: node for node in small.graph.nodes}
-    _cut_weights(small, nodes, typing, kept)
+    _cut_weights(small, nodes, typing, kept, counts)
     fields: dict[str, list[SizeField]] = defaultdict(list)
     for field in typing.sizes:
         fields[field.node].append(field)
     joined: Joined = {}
     for name, own in fields.items():
-        if any(algebra.size_of(field.axis, kept) != algebra.size_of(field.axis) for field in own):
-            _write_sizes(small, nodes[name], own, typing, kept, joined)
-    small.shapes = {name: _new_shape(shape, typing.axes.get(name), kept) for name, shape in model.shapes.items()}
+        if any(_is_changed(field, counts) for field in own):
+            _write_sizes(small, nodes[name], own, typing, counts, joined)
+    small.shapes = {name: _new_shape(shape, typing.axes.get(name), counts) for name, shape in model.shapes.items()}
     small.graph.cleanup().toposort()
     small.header = _declared(small)
     return small
 
 
-def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: Kept) -> None:
+def _is_changed(field: SizeField, counts: Counts) -> bool:
+    return algebra.size_of(field.axis, counts) != algebra.size_of(field.axis)
+
+
+def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: Kept, counts: Counts) -> None:
     """Slice constants, each loaded once for all of its readers."""
     uses: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for (name, operand), axes in typing.constants.items():
-        if any(atom in kept for axis in axes for atom in algebra.atoms_of(axis)):
+        if algebra.cut_axes(axes, counts):
             uses[nodes[name].inputs[operand].name].append((name, operand))
     taken = set(model.graph.tensors())
     for constant, places in uses.items():
@@ -57,20 +63,13 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
         cuts: dict[tuple[algebra.Axis | None, ...], gs.Constant] = {}
         for name, operand in places:
             axes = typing.constants[name, operand]
-            key = _cut_axes(axes, kept)
+            key = algebra.cut_axes(axes, counts)
             if key not in cuts:
                 is_only = len(places) == len(original.outputs) and constant not in typing.results
                 label = constant if is_only and not cuts else _unused(constant, taken)
                 taken.add(label)
                 cuts[key] = _constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
             nodes[name].inputs[operand] = cuts[key]
-
-
-def _cut_axes(axes: Axes, kept: Kept) -> tuple[algebra.Axis | None, ...]:
-    """Where a constant is cut, and as what; None for axes that stay whole. Uses with the same answer share the result."""
-    return tuple(
-        algebra.expand(axis) if any(atom in kept for atom in algebra.atoms_of(axis)) else None for axis in axes
-    )
 
 
 def _declared(model: Model) -> onnx.ModelProto:
@@ -104,23 +103,23 @@ def _unused(name: str, taken: set[str]) -> str:
     return f"{name}/cut{number}"
 
 
-def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: Typing, kept: Kept,
+def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: Typing, counts: Counts,
                  joined: Joined) -> None:  # fmt: skip
     """Give a node's numbers their new values."""
     attributes = [field for field in fields if field.attribute]
     if attributes:
-        _write_attributes(model, node, attributes, kept)
+        _write_attributes(model, node, attributes, counts)
     for operand in dict.fromkeys(field.operand for field in fields if not field.attribute):
         own = [field for field in fields if field.operand == operand and not field.attribute]
         new = {
-            field.element or 0: algebra.size_of(field.axis, kept) * (-1 if field.is_negative else 1)
+            field.element or 0: algebra.size_of(field.axis, counts) * (-1 if field.is_negative else 1)
             for field in own
-            if algebra.size_of(field.axis, kept) != algebra.size_of(field.axis) and not _follows(field, node, typing)
+            if _is_changed(field, counts) and not _follows(field, node, typing)
         }
         if typing.inferred.get(node.name) is not None and operand == 1:
             new[typing.inferred[node.name]] = -1
         if operand >= len(node.inputs) or not node.inputs[operand].name:
-            _add_operand(model, node, operand, [algebra.size_of(field.axis, kept) for field in own])
+            _add_operand(model, node, operand, [algebra.size_of(field.axis, counts) for field in own])
         elif isinstance(node.inputs[operand], gs.Constant):
             values = np.array(read_values(node.inputs[operand], model.folder))
             for element, size in new.items():
@@ -140,10 +139,10 @@ def _follows(field: SizeField, node: gs.Node, typing: Typing) -> bool:
     return found is None or follows(field, dimension(found[field.element or 0], typing))
 
 
-def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], kept: Kept) -> None:
+def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], counts: Counts) -> None:
     values = dict(node.attrs)
     for field in fields:
-        size = algebra.size_of(field.axis, kept)
+        size = algebra.size_of(field.axis, counts)
         if field.element is None:
             values[field.attribute] = size
         elif field.attribute in values:
@@ -151,20 +150,22 @@ def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], kept
                 size if index == field.element else old for index, old in enumerate(values[field.attribute])
             ]
         else:  # equal shares need no numbers, unequal ones do
-            values[field.attribute] = [algebra.size_of(other.axis, kept) for other in fields]
+            values[field.attribute] = [algebra.size_of(other.axis, counts) for other in fields]
     _set_attributes(model, node, {field.attribute: values[field.attribute] for field in fields})
 
 
-def _set_attributes(model: Model, node: gs.Node, values: dict[str, int | list[int]]) -> None:
-    """Change attributes of a node and of the protobuf it is written as; the original's protobuf stays as it was."""
+def _set_attributes(model: Model, node: gs.Node, values: Mapping[str, int | list[int] | None]) -> None:
+    """Change attributes (None: drop them) of a node and of the protobuf it is written as; the original's stays as it was."""
     proto = onnx.NodeProto()
     proto.CopyFrom(model.node_protos[node.name])
     untouched = [attribute for attribute in proto.attribute if attribute.name not in values]
     del proto.attribute[:]
     proto.attribute.extend(untouched)
     for name, value in values.items():
-        node.attrs[name] = value
-        proto.attribute.append(onnx.helper.make_attribute(name, value))
+        node.attrs.pop(name, None)
+        if value is not None:
+            node.attrs[name] = value
+            proto.attribute.append(onnx.helper.make_attribute(name, value))
     model.node_protos[node.name] = proto
 
 
@@ -176,13 +177,7 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     while len(node.inputs) <= operand:
         node.inputs.append(gs.Variable.empty())
     node.inputs[operand] = _constant(_size_name(node, operand), values)
-    proto = onnx.NodeProto()
-    proto.CopyFrom(model.node_protos[node.name])
-    attributes = [attribute for attribute in proto.attribute if attribute.name != "num_outputs"]
-    del proto.attribute[:]
-    proto.attribute.extend(attributes)
-    node.attrs.pop("num_outputs", None)
-    model.node_protos[node.name] = proto
+    _set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
 def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing,
@@ -220,7 +215,7 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
         length = _untouched(found, index, new)
         number = new.get(index, found[index].number)
         if length:
-            pieces.append(_piece(model, found[index].piece))
+            pieces.append(found[index].piece)
         elif number is None:
             raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
         else:
@@ -249,12 +244,10 @@ def _words(node: gs.Node, typing: Typing, count: int) -> list[int | None]:
         return [None] * count
     if node.op == "Expand":
         offset = len(written) - len(read)
-        return [1 if i >= offset and _same(read[i - offset], axis) else None for i, axis in enumerate(written)]
-    return [0 if i < len(read) and _same(read[i], axis) else None for i, axis in enumerate(written)]
-
-
-def _same(one: algebra.Axis, other: algebra.Axis) -> bool:
-    return algebra.expand(one) == algebra.expand(other)
+        return [
+            1 if i >= offset and algebra.is_same(read[i - offset], axis) else None for i, axis in enumerate(written)
+        ]
+    return [0 if i < len(read) and algebra.is_same(read[i], axis) else None for i, axis in enumerate(written)]
 
 
 def _untouched(found: list[Element], index: int, new: dict[int, int]) -> int:
@@ -270,18 +263,13 @@ def _untouched(found: list[Element], index: int, new: dict[int, int]) -> int:
     return end - index
 
 
-def _piece(model: Model, tensor: gs.Tensor) -> gs.Tensor:
-    """The tensor of the same name in the copy."""
-    return next(output for node in model.graph.nodes for output in node.outputs if output.name == tensor.name)
-
-
 def _size_name(node: gs.Node, operand: int) -> str:
     return f"{node.name}/size{operand}"
 
 
-def _new_shape(shape: tuple[int | str | None, ...], axes: Axes | None, kept: Kept) -> tuple[int | str | None, ...]:
+def _new_shape(shape: tuple[int | str | None, ...], axes: Axes | None, counts: Counts) -> tuple[int | str | None, ...]:
     if axes is None or len(axes) != len(shape):
         return shape
     return tuple(
-        algebra.size_of(axis, kept) if isinstance(dim, int) else dim for dim, axis in zip(shape, axes, strict=True)
+        algebra.size_of(axis, counts) if isinstance(dim, int) else dim for dim, axis in zip(shape, axes, strict=True)
     )

@@ -19,10 +19,10 @@ def concrete_sizes(model: Model, feeds: Feeds, options: RuntimeOptions) -> dict[
     for name, shape in shapes.items():
         if all(isinstance(dim, int) for dim in shape):
             sizes[name] = tuple(int(dim) for dim in shape if dim is not None)
-    for name, followed in follow(model, {name: array.shape for name, array in feeds.items()}, {}).shapes.items():
-        sizes.setdefault(name, followed)
-    produced = [t.name for node in model.graph.nodes for t in node.outputs if t.name]
-    unknown = [name for name in produced if name not in sizes and name in model.dtypes]
+    produced = [t.name for node in model.graph.nodes for t in node.outputs if t.name and t.name in model.dtypes]
+    if any(name not in sizes for name in produced):
+        sizes = follow(model, {name: array.shape for name, array in feeds.items()}, {}).shapes | sizes
+    unknown = [name for name in produced if name not in sizes]
     if unknown:
         session = open_session(to_proto(model, unknown), options, model.folder)
         for name, array in zip(unknown, run(session, feeds, unknown), strict=True):

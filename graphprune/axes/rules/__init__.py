@@ -115,11 +115,6 @@ def known_ops() -> list[tuple[str, str]]:
     return sorted(_RULES)
 
 
-def axis_index(index: int, rank: int) -> int:
-    """A possibly negative axis number as a position."""
-    return index + rank if index < 0 else index
-
-
 class Unknown(Exception):
     """Something a rule needs is not known; the inference then freezes what the node touches."""
 
