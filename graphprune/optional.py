@@ -27,3 +27,49 @@ def onnxruntime() -> Any:
             "run: pip install 'graphprune[cpu]' (or 'graphprune[gpu]'; exactly one of the two)",
         ) from None
     return module
+
+
+def torch() -> Any:
+    """The torch module.
+
+    Raises
+    ------
+    RuntimeMissing
+        torch is not installed, or the installed one does not load.
+    """
+    try:
+        return importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        raise RuntimeMissing(f"PyTorch cannot be imported ({error})", "run: pip install 'graphprune[torch]'") from None
+
+
+def pillow() -> Any:
+    """Pillow's Image module.
+
+    Raises
+    ------
+    RuntimeMissing
+        Pillow is not installed.
+    """
+    try:
+        return importlib.import_module("PIL.Image")
+    except ImportError as error:
+        raise RuntimeMissing(
+            f"Pillow cannot be imported ({error})", "run: pip install 'graphprune[robustness]'"
+        ) from None
+
+
+def codecarbon() -> Any:
+    """The codecarbon module.
+
+    Raises
+    ------
+    RuntimeMissing
+        codecarbon is not installed.
+    """
+    try:
+        return importlib.import_module("codecarbon")
+    except ImportError as error:
+        raise RuntimeMissing(
+            f"codecarbon cannot be imported ({error})", "run: pip install 'graphprune[energy]'"
+        ) from None
