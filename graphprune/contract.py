@@ -5,24 +5,22 @@ A pass prints as, and parses from, ``layer-cka{floor=1,debiased=true}``. Passes 
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, Self, get_args, get_origin
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, Self
 
 from graphprune.anatomy import Anatomy
 from graphprune.cost import Cost
 from graphprune.data import Data
 from graphprune.errors import OptionError
+from graphprune.fields import default, items, parse, shown, type_text
 from graphprune.model import Model
 from graphprune.plan import Decision
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import Sizes
 from graphprune.structure.blocks import Join
 from graphprune.target import Target
-
-_LIST_SEPARATOR = "|"
 
 
 class Progress(Protocol):
@@ -107,7 +105,7 @@ class Pass:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        changed = [f"{f.name}={_print(value)}" for f in fields(self) if (value := getattr(self, f.name)) != _default(f)]
+        changed = [f"{f.name}={shown(value)}" for f in fields(self) if (value := getattr(self, f.name)) != default(f)]
         return f"{self.name}{{{','.join(changed)}}}" if changed else self.name
 
     @classmethod
@@ -127,7 +125,7 @@ class Pass:
             if name not in known:
                 offered = ", ".join(sorted(known)) or "none"
                 raise OptionError(f"pass {cls.name} has no option '{key}'", f"its options are: {offered}")
-            values[name] = _parse(hints[name], text, f"option {key} of pass {cls.name}")
+            values[name] = parse(hints[name], text, f"option {key} of pass {cls.name}")
         return cls(**values)
 
 
@@ -145,7 +143,7 @@ def option_infos(kind: type[Pass]) -> list[OptionInfo]:
     """The options of a pass, in the order of its fields."""
     hints = typing.get_type_hints(kind)
     return [
-        OptionInfo(f.name, _type_text(hints[f.name]), _print(_default(f)), str(f.metadata.get("help", "")))
+        OptionInfo(f.name, type_text(hints[f.name]), shown(default(f)), str(f.metadata.get("help", "")))
         for f in fields(kind)
     ]
 
@@ -155,54 +153,5 @@ def parse_spec(spec: str, find: Callable[[str], type[Pass]]) -> Pass:
     name, brace, rest = spec.partition("{")
     if brace and not rest.endswith("}"):
         raise OptionError(f"pass spec '{spec}' has no closing brace", f"write {name}{{key=value}}")
-    options: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in rest.removesuffix("}").split(","))):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise OptionError(f"'{item}' in pass spec '{spec}' is not key=value", f"write {name}{{{item}=...}}")
-        if key.strip() in options:
-            raise OptionError(f"option {key.strip()} is given twice in pass spec '{spec}'", "keep one of them")
-        options[key.strip()] = value.strip()
+    options = items(rest.removesuffix("}"), f"pass spec '{spec}'", f"{name}{{ITEM=...}}")
     return find(name.strip()).from_options(options)
-
-
-def _default(field: Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
-
-
-def _print(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return _LIST_SEPARATOR.join(value)
-    return "auto" if value is None else str(value)
-
-
-def _parse(hint: Any, text: str, what: str) -> Any:
-    options = get_args(hint)
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        return None if text == "auto" else _parse(options[0], text, what)
-    if get_origin(hint) is Literal:
-        if text not in options:
-            raise OptionError(f"{what} is '{text}'", f"choose one of {', '.join(options)}")
-        return text
-    if get_origin(hint) is tuple:
-        return tuple(text.split(_LIST_SEPARATOR))
-    if hint is bool:
-        if text.lower() not in ("true", "false"):
-            raise OptionError(f"{what} is '{text}'", "write true or false")
-        return text.lower() == "true"
-    try:
-        return hint(text)
-    except ValueError:
-        raise OptionError(f"{what} is '{text}', not a {hint.__name__}", "correct the value") from None
-
-
-def _type_text(hint: Any) -> str:
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        return f"{_type_text(get_args(hint)[0])} or auto"
-    if get_origin(hint) is Literal:
-        return " or ".join(get_args(hint))
-    if get_origin(hint) is tuple:
-        return f"names separated by {_LIST_SEPARATOR}"
-    return str(hint.__name__)

@@ -1,9 +1,10 @@
 """Calibration and evaluation data: one loader that recognises what it is given and streams it in batches.
 
 ``.npz`` (one array per input, first axis = samples; labels in ``labels`` or ``y``), ``.npy`` (one input), a folder of
-either, ``script.py:function`` (default ``load_data``), a mapping of arrays, an iterable of dicts, tuples or arrays, or a
-reader with ``get_next()``. Nothing is unpickled. Files are streamed; a source that can be read only once is kept up to
-the number of samples asked for.
+either, ``script.py:function`` (default ``load_data``), a mapping of arrays, an iterable of dicts, tuples or arrays (a torch
+DataLoader, say), a tuple of arrays in the order of the inputs with the labels last, or a reader with ``get_next()``. Torch
+tensors count as arrays. Nothing is unpickled. Files are streamed; a source that can be read only once is kept up to the
+number of samples asked for.
 """
 
 from __future__ import annotations
@@ -170,11 +171,9 @@ def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES) ->
         kind, chunks = sources.from_path(str(source))
         origin = str(source).rpartition("/")[2]
         return Data(specs, _named(chunks, specs, origin), kind, origin, limit)
-    if isinstance(source, Mapping):
-        fixed = {name: np.asarray(array) for name, array in source.items()}
-        return Data(specs, lambda: iter([fixed]), "arrays", "the given arrays", limit)
-    if isinstance(source, np.ndarray):
-        return Data(specs, _named(lambda: iter([source]), specs, "the given array"), "arrays", "the given array", limit)
+    if sources.is_one_item(source):
+        origin = "the given array" if isinstance(source, np.ndarray) else "the given arrays"
+        return Data(specs, _named(lambda: iter([source]), specs, origin), "arrays", origin, limit)
     if hasattr(source, "get_next") or isinstance(source, Iterable):
         return Data(specs, _named(_kept(source, limit), specs, "the given reader"), "reader", "the given reader", limit)
     raise DataError(f"cannot read data from a {type(source).__name__}", "give a path, arrays, or a reader")
@@ -200,7 +199,8 @@ def _named(
     def named() -> Iterator[Arrays]:
         for item in chunks():
             if isinstance(item, Mapping):
-                yield {str(name): _array(array, f"array '{name}' of {origin}") for name, array in item.items()}
+                held = {str(name): _array(array, f"array '{name}' of {origin}") for name, array in item.items()}
+                yield from sources.pieces(held)
                 continue
             parts = item if isinstance(item, tuple | list) else (item,)
             names = [spec.name for spec in specs] + [LABEL_NAMES[0]]
@@ -208,23 +208,30 @@ def _named(
                 raise DataError(
                     f"a sample has {len(parts)} arrays, the model {len(specs)} inputs", "name them in a dict"
                 )
-            yield {name: _array(part, f"'{name}' of {origin}") for name, part in zip(names, parts, strict=False)}
+            named_parts = zip(names, parts, strict=False)
+            yield from sources.pieces({name: _array(part, f"'{name}' of {origin}") for name, part in named_parts})
 
     return named
 
 
 def _array(values: Any, what: str) -> np.ndarray:
     try:
-        return np.asarray(values)
+        return sources.as_array(values)
     except ValueError:
         raise DataError(f"{what} is a list of rows of different lengths", "give a rectangular array") from None
 
 
 def _kept(source: Any, limit: int | None) -> Callable[[], Iterator[Any]]:
-    """Make a stream restartable by keeping what it gave, up to the number of samples that will be used."""
+    """Make a stream restartable by keeping what it gave, up to the number of samples that will be used.
+
+    All of something that can be iterated again (a list, a DataLoader) is read anew each time instead: it may not fit into memory.
+    """
     kept: list[Any] = []
 
     def read() -> Iterator[Any]:
+        if limit is None and not hasattr(source, "get_next") and not isinstance(source, Iterator):
+            yield from source
+            return
         if kept:
             yield from kept
             return

@@ -141,7 +141,37 @@ def _one_line(error: BaseException) -> str:
 
 
 def _items(made: Any) -> Iterator[Any]:
-    return iter([made]) if isinstance(made, Mapping | np.ndarray) else iter(made)
+    return iter([made]) if is_one_item(made) else iter(made)
+
+
+def is_one_item(made: Any) -> bool:
+    """Whether this is samples as they are (a mapping, an array, a tuple of arrays) rather than something that yields them."""
+    if isinstance(made, tuple):
+        return bool(made) and all(_is_array(part) for part in made)
+    return isinstance(made, Mapping) or _is_array(made)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or hasattr(value, "detach")
+
+
+def as_array(values: Any) -> np.ndarray:
+    """A NumPy array of any array, of nested lists or of a torch tensor on any device; torch itself is not imported."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values)
+
+
+def pieces(arrays: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The same samples in views of some MiB, so that an array mapped from a file is never read whole."""
+    counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+    total = counts.pop() if len(counts) == 1 else 0
+    rows = min((_chunk_rows(array.dtype, array.shape) for array in arrays.values()), default=1)
+    if total <= rows:
+        yield arrays  # with different row counts too: whoever reads it says so
+        return
+    for start in range(0, total, rows):
+        yield {name: array[start : start + rows] for name, array in arrays.items()}
 
 
 def random_array(

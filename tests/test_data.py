@@ -149,6 +149,88 @@ def test_one_shot_reader_is_kept_only_up_to_the_limit() -> None:
     assert read == 3
 
 
+class Tensor:
+    """What a torch tensor looks like from outside; torch itself is not needed."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def detach(self) -> Tensor:
+        return self
+
+    cpu = detach
+
+    def numpy(self) -> np.ndarray:
+        return self._values
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Loader:
+    """What a DataLoader looks like: it can be iterated again, and gives lists of tensors."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        self.readings += 1
+        for start in range(0, 10, 4):
+            yield [Tensor(IMAGES[start : start + 4]), Tensor(LABELS[start : start + 4])]
+
+
+@pytest.mark.parametrize("form", ["tensor", "tuple", "tensors", "mapping", "loader", "list of tuples"])
+def test_tensors_and_labelled_tuples(form: str) -> None:
+    forms: dict[str, Any] = {
+        "tensor": Tensor(IMAGES),
+        "tuple": (IMAGES, LABELS),
+        "tensors": (Tensor(IMAGES), Tensor(LABELS)),
+        "mapping": {"x": Tensor(IMAGES), "y": Tensor(LABELS)},
+        "loader": Loader(),
+        "list of tuples": [(IMAGES[:7], LABELS[:7]), (Tensor(IMAGES[7:]), LABELS[7:])],
+    }
+    data = load_data(forms[form], model(), None)
+    np.testing.assert_array_equal(rows(data), IMAGES)
+    np.testing.assert_array_equal(rows(data), IMAGES)
+    labels = [batch.labels for batch in data.batches(4) if batch.labels is not None]
+    assert form == "tensor" or np.concatenate(labels).tolist() == LABELS.tolist()
+
+
+def test_script_may_return_a_tuple_or_a_loader(tmp_path: Path) -> None:
+    script = "import numpy as np\nI = np.arange(30, dtype=np.float32).reshape(10, 3)\nL = np.arange(10) % 4\n"
+    script += "def pair():\n    return I, L\n"
+    script += "class Loader:\n    def __iter__(self):\n        yield [I[:4], L[:4]]\n        yield [I[4:], L[4:]]\n"
+    script += "def loader():\n    return Loader()\n"
+    (tmp_path / "feed.py").write_text(script)
+    for function in ("pair", "loader"):
+        batches = list(load_data(f"{tmp_path}/feed.py:{function}", model(), None).batches(10))
+        np.testing.assert_array_equal(batches[0].feeds["x"], IMAGES)
+        assert batches[0].labels is not None
+        np.testing.assert_array_equal(batches[0].labels, LABELS)
+
+
+def test_what_can_be_read_again_is_not_kept_unless_limited() -> None:
+    loader = Loader()
+    data = load_data(loader, model(), None)
+    assert len(rows(data)) == len(rows(data)) == 10
+    assert loader.readings == 2
+    limited = Loader()
+    data = load_data(limited, model(), 7)
+    assert len(rows(data)) == len(rows(data)) == 7
+    assert limited.readings == 1
+
+
+def test_large_arrays_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_CHUNK_BYTES", 48)
+    for source in (IMAGES, {"x": IMAGES}, [IMAGES]):
+        data = load_data(source, model(), None)
+        assert [len(chunk["x"]) for chunk in data.chunks()] == [4, 4, 2]
+        np.testing.assert_array_equal(rows(data), IMAGES)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

@@ -1,0 +1,86 @@
+"""What ``graphprune finetune`` does: load, train, write, show."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from graphprune import model as models
+from graphprune.cli.show import Shown, check_outputs
+from graphprune.data import load_data
+from graphprune.errors import InputError
+from graphprune.loading import load
+from graphprune.report.terminal import print_notes
+from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
+from graphprune.training.table import print_training
+
+
+class Training(Shown):
+    """Progress, tables and JSON of a training run."""
+
+    def __init__(self, json_path: Path | None, quiet: bool, verbose: bool) -> None:
+        super().__init__(json_path, quiet)
+        self.json_path = json_path
+        self._verbose = verbose
+        logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(message)s")
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    def save_training(self, report: TrainingReport, names: dict[str, Any]) -> None:
+        """Write the JSON file."""
+        self._write_json(report.to_dict() | names)
+
+    def training(self, report: TrainingReport, out: Path) -> None:
+        """The tables, after the bar is gone."""
+        self._bar.stop()
+        if not self._quiet:
+            print_notes(Console(stderr=True, highlight=False), report.notes)
+        print_training(self._out, report, self._verbose)
+        self._out.print(f"wrote {escape(str(out))}", soft_wrap=True)
+
+
+def train(
+    model: Path, teacher: Path | None, data: str, samples: int | None, evaluation: str | None, out: Path,
+    options: TrainOptions, shown: Training,
+) -> None:  # fmt: skip
+    """Train ``model`` and write ``out``; the checkpoint goes when the output is there.
+
+    Raises
+    ------
+    GraphpruneError
+        One of its subclasses; no output is left, the checkpoint is.
+    """
+    kept = options.checkpoint
+    assert kept is not None  # the command always names one
+    check_outputs({"-o": out, "--json": shown.json_path, "--checkpoint": kept}, model, teacher, data, evaluation)
+    if kept.exists() and not options.resume:
+        raise InputError(
+            f"the checkpoint {kept} of an earlier run is there", "add --resume to go on with it, or delete it"
+        )
+    shown.progress("loading", 0, 0)
+    pruned = load(model)
+    for path in (out, out.with_name(out.name + ".data")):
+        models.check_output(path, pruned.files)
+    dense = None if teacher is None else load(teacher)
+    judged = None if evaluation is None else load_data(evaluation, pruned, None)
+    try:
+        trained, report = finetune(pruned, dense, load_data(data, pruned, samples), options, shown.progress, judged)
+    except KeyboardInterrupt:
+        if kept.exists():
+            click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)
+        raise
+    with models.staged(out) as path:
+        models.write(trained, path)
+        shown.save_training(
+            report, {"source": str(model), "teacher": str(teacher) if teacher else None, "output": str(out)}
+        )
+    checkpoint.sweep(kept)
+    shown.training(report, out)

@@ -1,0 +1,230 @@
+"""Epochs and steps. Everything that a step depends on is in the state or follows from (seed, epoch, step)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graphprune.data import Batch
+from graphprune.errors import OptionError
+from graphprune.training.augment import augmented
+from graphprune.training.network import Network, trainable
+from graphprune.training.objective import Objective, check_labels, hits
+from graphprune.training.options import TrainOptions
+from graphprune.training.report import EpochReport
+from graphprune.training.schedule import lr_at
+
+_CHECK_EVERY = 25  # steps; reading the loss makes a GPU wait
+_LOG = logging.getLogger("graphprune.training")
+
+
+class Progress(Protocol):
+    """Called with what is being done, how many steps are done and how many there are (0 = not known)."""
+
+    def __call__(self, task: str, done: int, total: int, /) -> None: ...
+
+
+@dataclass
+class State:
+    """Where a run is: ``step`` steps of ``epoch`` are done. ``rows`` are the epochs behind it, ``best`` the weights of the best."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    rows: list[EpochReport] = field(default_factory=list)
+    kept: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+
+
+@dataclass
+class Material:
+    """What the loop reads: ``train(epoch)`` and ``held_out()`` give batches, an epoch has ``steps``; ``images`` are the inputs to augment."""
+
+    train: Callable[[int], Iterator[Batch]]
+    held_out: Callable[[], Iterator[Batch]]
+    steps: int
+    images: tuple[str, ...]
+
+
+class Trainer:
+    """Trains ``student`` towards ``objective``; ``save`` is called with a state dict whenever the state is worth keeping."""
+
+    def __init__(
+        self, student: Network, teacher: Network | None, objective: Objective, material: Material, options: TrainOptions,
+        lr: float, clip: float | None, progress: Progress, save: Callable[[dict[str, Any]], None],
+    ) -> None:  # fmt: skip
+        self._student, self._teacher, self._objective, self._material = student, teacher, objective, material
+        self._options, self._progress, self._save = options, progress, save
+        self._lr, self._clip = lr, clip
+        self._weights = trainable(list(student.module.parameters()))
+        self._optimiser = self._make_optimiser()
+        self.state = State()
+        self._began = self._epoch_began = self._saved = time.monotonic()
+
+    def run(self) -> State:
+        """Train to the last epoch, from wherever the state is; the best weights are in the module at the end.
+
+        Raises
+        ------
+        OptionError
+            The loss stopped being a finite number.
+        """
+        self._began = self._epoch_began = self._saved = time.monotonic()
+        if not self.state.rows:
+            self._close(self._judged(None, None))
+        while self.state.epoch <= self._options.epochs:
+            self._epoch()
+        self._student.module.load_state_dict(self.state.best)
+        return self.state
+
+    def _epoch(self) -> None:
+        state, steps = self.state, self._material.steps
+        self._student.module.train(self._options.lora is None)  # adapters do not move the norms' running means
+        if self._options.lora is not None:
+            _train_dropout(self._student.module)
+        total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self._student.place.device)
+        for index, batch in enumerate(self._material.train(state.epoch)):
+            if index < state.step:
+                continue  # done before the run was resumed
+            self._set_lr((state.epoch - 1) * steps + index)
+            total += self._step(batch, index)
+            state.step = index + 1
+            self._progress("training", (state.epoch - 1) * steps + state.step, self._options.epochs * steps)
+            if not state.step % _CHECK_EVERY:
+                self._require_finite(float(total))
+            if time.monotonic() - self._saved >= self._options.checkpoint_seconds:
+                state.loss_sum = float(total)
+                self._checkpoint()
+        state.loss_sum = float(total)
+        self._require_finite(state.loss_sum)
+        self._close(self._judged(self._set_lr(state.epoch * steps - 1), state.loss_sum / max(1, state.step)))
+
+    def _step(self, batch: Batch, index: int) -> Tensor:
+        key = (self._options.seed, self.state.epoch, index)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0]))  # dropout
+        feeds = augmented(batch.feeds, self._material.images, key)
+        wanted = None
+        if self._teacher is not None and self._options.distil:
+            with torch.no_grad():
+                wanted = self._teacher(feeds)
+        labels = self._student.labels(batch.labels)
+        loss = self._objective(self._student(feeds), wanted, labels)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self._weights, self._clip)
+        self._optimiser.step()
+        return loss.detach().double()
+
+    @torch.no_grad()
+    def _judged(self, lr: float | None, train_loss: float | None) -> EpochReport:
+        """How good the network is on the held-out samples now."""
+        self._student.module.eval()
+        total, right, positions, samples = 0.0, 0, 0, 0
+        for batch in self._material.held_out():
+            given = self._student(batch.feeds)
+            wanted = None if self._teacher is None else self._teacher(batch.feeds)
+            labels = self._student.labels(batch.labels)
+            if labels is not None:
+                check_labels(given[0], int(labels.min()), int(labels.max()))
+            total += float(self._objective(given, wanted, labels)) * len(batch)
+            samples += len(batch)
+            target = labels if labels is not None else wanted[0] if wanted and self._objective.match == "kl" else None
+            if target is not None:
+                counted = hits(given[0], target)
+                right, positions = right + counted[0], positions + counted[1]
+        loss = total / max(1, samples)
+        self._require_finite(loss)
+        seconds = self.state.epoch_seconds + time.monotonic() - self._epoch_began
+        score = right / positions if positions else None
+        return EpochReport(self.state.epoch, lr, train_loss, loss, score, seconds)
+
+    def _close(self, row: EpochReport) -> None:
+        """Note an epoch, keep its weights if they are the best so far, and go to the next."""
+        state = self.state
+        if not state.rows or row.is_better_than(state.rows[state.kept]):
+            state.kept = row.epoch
+            state.best = {
+                name: tensor.detach().cpu().clone() for name, tensor in self._student.module.state_dict().items()
+            }
+        state.rows.append(row)
+        state.epoch, state.step, state.loss_sum = row.epoch + 1, 0, 0.0
+        self._log(row)
+        self._checkpoint(epoch_ended=True)
+
+    def _log(self, row: EpochReport) -> None:
+        spent = [each.seconds for each in self.state.rows[1:]]
+        left = (self._options.epochs - row.epoch) * sum(spent) / max(1, len(spent))
+        _LOG.info(
+            "epoch %d of %d: loss %s, held-out loss %.4f%s, %.1f s%s",
+            row.epoch, self._options.epochs, "-" if row.train_loss is None else f"{row.train_loss:.4f}", row.held_out_loss,
+            "" if row.score is None else f", score {100 * row.score:.2f} %", row.seconds,
+            f", about {left:.0f} s left" if spent and left else "",
+        )  # fmt: skip
+
+    def _checkpoint(self, *, epoch_ended: bool = False) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self._began
+        self.state.epoch_seconds = 0.0 if epoch_ended else self.state.epoch_seconds + now - self._epoch_began
+        self._began = self._epoch_began = now
+        self._require_finite(self.state.loss_sum)
+        self._save(self.state_dict())
+        self._saved = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        state = self.state
+        plain = {
+            name: getattr(state, name) for name in ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds")
+        }
+        return plain | {
+            "rows": [asdict(row) for row in state.rows],
+            "best": state.best,
+            "module": self._student.module.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take up what :meth:`state_dict` gave."""
+        names = ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds", "best")
+        self.state = State(rows=[EpochReport(**row) for row in saved["rows"]], **{name: saved[name] for name in names})
+        self._student.module.load_state_dict(saved["module"])
+        self._optimiser.load_state_dict(saved["optimiser"])
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        """SGD with Nesterov momentum as in the papers; AdamW for adapters, whose scale starts at zero, as in AMP."""
+        options = self._options
+        if options.lora is not None:
+            return torch.optim.AdamW(self._weights, lr=self._lr, weight_decay=options.weight_decay)
+        return torch.optim.SGD(
+            self._weights, lr=self._lr, momentum=options.momentum, nesterov=options.momentum > 0,
+            weight_decay=options.weight_decay,
+        )  # fmt: skip
+
+    def _set_lr(self, done: int) -> float:
+        lr = lr_at(self._options.schedule, self._lr, done, self._options.epochs * self._material.steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _require_finite(self, loss: float) -> None:
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise OptionError(
+                f"the loss became {loss} in epoch {self.state.epoch} with the learning rate {self._lr:g}",
+                f"try lr={self._lr / 10:g}",
+            )
+
+
+def _train_dropout(module: nn.Module) -> None:
+    for each in module.modules():
+        if isinstance(each, nn.Dropout):
+            each.train()

@@ -1,0 +1,133 @@
+"""What can be chosen about training, as one frozen object that prints as, and parses from, ``epochs=10,lr=0.01``."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from graphprune.errors import OptionError
+from graphprune.fields import default, items, parse, shown
+
+_BETWEEN: dict[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "lr": (1e-12, 100),
+    "batch": (1, 1 << 20),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 1),
+    "clip": (1e-9, 1e9),
+    "labels": (0, 1e6),
+    "distil": (0, 1e6),
+    "temperature": (0.01, 1000),
+    "held_out": (0.001, 0.9),
+    "passes_per_epoch": (1, 1000),
+    "shuffle": (1, 1 << 40),
+    "lora": (1, 4096),
+    "seed": (0, (1 << 63) - 1),
+    "checkpoint_seconds": (0, 1e9),
+}
+_WHERE_ONLY = ("checkpoint", "checkpoint_seconds", "resume", "device")  # they do not change what is learnt
+
+
+def _option(value: Any, text: str) -> Any:
+    return field(default=value, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a network is trained; every field has a default that suits a CIFAR ResNet after pruning.
+
+    Raises
+    ------
+    OptionError
+        A value outside its range.
+    """
+
+    epochs: int = _option(10, "how often the whole data set is gone through, times passes-per-epoch")
+    lr: float | None = _option(None, "learning rate at the start; auto: 0.01, 3e-4 for LoRA")
+    schedule: Literal["cosine", "step"] = _option(
+        "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
+    )
+    batch: int = _option(128, "samples per step; a batch size fixed in the graph wins")
+    momentum: float = _option(0.9, "Nesterov momentum of SGD")
+    weight_decay: float = _option(1e-4, "L2 decay of all weights")
+    clip: float | None = _option(
+        None, "largest norm of a step's gradients; auto: 1 with BatchNorm folded, else no limit"
+    )
+    augment: Literal["auto", "none", "crop-flip"] = _option(
+        "auto", "crop-flip: zero-pad an eighth, random crop, flip half of them; auto: that for square images"
+    )
+    labels: float = _option(1.0, "weight of the cross-entropy with the labels, where there are any")
+    distil: float = _option(1.0, "weight of the distance to the unpruned network's outputs")
+    temperature: float = _option(2.0, "softens both networks' class scores before they are compared")
+    match: Literal["auto", "kl", "mse"] = _option(
+        "auto", "how outputs are compared: kl for class scores, mse over the unpruned network's variance for others"
+    )
+    held_out: float = _option(0.1, "share of the samples that is never trained on but decides which epoch is kept")
+    passes_per_epoch: int = _option(1, "passes over the data per epoch, each augmented anew; the papers have 3")
+    shuffle: int | None = _option(None, "samples in the shuffle buffer; auto: 64 MiB, at least four batches")
+    autocast: Literal["auto", "none", "bf16"] = _option("auto", "bf16: mixed precision; auto: that on a GPU")
+    device: str = _option("auto", "auto: the GPU if there is one; or cpu, cuda, cuda:1")
+    lora: int | None = _option(None, "rank of low-rank adapters, trained instead of the weights and merged at the end")
+    seed: int = _option(0, "order of the samples, augmentation, dropout")
+    checkpoint: Path | None = field(
+        default=None, metadata={"help": "file that holds the state of the run, replaced atomically"}
+    )
+    checkpoint_seconds: float = _option(60.0, "seconds between two checkpoints within an epoch")
+    resume: bool = _option(False, "go on from the checkpoint if there is one")
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _BETWEEN.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise OptionError(
+                    f"training option {_dashes(name)} is {value:g}",
+                    f"choose a value from {low:g} to {high:g}",
+                )
+        if self.labels == self.distil == 0:
+            raise OptionError(
+                "training options labels and distil are both 0, so there is nothing to learn", "raise one"
+            )
+        kind, _, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (index and not index.isdecimal()):
+            raise OptionError(f"training option device is '{self.device}'", "choose auto, cpu, cuda or cuda:NUMBER")
+
+    def __str__(self) -> str:
+        changed = [(f.name, value) for f in fields(self) if (value := getattr(self, f.name)) != default(f)]
+        return ",".join(f"{_dashes(name)}={shown(value)}" for name, value in changed)
+
+    @classmethod
+    def parse(cls, spec: str, **more: str | None) -> Self:
+        """Read ``epochs=10,lr=0.01``; ``more`` are further options as texts, None for those not given.
+
+        Raises
+        ------
+        OptionError
+            An unknown option, one given twice, or a value that does not fit.
+        """
+        texts = {
+            key.replace("-", "_"): value
+            for key, value in items(spec, f"training options '{spec}'", "ITEM=VALUE").items()
+        }
+        for name, text in more.items():
+            if text is not None and texts.setdefault(name, text) != text:
+                raise OptionError(
+                    f"training option {_dashes(name)} is given twice: {texts[name]} and {text}", "keep one of them"
+                )
+        hints = typing.get_type_hints(cls)
+        unknown = sorted(set(texts) - set(hints))
+        if unknown:
+            offered = ", ".join(_dashes(name) for name in hints)
+            raise OptionError(f"there is no training option '{_dashes(unknown[0])}'", f"the options are: {offered}")
+        return cls(
+            **{name: parse(hints[name], text, f"training option {_dashes(name)}") for name, text in texts.items()}
+        )
+
+    def what_is_learnt(self) -> str:
+        """All options that decide the outcome, as one text; two runs may share a checkpoint only if these are equal."""
+        return ",".join(f"{name}={shown(value)}" for name, value in asdict(self).items() if name not in _WHERE_ONLY)
+
+
+def _dashes(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,66 @@
+"""What a training run did, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+SCHEMA = "graphprune.training/1"
+
+Kind = Literal["top1", "agreement", "loss"]
+"""What the epochs are judged by."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch; epoch 0 is the network as it came in, with no training loss and no learning rate.
+
+    ``score`` is the share of held-out samples whose largest output is the label (``top1``) or the unpruned network's
+    largest output (``agreement``); None where outputs are no class scores. ``lr`` is that of the last step.
+    """
+
+    epoch: int
+    lr: float | None
+    train_loss: float | None
+    held_out_loss: float
+    score: float | None
+    seconds: float
+
+    def is_better_than(self, other: EpochReport) -> bool:
+        """Higher score; the lower loss where the scores are equal or there are none."""
+        if self.score is not None and other.score is not None and self.score != other.score:
+            return self.score > other.score
+        return self.held_out_loss < other.held_out_loss
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Outcome of :func:`graphprune.training.finetune`.
+
+    ``epochs`` begins with epoch 0, the network as it came in; ``kept`` is the epoch whose weights were written.
+    ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go. ``seconds`` counts all runs.
+    """
+
+    kind: Kind
+    epochs: tuple[EpochReport, ...]
+    kept: int
+    train_samples: int
+    held_out_samples: int
+    device: str
+    autocast: str
+    options: str
+    resumed_at: int | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> EpochReport:
+        return self.epochs[0]
+
+    @property
+    def after(self) -> EpochReport:
+        return self.epochs[self.kept]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary with a versioned ``schema``."""
+        return {"schema": SCHEMA} | asdict(self)
