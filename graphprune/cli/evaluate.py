@@ -1,0 +1,167 @@
+"""``graphprune evaluate``: robustness, calibration and energy of several models side by side."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphprune.cli.options import show_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphprune.robustness.attacks import Attack
+
+_NUMBER = r"\d+(?:\.\d*)?(?:[eE]-?\d+)?|\.\d+"
+
+
+class Epsilon(click.ParamType[float]):
+    """``2/255`` or ``0.01``: pixels of [0, 1]."""
+
+    name = "EPS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(rf"({_NUMBER})(?:/({_NUMBER}))?", value)
+        size = float(match[1]) / (float(match[2]) if match[2] else 1) if match and match[2] not in ("0", "0.0") else 0
+        if not 0 < size <= 1:
+            self.fail(f"'{value}' is no part of the pixel range; write 2/255 or 0.01", param, ctx)
+        return size
+
+
+class Severities(click.ParamType[tuple[int, ...]]):
+    """``1-5``, ``3`` or ``1,3,5``."""
+
+    name = "1-5"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        if match := re.fullmatch(r"([1-5])-([1-5])", value):
+            found = tuple(range(int(match[1]), int(match[2]) + 1))
+        else:
+            found = tuple(map(int, value.split(","))) if re.fullmatch(r"[1-5](,[1-5])*", value) else ()
+        if not found:
+            self.fail(f"'{value}' are no severities; write 1-5 or 1,3,5", param, ctx)
+        return tuple(sorted(set(found)))
+
+
+class Pixels(click.ParamType[str]):
+    """Numbers with commas, or an .npy file; read by the command."""
+
+    name = "R,G,B|FILE.npy"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value.endswith(".npy") and not re.fullmatch(rf"(?:-?(?:{_NUMBER}))(?:,\s*-?(?:{_NUMBER}))*", value):
+            self.fail(f"'{value}' is neither numbers with commas nor an .npy file", param, ctx)
+        return value
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="DENSE [SMALL]...", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="SOURCE", help="Samples, with labels: .npz or script.py:function.")
+@click.option(
+    "--samples", "--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Samples to use."
+)
+@click.option("--attack", "attacks", multiple=True, type=click.Choice(["fgsm", "pgd"]), help="Repeatable; needs torch.")
+@click.option(
+    "--epsilon", "epsilons", multiple=True, type=Epsilon(),
+    help="Strength of the attacks, e.g. 2/255; repeatable. Default: 2/255 and 8/255.",
+)  # fmt: skip
+@click.option("--pgd-steps", type=click.IntRange(1), default=10, show_default=True, help="Steps of pgd.")
+@click.option(
+    "--corruptions", "corruptions", multiple=True, metavar="KIND",
+    help="all, common, noise, blur, weather, digital, one by name, or none (default); repeatable.",
+)  # fmt: skip
+@click.option("--severities", type=Severities(), default="1-5", show_default=True, help="Of the corruptions.")
+@click.option("--pixel-mean", type=Pixels(), help="What was subtracted from pixels in [0, 1].")
+@click.option("--pixel-std", type=Pixels(), help="What they were then divided by.")
+@click.option("--energy", is_flag=True, help="Measure inference energy and CO2 with codecarbon.")
+@click.option("--country", default="USA", show_default=True, metavar="ISO", help="Energy mix, three letters.")
+@click.option(
+    "--energy-seconds", type=click.FloatRange(1.0), default=5.0, show_default=True, help="Per model and round (3)."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+@click.option("--provider", default="cpu", show_default=True, help="cpu, cuda[:i], trt[:i] ...")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 = every core allowed.")
+@click.option("--batch-size", "batch", type=click.IntRange(1), default=32, show_default=True, help="Samples per run.")
+@show_options
+def evaluate(
+    models: tuple[Path, ...],
+    data: str,
+    json_path: Path | None,
+    quiet: bool,
+    verbose: bool,
+    attacks: tuple[str, ...],
+    epsilons: tuple[float, ...],
+    pgd_steps: int,
+    **settings: Any,
+) -> None:
+    """Compare models: top-1, attacks, corruptions, calibration, energy.
+
+    DENSE is what the others are compared with, on the same samples. Attacks are white-box, made against each model on its
+    own; epsilon is in pixels of [0, 1]. Data that are not pixels need --pixel-mean and --pixel-std.
+
+    \b
+    graphprune evaluate dense.onnx small.onnx --data test.npz --attack fgsm
+      --attack pgd --corruptions all --pixel-mean 0.485,0.456,0.406
+      --pixel-std 0.229,0.224,0.225
+    """
+    from graphprune.cli.show import check_outputs
+    from graphprune.cli.show_robustness import ShownRobustness
+    from graphprune.robustness.corruptions import chosen
+    from graphprune.robustness.evaluation import EvaluationOptions, evaluate_models
+    from graphprune.runtime.sessions import RuntimeOptions
+
+    if epsilons and not attacks:
+        raise click.UsageError("--epsilon needs --attack fgsm or --attack pgd")
+    check_outputs({"--json": json_path}, *models, data, *(settings[name] for name in ("pixel_mean", "pixel_std")))
+    with ShownRobustness(json_path, quiet) as shown:
+        options = EvaluationOptions(
+            attacks=_attacks(attacks, epsilons or (2 / 255, 8 / 255), pgd_steps),
+            corruptions=chosen(settings["corruptions"]),
+            severities=settings["severities"],
+            pixel_mean=_numbers(settings["pixel_mean"], "--pixel-mean"),
+            pixel_std=_numbers(settings["pixel_std"], "--pixel-std"),
+            samples=settings["samples"],
+            batch=settings["batch"],
+            seed=settings["seed"],
+            energy_country=settings["country"] if settings["energy"] else None,
+            energy_seconds=settings["energy_seconds"],
+            runtime=RuntimeOptions(settings["provider"], settings["threads"]),
+            progress=shown.progress,
+        )
+        report = evaluate_models(models, data, options)
+    shown.robustness(report, verbose)
+
+
+def _attacks(names: tuple[str, ...], epsilons: tuple[float, ...], steps: int) -> tuple[Attack, ...]:
+    from graphprune.robustness.attacks import fgsm, pgd
+
+    kinds = dict.fromkeys(names)
+    return tuple(
+        fgsm(epsilon) if name == "fgsm" else pgd(epsilon, steps) for name in kinds for epsilon in sorted(set(epsilons))
+    )
+
+
+def _numbers(text: str | None, option: str) -> np.ndarray | None:
+    """The array of ``--pixel-mean`` or ``--pixel-std``."""
+    import numpy as np
+
+    from graphprune.errors import OptionError
+
+    if text is None:
+        return None
+    if not text.endswith(".npy"):
+        return np.array([float(part) for part in text.split(",")])
+    try:
+        array = np.load(text, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise OptionError(f"{option} {text} cannot be read: {error}", "save it with numpy.save") from None
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise OptionError(f"{option} {text} holds {array.dtype} or NaN", "save finite numbers")
+    return np.asarray(array, np.float64)
