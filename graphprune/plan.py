@@ -82,7 +82,7 @@ class Plan:
     """Everything needed to make the same smaller model again.
 
     ``model_sha256`` is the hash of the file (and its external data) the plan was made for. ``asked`` and ``reached`` are
-    the target and its figure. ``data`` says what the scores were computed from.
+    the target and its figure. ``repair`` names the repairs made, in order. ``data`` says what the scores were computed from.
     """
 
     model_sha256: str
@@ -90,6 +90,7 @@ class Plan:
     asked: str
     reached: float
     seed: int
+    repair: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     tool: str = ""
     schema: str = SCHEMA
@@ -152,8 +153,9 @@ class Plan:
                 )
                 for decision in content["decisions"]
             )
-            plan = cls(**content | {"decisions": decisions})
+            plan = cls(**content | {"decisions": decisions, "repair": tuple(content.get("repair", ()))})
             texts = [plan.model_sha256, *(text for b in plan.blocks for text in (b.name, b.join, b.entry, b.exit))]
+            texts += plan.repair
             texts += [text for decision in decisions for text in (decision.spec, decision.limit, *decision.notes)]
             if not all(isinstance(text, str) for text in texts):
                 raise TypeError("a name, the hash or a remark is not a text")

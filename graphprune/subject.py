@@ -16,6 +16,7 @@ from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
 from graphprune.errors import DataError, ModelError
 from graphprune.loading import load
 from graphprune.model import Model
+from graphprune.repair.stage import Method
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Block
@@ -48,7 +49,7 @@ class RunOptions:
     ``batch`` is for scoring and validation, ``bench_batch`` for the timing, which runs at least ``bench_seconds`` or not
     at all (``measure_latency``); ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
     ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
-    what suits the provider.
+    what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
     """
 
     seed: int = 0
@@ -62,6 +63,7 @@ class RunOptions:
     require_data: bool = False
     measure_latency: bool = True
     align: int | Literal["auto"] = 1
+    repair: tuple[Method, ...] | None = None
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
 

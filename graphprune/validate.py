@@ -1,7 +1,8 @@
 """Translation validation: the written file must compute what the plan says, or it is not written.
 
 The oracle is the original with everything removed silenced, see :mod:`graphprune.oracle`. Several passes make several steps,
-each compared with the model it started from. Also checked: the normalised model against the file as it was given, the ONNX checker, strict shape inference, and that the
+each compared with the model it started from. Also checked: the normalised model against the file as it was given
+(:func:`check_normalisation`), the ONNX checker, strict shape inference, and that the
 runtime loads and runs the result.
 """
 
@@ -47,7 +48,6 @@ def validate(steps: Sequence[Removal], written: Path, data: Data, batch: int, op
     original = steps[0].model
     _check_file(written, original)
     tolerance = _tolerance(original)
-    _check_normalisation(original, data, batch, options, tolerance)
     worst, samples = 0.0, 0
     for step, following in zip(steps, (*steps[1:], None), strict=True):
         result = written if following is None else following.model
@@ -151,8 +151,29 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _check_normalisation(model: Model, data: Data, batch: int, options: RuntimeOptions, tolerance: float) -> None:
+def check_written(written: Path, before: Model, feeds: Feeds, options: RuntimeOptions) -> None:
+    """Whether a repaired or trained file still is the model it was, but for its weights, and runs.
+
+    Raises
+    ------
+    ValidationFailed
+        The file is not valid, or its outputs have other shapes, or are not finite where they were.
+    """
+    _check_file(written, before)
+    names = [tensor.name for tensor in before.graph.outputs]
+    expected = run(open_session(to_proto(before), options, before.folder), feeds, names)
+    for name, reference, found in zip(names, expected, run(open_session(written, options), feeds, names), strict=True):
+        is_same = reference.shape == found.shape and reference.dtype == found.dtype
+        if not is_same or (reference.dtype.kind == "f" and not np.isfinite(found[np.isfinite(reference)]).all()):
+            raise ValidationFailed(
+                f"after its repair, output '{name}' has another shape or is not finite; nothing was written",
+                "please report this model; --repair none goes on without",
+            )
+
+
+def check_normalisation(model: Model, data: Data, batch: int, options: RuntimeOptions) -> None:
     """One batch through the file as given and through the normalised model."""
+    tolerance = _tolerance(model)
     feeds = data.first(batch)
     names = [tensor.name for tensor in model.graph.outputs]
     try:

@@ -22,6 +22,7 @@ _GROUP = "graphprune.passes"
 _BUILT_IN = {
     "layer-cka": "graphprune.passes.layer_cka:LayerCKA",
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",
+    "filter-obs": "graphprune.passes.filter_obs:FilterOBS",
     "filter-pls-vip": "graphprune.passes.filter_pls_vip:FilterPLSVIP",
     "head-projection": "graphprune.passes.head_projection:HeadProjection",
     "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphprune import __version__
+from graphprune.cli.evaluate import evaluate
+from graphprune.cli.finetune import finetune
 from graphprune.cli.options import (
     Align,
     Drawing,
     data_options,
     model_argument,
     output_options,
+    repair_option,
     runtime_options,
     show_options,
 )
@@ -90,6 +93,7 @@ def cli() -> None:
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")
 @output_options
+@repair_option
 @data_options
 @runtime_options
 @show_options
@@ -129,7 +133,7 @@ def prune(
             options=run_options(settings, evaluation, shown),
             save=save,
         )
-    shown.result(result)
+    shown.result(result, settings["verbose"])
 
 
 @cli.command()
@@ -138,6 +142,7 @@ def prune(
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
 @click.option("--allow-other-model", is_flag=True, help="Accept another export of the network the plan was made for.")
 @output_options
+@repair_option
 @data_options
 @runtime_options
 @show_options
@@ -167,7 +172,7 @@ def apply(
             options=run_options(settings, evaluation, shown),
             save=shown.save,
         )
-    shown.result(result)
+    shown.result(result, settings["verbose"])
 
 
 @cli.command()
@@ -223,6 +228,10 @@ def passes(as_json: bool) -> None:
     from graphprune.cli.listing import pass_listing, print_passes
 
     print_passes(pass_listing(), as_json)
+
+
+cli.add_command(finetune)
+cli.add_command(evaluate)
 
 
 def entry() -> None:

@@ -66,6 +66,21 @@ class Drawing(click.ParamType[Path]):
         return path
 
 
+class Repair(click.ParamType[Any]):
+    """``none`` or repairs separated by commas."""
+
+    name = "METHODS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from graphprune.errors import OptionError
+        from graphprune.repair.stage import parse_methods
+
+        try:
+            return parse_methods(value)
+        except OptionError as error:
+            return self.fail(f"{error.message}; {error.fix}", param, ctx)
+
+
 def model_argument(command: Command) -> Command:
     """MODEL, read but never changed."""
     return click.argument("model", type=click.Path(path_type=Path))(command)
@@ -78,6 +93,16 @@ def output_options(command: Command) -> Command:
         "--output",
         type=click.Path(path_type=Path),
         help="File to write; default: MODEL with .pruned.onnx.  Never MODEL itself.",
+    )(command)
+
+
+def repair_option(command: Command) -> Command:
+    """--repair."""
+    return click.option(
+        "--repair",
+        type=Repair(),
+        help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both where "
+        "there is data; for a plan what it says.",
     )(command)
 
 

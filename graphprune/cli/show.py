@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from graphprune.errors import InputError
 from graphprune.model import check_output, staged
-from graphprune.pipeline import source_files
+from graphprune.outputs import source_files
 from graphprune.report import terminal
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
@@ -66,10 +66,10 @@ class Shown:
             self._task, self._text = self._bar.add_task(task, total=total or None), task
         self._bar.update(self._task, completed=done)
 
-    def result(self, result: Result) -> None:
+    def result(self, result: Result, verbose: bool) -> None:
         if not self._quiet:
             terminal.print_notes(Console(stderr=True, highlight=False), result.notes)
-        terminal.print_result(self._out, result)
+        terminal.print_result(self._out, result, verbose=verbose)
 
     def save(self, result: Result) -> None:
         """Write the JSON file."""
@@ -142,6 +142,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         require_data=settings["require_data"],
         measure_latency=not settings["no_bench"],
         align=settings.get("align", 1),
+        repair=settings.get("repair"),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
     )

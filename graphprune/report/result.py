@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from graphprune.bench.ort import Measurement
     from graphprune.evaluate import Evaluation
     from graphprune.model import Model
+    from graphprune.repair.outcome import RepairReport
     from graphprune.validate import Validation
 
 SCHEMA = "graphprune.result/1"
@@ -25,7 +26,7 @@ class Result:
     """Outcome of :func:`graphprune.prune` and :func:`graphprune.apply`.
 
     ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run. ``output`` is the written
-    file, None for a dry run. ``model`` is the smaller model itself.
+    file, None for a dry run. ``unrepaired`` is the evaluation before the repair. ``model`` is the smaller model itself.
     """
 
     source: str
@@ -37,6 +38,8 @@ class Result:
     validation: Validation | None = None
     measurement: Measurement | None = None
     evaluation: Evaluation | None = None
+    repair: RepairReport | None = None
+    unrepaired: Evaluation | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     model: Model | None = field(default=None, repr=False)
@@ -61,6 +64,8 @@ class Result:
             "validation": asdict(self.validation) if self.validation else None,
             "measurement": measurement,
             "evaluation": asdict(self.evaluation) if self.evaluation else None,
+            "repair": asdict(self.repair) if self.repair else None,
+            "unrepaired": asdict(self.unrepaired) if self.unrepaired else None,
             "notes": list(self.notes),
             "seconds": self.seconds,
             "plan": asdict(self.plan),

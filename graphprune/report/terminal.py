@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -13,6 +14,7 @@ from graphprune.report.text import compact
 
 if TYPE_CHECKING:
     from graphprune.bench.ort import Measurement
+    from graphprune.repair.outcome import RepairReport
     from graphprune.report.inspection import Inspection
     from graphprune.report.result import Result
 
@@ -23,8 +25,8 @@ def print_notes(console: Console, notes: tuple[str, ...]) -> None:
         console.print(f"[bold yellow]note:[/] {escape(note)}")
 
 
-def print_result(console: Console, result: Result) -> None:
-    """Headline, before/after table, removed blocks, check."""
+def print_result(console: Console, result: Result, *, verbose: bool = False) -> None:
+    """Headline, before/after table, removed blocks, check; with ``verbose`` every repaired layer."""
     if result.measurement:
         console.print(f"[bold]{_headline(result.measurement)}[/]")
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
@@ -56,6 +58,9 @@ def print_result(console: Console, result: Result) -> None:
         change = 100 * (result.evaluation.after - result.evaluation.before)
         figures = [f"{100 * share:.2f} %" for share in (result.evaluation.before, result.evaluation.after)]
         table.add_row(f"{kind} on {result.evaluation.samples:,}", *figures, f"{change:+.2f} pt")
+    if result.evaluation and result.unrepaired:
+        change = 100 * (result.unrepaired.after - result.unrepaired.before)
+        table.add_row("  before repair", "", f"{100 * result.unrepaired.after:.2f} %", f"{change:+.2f} pt")
     console.print(table)
     console.print()
     if result.plan.blocks or not result.plan.units:
@@ -72,10 +77,39 @@ def print_result(console: Console, result: Result) -> None:
             f"checked on {check.samples} samples: equals the masked original "
             f"to {check.max_relative_error:.1e} (limit {check.tolerance:.0e})"
         )
+    if result.repair:
+        _print_repair(console, result.repair, verbose)
     if result.output:
         console.print(f"wrote {escape(str(result.output))}", soft_wrap=True)
     elif not result.validation:
         console.print("dry run: nothing was rewritten, checked or written")
+
+
+def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None:
+    """How many layers got better on samples not used for the fit; with ``verbose`` each of them."""
+    for method in repair.methods:
+        layers = [layer for layer in repair.layers if layer.method == method]
+        kept = sum(layer.is_kept for layer in layers)
+        errors = [median(each or [0.0]) for each in ([one.before for one in layers], [one.after for one in layers])]
+        if not layers:
+            console.print(f"nothing to repair by {method}")
+            continue
+        console.print(
+            f"repaired {kept} of {len(layers)} layers by {method}: "
+            f"held-out error {errors[0]:.3g} -> {errors[1]:.3g} (median)"
+        )
+    if verbose and repair.layers:
+        table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+        table.add_column("layer", overflow="fold")
+        for column in ("repair", "error before", "after"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for layer in repair.layers:
+            table.add_row(
+                escape(layer.layer), layer.method, f"{layer.before:.4f}", f"{layer.after:.4f}",
+                escape(layer.note) if layer.is_kept else f"left as it was; {escape(layer.note)}".rstrip("; "),
+            )  # fmt: skip
+        console.print(table)
 
 
 def _print_blocks(console: Console, result: Result) -> None:

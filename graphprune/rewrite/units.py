@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axes, Counts, Kept
@@ -17,6 +16,7 @@ from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
 from graphprune.model import Model, constant_dims, constants, read_values
+from graphprune.rewrite.weights import new_constant
 
 Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]
 """A computed list of sizes and its new numbers -> the list written anew, for all who read it with the same changes."""
@@ -68,7 +68,7 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
                 is_only = len(places) == len(original.outputs) and constant not in typing.results
                 label = constant if is_only and not cuts else _unused(constant, taken)
                 taken.add(label)
-                cuts[key] = _constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
+                cuts[key] = new_constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
             nodes[name].inputs[operand] = cuts[key]
 
 
@@ -89,11 +89,6 @@ def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
         if not mask.all():
             values = np.compress(mask, values, axis=axis)
     return values
-
-
-def _constant(name: str, values: np.ndarray) -> gs.Constant:
-    """A constant of any ONNX type; graphsurgeon itself knows NumPy's only."""
-    return gs.Constant(name, LazyValues(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)))
 
 
 def _unused(name: str, taken: set[str]) -> str:
@@ -124,7 +119,7 @@ def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: T
             values = np.array(read_values(node.inputs[operand], model.folder))
             for element, size in new.items():
                 values[(element,) if values.ndim else ()] = size
-            node.inputs[operand] = _constant(_size_name(node, operand), values)
+            node.inputs[operand] = new_constant(_size_name(node, operand), values)
         elif new:
             _rebuild(model, node, operand, new, typing, joined)
 
@@ -176,7 +171,7 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     values = np.array(sizes, dtype=np.int64)
     while len(node.inputs) <= operand:
         node.inputs.append(gs.Variable.empty())
-    node.inputs[operand] = _constant(_size_name(node, operand), values)
+    node.inputs[operand] = new_constant(_size_name(node, operand), values)
     _set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
@@ -196,7 +191,7 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
     if None not in words:
         if node.attrs.get("allowzero", 0):  # zero has its usual meaning from here on
             _set_attributes(model, node, {"allowzero": 0})
-        node.inputs[operand] = _constant(_size_name(node, operand), np.array(words, dtype=np.int64))
+        node.inputs[operand] = new_constant(_size_name(node, operand), np.array(words, dtype=np.int64))
         return
     key = node.inputs[operand].name, tuple(numbers)
     if key not in joined:
@@ -219,7 +214,7 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
         elif number is None:
             raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
         else:
-            pieces.append(_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=dtype)))
+            pieces.append(new_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=dtype)))
         index += length or 1
     label = f"{node.name}/sizes{operand}"
     sizes = _append(model, "Concat", label, {"axis": 0}, pieces, kind)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,7 +51,12 @@ class Segments:
         self.segments = _cut(View(model), blocks, set(targets))
         for segment in self.segments:
             if segment.writes:
-                segment.session = open_session(_extract(model, segment), replace(options, threads=1), model.folder)
+                segment.session = self._open(model, segment, options)
+
+    @staticmethod
+    def _open(model: Model, segment: Segment, options: RuntimeOptions) -> Any:
+        proto = extract(model, segment.nodes, segment.reads, segment.writes)
+        return open_session(proto, replace(options, threads=1), model.folder)
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Environment:
         """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed."""
@@ -118,12 +123,12 @@ def _cut(view: View, blocks: Sequence[Block], targets: set[str]) -> list[Segment
     return segments
 
 
-def _extract(model: Model, segment: Segment) -> onnx.ModelProto:
-    """A model of the segment's nodes alone."""
-    members = set(segment.nodes)
-    nodes = [node for node in model.graph.nodes if node.name in members]
-    proto = to_proto(replace(model, graph=gs.Graph(nodes=nodes)))  # the same nodes: exporting changes nothing
-    for values, names in ((proto.graph.input, segment.reads), (proto.graph.output, segment.writes)):
+def extract(model: Model, nodes: Collection[str], reads: Sequence[str], writes: Sequence[str]) -> onnx.ModelProto:
+    """A model of some nodes alone: inputs ``reads``, outputs ``writes``."""
+    members = set(nodes)
+    inside = [node for node in model.graph.nodes if node.name in members]
+    proto = to_proto(replace(model, graph=gs.Graph(nodes=inside)))  # the same nodes: exporting changes nothing
+    for values, names in ((proto.graph.input, reads), (proto.graph.output, writes)):
         del values[:]
         for name in names:
             dtype = model.dtypes.get(name, onnx.TensorProto.FLOAT)

@@ -1,0 +1,44 @@
+"""Mean and standard deviation per channel, in one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+_ROUNDING = 1e-12  # of a mean square, in float32
+
+
+class Moments:
+    """Mean and standard deviation (channels,) of rows seen so far."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._sum: Vector | float = 0.0
+        self._squares: Vector | float = 0.0
+
+    def add(self, rows: NDArray[np.float64]) -> None:
+        self._n += len(rows)
+        self._sum = self._sum + rows.sum(0)
+        self._squares = self._squares + np.einsum("nc,nc->c", rows, rows)
+
+    def __add__(self, other: Moments) -> Moments:
+        both = Moments()
+        both._n, both._sum, both._squares = self._n + other._n, self._sum + other._sum, self._squares + other._squares
+        return both
+
+    @property
+    def is_empty(self) -> bool:
+        return self._n == 0
+
+    @property
+    def mean(self) -> Vector:
+        return np.asarray(self._sum / max(1, self._n))
+
+    @property
+    def deviation(self) -> Vector:
+        """Zero where the values differ by rounding only."""
+        power = np.asarray(self._squares / max(1, self._n))
+        variance = power - self.mean**2
+        return np.sqrt(np.where(variance > _ROUNDING * power, variance, 0.0))

@@ -1,0 +1,85 @@
+"""Refit a layer from sums alone: ridge regression towards the weights it has, the penalty chosen on rows not used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.repair.gram import Array, HalvedSums, Sums
+
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Times the mean variance of the inputs."""
+
+NOISE = 1e-12
+"""A smaller share of the targets' variation is rounding in float32, and nothing to repair."""
+
+_LEAST_VARIANCE = 1e-6  # of the mean square: inputs that hardly vary tell nothing of their weights
+
+
+@dataclass(frozen=True)
+class Fit:
+    """New weights (groups, inputs, outputs) and shift (groups, outputs).
+
+    ``before`` and ``after`` are held-out errors: squared, as a share of the targets' variation; ``penalty`` is what served.
+    """
+
+    matrix: Array
+    shift: Array
+    before: float
+    after: float
+    penalty: float
+
+
+def refit(
+    sums: HalvedSums, matrix: Array, shift: Array, *, with_shift: bool, alive: NDArray[np.bool_] | None = None
+) -> Fit:
+    """The best weights for ``sums``, and how the present ones (``matrix``, ``shift``) and they do on held-out rows.
+
+    ``argmin |T - X W - b|^2 + penalty |W - W_0|^2``: an infinite penalty changes nothing. Without ``with_shift``, b stays;
+    so do the weights of outputs (groups, outputs) that are not ``alive``.
+    """
+    free = np.broadcast_to(True if alive is None else alive, shift.shape)
+    one, other = sums.halves
+    scale = sums.whole.variation or 1.0
+    before = (one.error(matrix, shift) + other.error(matrix, shift)) / scale
+    after, penalty = before, np.inf
+    if one.n and other.n and before > NOISE:
+        errors = {}
+        solvers = [
+            (_Solver(half, matrix, shift, with_shift, free), held_out)
+            for half, held_out in ((one, other), (other, one))
+        ]
+        for candidate in PENALTIES:
+            found = [held_out.error(*solver.solve(candidate)) for solver, held_out in solvers]
+            errors[candidate] = sum(found) / scale
+        penalty = min(errors, key=errors.__getitem__)
+        after = errors[penalty]
+    if not after < before:
+        return Fit(matrix, shift, before, after, np.inf)
+    return Fit(*_Solver(sums.whole, matrix, shift, with_shift, free).solve(penalty), before, after, penalty)
+
+
+class _Solver:
+    """Normal equations of one set of rows."""
+
+    def __init__(self, sums: Sums, matrix: Array, shift: Array, with_shift: bool, free: NDArray[np.bool_]) -> None:
+        self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
+        self._mean_x, self._mean_t = sums.x / sums.n, sums.t / sums.n
+        self._gram, self._cross = sums.xx, sums.xt - np.einsum("gi,go->gio", sums.x, shift)
+        if with_shift:
+            self._gram = sums.xx - np.einsum("gi,gj->gij", sums.x, self._mean_x)
+            self._cross = sums.xt - np.einsum("gi,go->gio", sums.x, self._mean_t)
+        self._rest = np.where(free[:, None], self._cross - self._gram @ matrix, 0.0)  # nothing to gain: they stay
+        size = self._gram.shape[-1]
+        spread, power = (np.trace(matrices, axis1=1, axis2=2) / size for matrices in (self._gram, sums.xx))
+        spread = np.maximum(spread, _LEAST_VARIANCE * power)
+        self._ridge = np.where(spread > 0, spread, 1.0)[:, None, None] * np.eye(size)
+
+    def solve(self, penalty: float) -> tuple[Array, Array]:
+        """Weights and shift at ``penalty``."""
+        matrix = self._matrix + np.linalg.solve(self._gram + penalty * self._ridge, self._rest)
+        if not self._with_shift:
+            return matrix, self._shift
+        return matrix, self._mean_t - np.einsum("gi,gio->go", self._mean_x, matrix)

@@ -1,0 +1,223 @@
+"""The layers of a pruned network that can make up for what is gone, and what each of them should compute.
+
+A layer is a site if its inputs differ from the original's: some were cut, or something before it was cut or removed. What
+it should compute is the original's value at the end of the per-channel operations behind it (a bias, BatchNorm): its
+*exit*. Where that goes into a residual join, it should rather compute the original's join minus the shortcut of the pruned
+network, so that the branch also pays back the drift that earlier removals left on the stream (``design.md`` 2.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from graphprune.model import Model, constant_dims, outer_reads, read_values
+from graphprune.runtime.sizes import Sizes
+from graphprune.structure.names import layer_label
+from graphprune.structure.view import View
+
+Vector = NDArray[np.float64]
+
+_LAYERS = ("Conv", "Gemm", "MatMul")
+
+_BATCH_NORM_INPUTS = 5
+_MATRIX_RANK = 2
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A constant vector that can shift the exit: ``gain`` (channels,) is what one unit of it adds there."""
+
+    node: str
+    operand: int
+    gain: Vector
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer and the per-channel operations behind it.
+
+    ``scale`` and ``shift`` (channels,) make the exit out of the weighted sum, ``axis`` counts channels there (-1: the last).
+    ``join`` is the residual join it feeds, ``shortcut`` the other operand; empty if it feeds none.
+    """
+
+    node: str
+    label: str
+    reads: str
+    exit: str
+    chain: tuple[str, ...]
+    axis: int
+    scale: Vector
+    shift: Vector
+    bias: Bias | None
+    join: str = ""
+    shortcut: str = ""
+
+
+def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[Site]:
+    """Every site of ``pruned``, in execution order; ``sizes`` are its concrete tensor shapes."""
+    view, changed = View(pruned), _changed(original, pruned)
+    return [
+        site_of(view, node, sizes)
+        for node in pruned.graph.nodes
+        if node.name in changed and is_layer(node) and _is_own(node) and len(sizes.get(node.inputs[0].name, ())) > 1
+    ]
+
+
+def _changed(original: Model, pruned: Model) -> set[str]:
+    """The nodes of ``pruned`` whose first input differs from the original's, or has fewer entries."""
+    before = {node.name: node for node in original.graph.nodes}
+    was = {  # what a tensor of ``pruned`` was called: where blocks go, the name of an output passes to another
+        made.name: old.name
+        for node in pruned.graph.nodes
+        if node.name in before
+        for made, old in zip(node.outputs, before[node.name].outputs, strict=False)
+    }
+    changed: set[str] = set()
+    found: set[str] = set()
+    for node in pruned.graph.nodes:
+        theirs = before[node.name].inputs if node.name in before else []
+        differs = [
+            index >= len(theirs) or tensor.name in changed or _is_other(tensor, theirs[index], was)
+            for index, tensor in enumerate(node.inputs)
+        ]
+        if differs and differs[0]:
+            found.add(node.name)
+        if any(differs) or any(tensor.name in changed for tensor in outer_reads(node)):
+            changed.update(tensor.name for tensor in node.outputs)
+    return found
+
+
+def _is_other(mine: gs.Tensor, its: gs.Tensor, was: Mapping[str, str]) -> bool:
+    """Whether an operand is another tensor than in the original, or a constant of another shape."""
+    if isinstance(mine, gs.Constant) and isinstance(its, gs.Constant):
+        return constant_dims(mine) != constant_dims(its)
+    return bool(was.get(mine.name, mine.name) != its.name)
+
+
+def _is_own(node: gs.Node) -> bool:
+    """Whether nobody else reads the weights."""
+    return len(node.inputs[1].outputs) == 1
+
+
+def is_layer(node: gs.Node) -> bool:
+    """Whether a node is a layer with constant weights in a layout that can be refitted."""
+    if node.op not in _LAYERS or not isinstance(node.inputs[1], gs.Constant):
+        return False
+    is_conv, dims = node.op == "Conv", constant_dims(node.inputs[1])
+    if not is_conv and (len(dims) != _MATRIX_RANK or node.attrs.get("transA", 0)):
+        return False
+    added = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None  # what a Gemm adds may be anything
+    if added is None:
+        return True
+    return isinstance(added, gs.Constant) and (is_conv or _is_per_channel(constant_dims(added), _channels(node), -1, 2))
+
+
+def _channels(node: gs.Node) -> int:
+    """Of what a layer writes."""
+    return int(constant_dims(node.inputs[1])[0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1])
+
+
+def site_of(view: View, node: gs.Node, sizes: Sizes) -> Site:
+    """A layer with what follows it, whether or not its inputs have changed."""
+    model = view.model
+    channels = _channels(node)
+    axis = 1 if node.op == "Conv" else -1
+    scale, shift = np.full(channels, float(node.attrs.get("alpha", 1.0))), np.zeros(channels)
+    biases: list[Bias] = []
+    exit_tensor, chain = node.outputs[0].name, []
+    added = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
+    if added is not None:
+        factor = float(node.attrs.get("beta", 1.0))
+        shift = factor * _vector(model, added, channels)
+        biases.append(Bias(node.name, 2, np.full(channels, factor)))
+    while (link := _only_reader(view, exit_tensor)) is not None:
+        step = _affine(model, link, exit_tensor, channels, axis, len(sizes[exit_tensor]))
+        if step is None:
+            break
+        factors, offsets, operand = step
+        scale, shift = scale * factors, shift * factors + offsets
+        biases = [Bias(bias.node, bias.operand, bias.gain * factors) for bias in biases]
+        if operand is not None:
+            biases.append(Bias(link.name, operand, np.ones(channels)))
+        chain.append(link.name)
+        exit_tensor = link.outputs[0].name
+    own = [bias for bias in biases if _is_own_vector(view.nodes[bias.node].inputs[bias.operand], channels)]
+    join, shortcut = _join(view, node, exit_tensor, sizes)
+    return Site(
+        node=node.name,
+        label=layer_label(view, [node.name]),
+        reads=node.inputs[0].name,
+        exit=exit_tensor,
+        chain=tuple(chain),
+        axis=axis,
+        scale=scale,
+        shift=shift,
+        bias=own[-1] if own else None,
+        join=join,
+        shortcut=shortcut,
+    )
+
+
+def _only_reader(view: View, tensor: str) -> gs.Node | None:
+    """The node that reads ``tensor``, if it is the only one."""
+    readers = view.readers.get(tensor, [])
+    is_seen = tensor in view.outputs or tensor in view.read_by_subgraphs
+    return view.nodes[readers[0]] if len(readers) == 1 and not is_seen else None
+
+
+def _affine(
+    model: Model, node: gs.Node, tensor: str, channels: int, axis: int, rank: int
+) -> tuple[Vector, Vector, int | None] | None:
+    """Factors and offsets (channels,) of a per-channel operation, and the operand that is its bias; None for others."""
+    ones = np.ones(channels)
+    if node.op == "BatchNormalization" and all(isinstance(t, gs.Constant) for t in node.inputs[1:_BATCH_NORM_INPUTS]):
+        if axis != 1 or node.attrs.get("training_mode", 0):
+            return None
+        values = [_vector(model, constant, channels) for constant in node.inputs[1:_BATCH_NORM_INPUTS]]
+        gamma, beta, mean, variance = values
+        factors = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
+        return factors, beta - factors * mean, 2
+    if node.op not in ("Add", "Mul"):
+        return None
+    operand = 1 if node.inputs[0].name == tensor else 0
+    other = node.inputs[operand]
+    if not isinstance(other, gs.Constant) or not _is_per_channel(constant_dims(other), channels, axis, rank):
+        return None
+    vector = _vector(model, other, channels)
+    return (ones, vector, operand) if node.op == "Add" else (vector, np.zeros(channels), None)
+
+
+def _is_per_channel(dims: tuple[int, ...], channels: int, axis: int, rank: int) -> bool:
+    """Whether a constant of shape ``dims``, broadcast to ``rank`` axes, differs along the channels at most."""
+    if len(dims) > rank:
+        return False
+    place = len(dims) + (axis if axis < 0 else axis - rank)
+    return all(size == 1 or (index == place and size == channels) for index, size in enumerate(dims))
+
+
+def _is_own_vector(constant: gs.Tensor, channels: int) -> bool:
+    dims = constant_dims(constant)
+    return len(constant.outputs) == 1 and max(dims, default=1) == channels
+
+
+def _vector(model: Model, constant: gs.Tensor, channels: int) -> Vector:
+    values = np.asarray(read_values(constant, model.folder), np.float64).reshape(-1)
+    return np.broadcast_to(values, (channels,))
+
+
+def _join(view: View, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str]:
+    """The residual join that ``tensor`` feeds and the other operand, if that is known before ``node`` runs."""
+    link = _only_reader(view, tensor)
+    if link is None or link.op != "Add":
+        return "", ""
+    other = next((t for t in link.inputs if t.name != tensor), None)
+    if other is None or isinstance(other, gs.Constant) or sizes.get(other.name) != sizes.get(tensor):
+        return "", ""
+    maker = view.producer.get(other.name)
+    is_later = maker is not None and view.order[maker] > view.order[node.name]
+    return ("", "") if is_later else (link.outputs[0].name, other.name)

@@ -1,0 +1,99 @@
+"""The repair stage: other numbers for the layers of a pruned network, from unlabelled samples, without training.
+
+Both networks are walked from input to output. Each layer is shown what the pruned network gives it, with all earlier
+repairs in force, and what the original network would want of it; so errors do not pile up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Literal, get_args
+
+from graphprune.data import Data
+from graphprune.errors import OptionError
+from graphprune.model import Model
+from graphprune.oracle import Removal
+from graphprune.repair.channel_map import ChannelMap
+from graphprune.repair.march import March
+from graphprune.repair.outcome import LayerRepair, RepairReport
+from graphprune.repair.refit import Refit
+from graphprune.repair.rematch import Rematch
+from graphprune.repair.sites import Site, find_sites
+from graphprune.repair.task import Scene, Task
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.runtime.sizes import Sizes
+
+Method = Literal["stats", "ridge"]
+METHODS: tuple[Method, ...] = get_args(Method)
+DEFAULT: tuple[Method, ...] = METHODS
+
+MEMORY_LIMIT_BYTES = 1 << 30
+"""For the sums of one layer; a convolution whose windows need more is repaired by a channel map."""
+
+
+def parse_methods(text: str) -> tuple[Method, ...]:
+    """Read ``none``, ``stats``, ``ridge`` or a list such as ``stats,ridge``.
+
+    Raises
+    ------
+    OptionError
+        A word that is no method.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if words == ["none"]:
+        return ()
+    for word in words:
+        if word not in METHODS:
+            offered = ", ".join(METHODS)
+            raise OptionError(f"'{word}' is no repair", f"write none, or some of {offered} with commas between")
+    return tuple(method for word in words for method in METHODS if method == word)
+
+
+def repair(
+    original: Model, pruned: Model, steps: Sequence[Removal], sizes: Sizes, data: Data, batch: int,
+    methods: Sequence[Method], options: RuntimeOptions, progress: Callable[[str, int, int], None],
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+) -> tuple[Model, RepairReport]:  # fmt: skip
+    """A copy of ``pruned`` with other weights and biases, and what became of each layer.
+
+    ``steps`` led from ``original`` to ``pruned``; ``sizes`` are the concrete tensor shapes of ``pruned``. No shape, no node
+    and no name changes. Labels are not looked at.
+    """
+    started = time.perf_counter()
+    layers: list[LayerRepair] = []
+    scene = Scene(original, pruned.copy(), pruned, tuple(steps))
+    samples = 0
+    for method in methods:
+        sites = find_sites(original, scene.pruned, sizes)
+        tasks = [_task(method, scene, site, sizes, memory_limit_bytes) for site in sites]
+        with ExitStack() as stack:
+            dense = stack.enter_context(March(original, [task.original_reads for task in tasks], options))
+            cut = stack.enter_context(March(scene.pruned, [task.pruned_reads for task in tasks], options))
+            samples = 0
+            for part in data.batches(
+                batch
+            ):  # read once: the source may give other samples, or another order, next time
+                dense.take(part.feeds)
+                cut.take(part.feeds)
+                samples += len(part)
+            for index, task in enumerate(tasks):
+                progress(f"repair {method}", index, len(tasks))
+                for theirs, mine in zip(dense.advance(index), cut.advance(index), strict=True):
+                    task.add(theirs, mine, cut.batches)
+                outcome, change = task.finish()
+                layers.append(outcome)
+                if change is not None:
+                    cut.amend(task.site.exit, *change)
+    return scene.pruned, RepairReport(tuple(methods), tuple(layers), samples, time.perf_counter() - started)
+
+
+def _task(method: Method, scene: Scene, site: Site, sizes: Sizes, memory_limit_bytes: int) -> Task:
+    """How ``method`` goes about ``site``."""
+    if method == "stats":
+        return Rematch(scene, site)
+    refit = Refit(scene, site)
+    if refit.memory_bytes <= memory_limit_bytes:
+        return refit
+    return ChannelMap(scene, site, sizes)

@@ -1,0 +1,95 @@
+"""``filter-obs``: losses by least squares on activations taken from the model, and what then goes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphprune.importance import obs
+from graphprune.subject import NO_DATA_NOTE
+from tests.graphs import build, initialisers
+from tests.passes.asking import decided, inner, pruned, removed, scores
+from tests.small_cnns import flattened, grouped
+from tests.token_graphs import Shape, tokens, transformer
+
+RANDOM = np.random.default_rng(0)
+IMAGES = {"x": RANDOM.standard_normal((96, 3, 8, 8)).astype(np.float32)}
+
+
+def loss(x: np.ndarray, weights: np.ndarray, gone: np.ndarray, *, centred: bool) -> float:
+    """Mean squared error without the inputs ``gone``, refitted, with a bias that takes the means if ``centred``."""
+    x = x.astype(np.float64) - (x.mean(0, dtype=np.float64) if centred else 0.0)
+    target = x @ weights
+    found = np.linalg.lstsq(x[:, ~gone], target, rcond=None)[0]
+    return float(np.sum((target - x[:, ~gone] @ found) ** 2) / len(x))
+
+
+@pytest.mark.parametrize("per", ["unit", "cost"])
+def test_neurons_by_what_the_next_layer_loses(monkeypatch: pytest.MonkeyPatch, per: str) -> None:
+    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    proto = flattened()
+    w = initialisers(proto)
+    spec = f"filter-obs{{include=fc1/neurons,per={per}}}"
+    found = decided(proto, spec, IMAGES, "removed=1")
+    j, y = inner(proto, IMAGES, "j", "y")
+    alone = [loss(j, w["w5"], np.arange(10) == unit, centred=True) for unit in range(10)]
+    assert removed(found)["fc1/neurons"] == [int(np.argmin(alone))]
+    share = min(alone) / float(np.var(y, axis=0, dtype=np.float64).sum())
+    saved = 8 * 16 + 4 if per == "cost" else 1
+    assert scores(found)["fc1/neurons"].min() == pytest.approx(share / saved, rel=1e-3)
+
+
+def test_filters_by_the_windows_of_the_next_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream is what the loss is a share of: the join, not the branch. No bias anywhere: nothing takes the means."""
+    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    proto = grouped()
+    w = initialisers(proto)
+    images = {"x": IMAGES["x"] + np.float32(1.0)}
+    found = decided(proto, "filter-obs{include=c1/filters,per=unit}", images, "removed=1")
+    c, e = inner(proto, images, "c", "e")
+    padded = np.pad(c, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.stack([padded[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)], axis=2)
+    rows = windows.reshape(96, 54, 64).transpose(0, 2, 1).reshape(-1, 54)
+    weights = w["w3"].reshape(8, 54).T.astype(np.float64)
+    alone = [loss(rows, weights, np.repeat(np.arange(6) == unit, 9), centred=False) for unit in range(6)]
+    assert removed(found)["c1/filters"] == [int(np.argmin(alone))]
+    share = min(alone) / float(np.var(e.transpose(1, 0, 2, 3).reshape(8, -1), axis=1, dtype=np.float64).sum())
+    assert scores(found)["c1/filters"].min() == pytest.approx(share, rel=0.05)  # some positions stand for all
+
+
+def test_unequal_shares_out_of_one_budget_and_a_valid_model() -> None:
+    result = pruned(flattened(), "filter-obs", IMAGES, "flops=0.6")
+    assert result.validation is not None and result.validation.max_relative_error < 1e-4
+    shares = {len(units.removed) / units.size for units in result.plan.units}
+    assert len(shares) > 1
+
+
+def test_heads_and_neurons_of_a_transformer() -> None:
+    """Key and value of two queries each: a head leaves as one unit, out of the same budget as the neurons."""
+    shape = Shape(layers=2, kv_heads=2)
+    result = pruned(transformer(shape), "filter-obs{floor=0}", tokens(shape, samples=40), "ratio=0.5")
+    assert {units.kind for units in result.plan.units} == {"neurons", "kv-heads"}
+    assert result.validation is not None and result.validation.max_relative_error < 1e-4
+
+
+def test_made_up_inputs_are_pointed_out() -> None:
+    assert NO_DATA_NOTE in pruned(flattened(), "filter-obs", None, "flops=0.8").notes
+
+
+def test_the_same_twice() -> None:
+    one, other = (decided(flattened(), "filter-obs", IMAGES, "flops=0.5") for _ in range(2))
+    assert one.plan.to_json() == other.plan.to_json()
+
+
+def test_without_a_bias_nothing_takes_the_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    weights = {"w1": np.abs(RANDOM.standard_normal((4, 3))).astype(np.float32), "w2": (3, 2)}
+    proto = build(
+        "(float[N,4] x) => (float[N,2] y) { [fc1] h = MatMul(x, w1) [r] r = Relu(h) [fc2] y = MatMul(r, w2) }", weights
+    )
+    x = {"x": np.float32(5) + RANDOM.standard_normal((64, 4)).astype(np.float32)}
+    r, y = inner(proto, x, "r", "y")
+    alone = [loss(r, initialisers(proto)["w2"], np.arange(3) == unit, centred=False) for unit in range(3)]
+    found = decided(proto, "filter-obs{per=unit}", x, "removed=1")
+    share = min(alone) / float(np.var(y, axis=0, dtype=np.float64).sum())
+    assert scores(found)["fc1/neurons"].min() == pytest.approx(share, rel=1e-3)
