@@ -36,6 +36,8 @@ class Context:
     ``anatomy`` is the model with its structure. ``dense`` is the cost before the first pass, ``now`` the present one,
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
     that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`.
+    ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
+    again.
     """
 
     anatomy: Anatomy
@@ -52,6 +54,7 @@ class Context:
     options: RuntimeOptions
     progress: Progress
     align_is_auto: bool = False
+    in_rounds: bool = False
 
     def multiple(self, size: int) -> int:
         """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` a half, a quarter ... for narrow ones.

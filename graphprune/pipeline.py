@@ -1,4 +1,4 @@
-"""The sequence: load, find, decide, rewrite, validate, repair, measure, write. The command and the API both end here."""
+"""The sequence: load, find, decide, rewrite, validate, repair, train, measure, write. The command and the API both end here."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from graphprune.data import load_data
 from graphprune.errors import OptionError, PlanError, TargetNotReached
 from graphprune.evaluate import Evaluation, evaluate
 from graphprune.execute import execute
-from graphprune.oracle import Removal
 from graphprune.plan import Decision, Plan
-from graphprune.recover import recover, repairs
 from graphprune.repair.stage import parse_methods
 from graphprune.report.result import Result
+from graphprune.rounds import Rounds, repairs
 from graphprune.subject import CHECKS_ONLY_NOTE, NO_DATA_NOTE, RunOptions, Source, Subject, prepare
 from graphprune.target import Target
 
@@ -65,7 +64,10 @@ def prune(
     out = outputs.output_path(output, source, data, options.evaluation)
     subject = prepare(source, data, options)
     outputs.spare_weights(out, subject.model)
-    decisions, steps, small = _decide(subject, chosen, wanted, options)
+    if options.finetune is not None and options.training_data is None:
+        options = replace(options, training_data=_training_data(data))
+    rounds = Rounds(subject, options)
+    decisions, small = _decide(subject, chosen, wanted, options, rounds, dry_run=dry_run)
     dense, after = subject.anatomy.cost, small.cost
     removed = sum(decision.removed_count for decision in decisions)
     considered = sum(decision.considered for decision in decisions)
@@ -93,7 +95,7 @@ def prune(
         if save is not None:
             save(result)
         return result
-    return _finish(result, subject, steps, small, out, options, started, save)
+    return _finish(result, subject, rounds, small, out, options, started, save)
 
 
 def apply(
@@ -129,12 +131,14 @@ def apply(
         )
     if options.repair is None and subject.data.kind != "synthetic":
         options = replace(options, repair=parse_methods(",".join(plan.repair) or "none"))
-    steps: list[Removal] = []
+    if options.finetune is not None and options.training_data is None:
+        options = replace(options, training_data=_training_data(data))
+    rounds = Rounds(subject, options)
     small = subject.anatomy
     for decision in plan.decisions:
-        small = execute(small, decision, steps, subject.feeds, options.runtime)
+        small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
     result = _result(source, subject, plan, small, subject.notes)
-    return _finish(result, subject, steps, small, out, options, started, save)
+    return _finish(result, subject, rounds, small, out, options, started, save)
 
 
 def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
@@ -152,26 +156,35 @@ def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
 
 
 def _decide(
-    subject: Subject, passes: Sequence[Pass], target: Target, options: RunOptions
-) -> tuple[list[Decision], list[Removal], Anatomy]:
-    """Run the passes in turn, each on what the one before left."""
+    subject: Subject, passes: Sequence[Pass], target: Target, options: RunOptions, rounds: Rounds, *, dry_run: bool
+) -> tuple[list[Decision], Anatomy]:
+    """Run the passes in turn, each on what the one before left; with training, a round ends before the next begins."""
     small = subject.anatomy
     decisions: list[Decision] = []
-    steps: list[Removal] = []
     align = multiple_for(options.runtime) if options.align == "auto" else options.align
     if align < 1:
         raise OptionError(f"widths cannot be kept in multiples of {align}", "give align=1 or more, or auto")
+    trains = options.finetune is not None and not dry_run
+    in_rounds = trains and options.finetune_every == "removal"
+    if in_rounds and target.kind == "ratio":
+        raise OptionError(
+            "a ratio cannot be the target of training after every removal", "give flops=, params= or removed="
+        )
     for each in passes:
-        decision = each.decide(
-            Context(
+        while True:
+            if trains and rounds.fresh:
+                small = rounds.close(small)
+            considered = [earlier.considered for earlier in decisions]
+            context = Context(
                 anatomy=small,
                 data=subject.data,
                 target=target,
                 dense=subject.anatomy.cost,
                 now=small.cost,
                 removed_before=sum(earlier.removed_count for earlier in decisions),
-                considered_before=sum(earlier.considered for earlier in decisions),
+                considered_before=sum(considered),
                 is_last=each is passes[-1],
+                in_rounds=in_rounds,
                 seed=options.seed,
                 batch=options.batch,
                 align=align,
@@ -179,10 +192,20 @@ def _decide(
                 options=options.runtime,
                 progress=options.progress,
             )
-        )
-        decisions.append(decision)
-        small = execute(small, decision, steps, subject.feeds, options.runtime)
-    return decisions, steps, small
+            decision = each.decide(context)
+            decisions.append(decision)
+            small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
+            is_done = context.is_met(small.cost, decision.removed_count, decision.considered)
+            if is_done or not in_rounds or decision.limit or not decision.removed_count:
+                break
+    return decisions, small
+
+
+def _training_data(data: Any) -> Any:
+    """The calibration data serve for training, too, all of them."""
+    if data is None:
+        raise OptionError("training needs samples, and there are none", "add --data or --train-data")
+    return data
 
 
 def _relaxed(notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -203,7 +226,7 @@ def _result(source: Source, subject: Subject, plan: Plan, small: Anatomy, notes:
     )
 
 
-def _finish(result: Result, subject: Subject, steps: list[Removal], small: Anatomy, out: Path | None,
+def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, out: Path | None,
             options: RunOptions, started: float, save: Save | None) -> Result:  # fmt: skip
     """Write to a hidden place, validate, repair, evaluate and measure that file, and only then move it into place."""
     original, folder, runtime = subject.model.source, subject.model.folder, options.runtime
@@ -214,14 +237,15 @@ def _finish(result: Result, subject: Subject, steps: list[Removal], small: Anato
         return evaluate(original, path, folder, held_out, options.batch, runtime) if held_out is not None else None
 
     with outputs.place(out) as written:
-        recovered = recover(subject, (), steps, small, written, options, judge)
+        better = rounds.close(small, judge, written)
         result = replace(
             result,
-            validation=recovered.validation,
-            repair=recovered.repair,
-            unrepaired=recovered.unrepaired,
+            validation=rounds.validation,
+            repair=rounds.repair,
+            training=tuple(rounds.training),
+            unrepaired=rounds.unrepaired,
             evaluation=judge(written),
-            model=recovered.anatomy.model,
+            model=better.model,
             after=replace(result.after, bytes=sum(file.stat().st_size for file in written.parent.iterdir())),
         )
         if options.measure_latency:
@@ -232,4 +256,5 @@ def _finish(result: Result, subject: Subject, steps: list[Removal], small: Anato
         result = replace(result, output=out, seconds=time.perf_counter() - started)
         if save is not None:
             save(result)
+    rounds.sweep()
     return result

@@ -20,6 +20,7 @@ from graphprune.repair.stage import Method
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Block
+from graphprune.training import TrainOptions
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
@@ -50,6 +51,8 @@ class RunOptions:
     at all (``measure_latency``); ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
     ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
     what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
+    ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
+    the calibration data).
     """
 
     seed: int = 0
@@ -64,6 +67,9 @@ class RunOptions:
     measure_latency: bool = True
     align: int | Literal["auto"] = 1
     repair: tuple[Method, ...] | None = None
+    finetune: TrainOptions | None = None
+    finetune_every: Literal["pass", "removal"] = "pass"
+    training_data: Any = None
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
 

@@ -25,6 +25,7 @@ from graphprune.target import Target
 from graphprune.typed_cost import TypedCost
 
 _ROUNDING = 1e-9  # of a share times a count
+_ROUNDS = 10  # a tenth of the filters at a time, as in the PLS papers
 _WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")  # counts that no kernel wants in multiples
 
 
@@ -69,7 +70,7 @@ class UnitPass(Pass):
         cost = context.anatomy.typed_cost()
 
         def is_met(now: Cost, removed: int) -> bool:
-            return context.is_met(now, removed, considered)
+            return context.is_met(now, removed, considered) or (context.in_rounds and removed >= considered / _ROUNDS)
 
         selection = select(candidates, cost, is_met, self.scope, self.most(context, considered))
         removed = sum(len(indices) for indices in selection.removed.values())

@@ -60,7 +60,7 @@ class LayerCKA(Pass):
         removed: list[RemovedBlock] = []
         now = context.now
         considered = len(rules.candidates)
-        while not context.is_met(now, len(removed), considered):
+        while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
             gone = frozenset(block.join for block in removed)
             best_case = _best_case(context, rules, costs, gone, now)
             if not rules.allowed(gone) or (best_case and context.is_last):

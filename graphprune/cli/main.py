@@ -19,7 +19,7 @@ from graphprune.cli.options import (
     data_options,
     model_argument,
     output_options,
-    repair_option,
+    recovery_options,
     runtime_options,
     show_options,
 )
@@ -93,7 +93,7 @@ def cli() -> None:
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")
 @output_options
-@repair_option
+@recovery_options
 @data_options
 @runtime_options
 @show_options
@@ -142,7 +142,7 @@ def prune(
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
 @click.option("--allow-other-model", is_flag=True, help="Accept another export of the network the plan was made for.")
 @output_options
-@repair_option
+@recovery_options
 @data_options
 @runtime_options
 @show_options

@@ -81,6 +81,21 @@ class Repair(click.ParamType[Any]):
             return self.fail(f"{error.message}; {error.fix}", param, ctx)
 
 
+class Finetune(click.ParamType[Any]):
+    """Training options ``key=value`` separated by commas."""
+
+    name = "OPTIONS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from graphprune.errors import OptionError
+        from graphprune.training import TrainOptions
+
+        try:
+            return TrainOptions.parse(value)
+        except OptionError as error:
+            return self.fail(f"{error.message}; {error.fix}", param, ctx)
+
+
 def model_argument(command: Command) -> Command:
     """MODEL, read but never changed."""
     return click.argument("model", type=click.Path(path_type=Path))(command)
@@ -96,14 +111,30 @@ def output_options(command: Command) -> Command:
     )(command)
 
 
-def repair_option(command: Command) -> Command:
-    """--repair."""
-    return click.option(
-        "--repair",
-        type=Repair(),
-        help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both where "
-        "there is data; for a plan what it says.",
-    )(command)
+def recovery_options(command: Command) -> Command:
+    """What follows a removal."""
+    return _together(
+        command,
+        click.option(
+            "--repair",
+            type=Repair(),
+            help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both where "
+            "there is data; for a plan what it says.",
+        ),
+        click.option(
+            "--finetune",
+            type=Finetune(),
+            help="Train after each pass, e.g. epochs=10,lr=0.01; the options are those of graphprune finetune.",
+        ),
+        click.option(
+            "--finetune-every",
+            type=click.Choice(["pass", "removal"]),
+            default="pass",
+            show_default=True,
+            help="removal: after each block, or each tenth of the units.",
+        ),
+        click.option("--train-data", metavar="SOURCE", help="What to train on; default: all of --data."),
+    )
 
 
 def data_options(command: Command) -> Command:

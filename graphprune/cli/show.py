@@ -143,6 +143,9 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         measure_latency=not settings["no_bench"],
         align=settings.get("align", 1),
         repair=settings.get("repair"),
+        finetune=settings.get("finetune"),
+        finetune_every=settings.get("finetune_every", "pass"),
+        training_data=settings.get("train_data"),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from graphprune.evaluate import Evaluation
     from graphprune.model import Model
     from graphprune.repair.outcome import RepairReport
+    from graphprune.training.report import TrainingReport
     from graphprune.validate import Validation
 
 SCHEMA = "graphprune.result/1"
@@ -26,7 +27,8 @@ class Result:
     """Outcome of :func:`graphprune.prune` and :func:`graphprune.apply`.
 
     ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run. ``output`` is the written
-    file, None for a dry run. ``unrepaired`` is the evaluation before the repair. ``model`` is the smaller model itself.
+    file, None for a dry run. ``unrepaired`` is the evaluation before repair and training.
+    ``training`` has one report for each round of it. ``model`` is the smaller model itself.
     """
 
     source: str
@@ -39,6 +41,7 @@ class Result:
     measurement: Measurement | None = None
     evaluation: Evaluation | None = None
     repair: RepairReport | None = None
+    training: tuple[TrainingReport, ...] = ()
     unrepaired: Evaluation | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -65,6 +68,7 @@ class Result:
             "measurement": measurement,
             "evaluation": asdict(self.evaluation) if self.evaluation else None,
             "repair": asdict(self.repair) if self.repair else None,
+            "training": [report.to_dict() for report in self.training],
             "unrepaired": asdict(self.unrepaired) if self.unrepaired else None,
             "notes": list(self.notes),
             "seconds": self.seconds,

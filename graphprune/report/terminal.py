@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from graphprune.report.text import compact
+from graphprune.training.table import print_training
 
 if TYPE_CHECKING:
     from graphprune.bench.ort import Measurement
@@ -60,7 +61,9 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         table.add_row(f"{kind} on {result.evaluation.samples:,}", *figures, f"{change:+.2f} pt")
     if result.evaluation and result.unrepaired:
         change = 100 * (result.unrepaired.after - result.unrepaired.before)
-        table.add_row("  before repair", "", f"{100 * result.unrepaired.after:.2f} %", f"{change:+.2f} pt")
+        table.add_row(
+            f"  before {_recovery(result)}", "", f"{100 * result.unrepaired.after:.2f} %", f"{change:+.2f} pt"
+        )
     console.print(table)
     console.print()
     if result.plan.blocks or not result.plan.units:
@@ -79,10 +82,16 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         )
     if result.repair:
         _print_repair(console, result.repair, verbose)
+    for training in result.training:
+        print_training(console, training, verbose)
     if result.output:
         console.print(f"wrote {escape(str(result.output))}", soft_wrap=True)
     elif not result.validation:
         console.print("dry run: nothing was rewritten, checked or written")
+
+
+def _recovery(result: Result) -> str:
+    return "repair and training" if result.training and result.repair else "training" if result.training else "repair"
 
 
 def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None:
