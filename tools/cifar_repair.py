@@ -1,0 +1,90 @@
+"""What repair without training gives back on the CIFAR-10 ResNets: top-1 on 10,000 test images. Resumes from its JSON file.
+
+python tools/cifar_repair.py resnet56_jpeg --json build/cifar_repair.json
+python tools/cifar_repair.py resnet56_jpeg --passes filter-obs --left 0.5 --images 2048 --json build/cifar_repair.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cifar import STANDARD_MEAN, STANDARD_STD, decode, prepared, shared_folder
+from cifar_widths import accuracy
+
+import graphprune
+from graphprune import RunOptions, RuntimeOptions
+from graphprune.errors import TargetNotReached
+from graphprune.repair.stage import parse_methods
+
+PASSES = ("layer-cka", "filter-magnitude", "filter-pls-vip", "filter-obs")
+LEFT = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+REPAIRS = ("none", "stats", "ridge", "stats,ridge")
+
+
+def calibration(images: int, folder: Path) -> Path:
+    """The first training images, without labels."""
+    path = folder / f"standard-calibration-{images}.npz"
+    if not path.is_file():
+        train, _ = decode(shared_folder() / "data" / "cifar10_train_jpeg.npz", images)
+        np.savez(path, images=(train - STANDARD_MEAN) / STANDARD_STD)
+    return path
+
+
+def measure(model: Path, spec: str, target: str, images: int, folder: Path) -> dict[str, Any]:
+    """One row: the same removal, repaired in every way."""
+    test = np.load(folder / "standard-test.npz")
+    row: dict[str, Any] = {"top1": {}, "seconds": {}}
+    data = calibration(images, folder)
+    options = RunOptions(samples=None, measure_latency=False, runtime=RuntimeOptions(threads=1), repair=())
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "small.onnx"
+        try:
+            plan = graphprune.prune(model, [spec], data, target, dry_run=True, options=options).plan
+        except TargetNotReached as error:
+            return {"why": error.message}
+        for text in REPAIRS:
+            started = time.process_time()
+            repairing = RunOptions(
+                samples=None, measure_latency=False, runtime=RuntimeOptions(threads=1), repair=parse_methods(text)
+            )
+            result = graphprune.apply(model, plan, data, out, options=repairing)
+            row["seconds"][text] = time.process_time() - started
+            row["top1"][text] = accuracy(out, test["images"], test["labels"])
+            row["macs_removed"] = 1 - result.after.macs / result.before.macs
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--passes", nargs="+", default=PASSES)
+    parser.add_argument("--left", nargs="+", type=float, default=LEFT, help="shares of the MACs that stay")
+    parser.add_argument("--removed", nargs="*", type=int, default=[], help="block counts, for layer passes, instead")
+    parser.add_argument("--images", type=int, default=1024)
+    options = parser.parse_args()
+    folder = prepared()
+    done: dict[str, dict[str, Any]] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    targets = [f"removed={count}" for count in options.removed] or [f"flops={left:g}" for left in options.left]
+    for name, spec, target in itertools.product(options.models, options.passes, targets):
+        key = f"{name} | {spec} | {target} | {options.images}"
+        if key not in done:
+            done[key] = measure(shared_folder() / "models" / f"{name}.onnx", spec, target, options.images, folder)
+            options.json.write_text(json.dumps(done, indent=1))
+        row = done[key]
+        if "why" in row:
+            print(f"| {key} | not reached: {row['why']} |", flush=True)
+        else:
+            figures = " | ".join(f"{100 * row['top1'][text]:.2f}" for text in REPAIRS)
+            print(f"| {key} | {100 * row['macs_removed']:.1f} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
