@@ -71,17 +71,16 @@ def test_a_dry_run_trains_nothing(shipped: Path, labelled: Path) -> None:
 def test_each_round_has_its_checkpoint_and_they_go(
     shipped: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graphprune import rounds
+    from graphprune.training import finetune
 
     seen: list[Path | None] = []
-    inner = rounds.finetune
 
     def watched(*args: object) -> object:
         options = next(each for each in args if isinstance(each, TrainOptions))
         seen.append(options.checkpoint)
-        return inner(*args)  # type: ignore[arg-type]
+        return finetune(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rounds, "finetune", watched)
+    monkeypatch.setattr("graphprune.rounds.finetune", watched)
     options = replace(OPTIONS, finetune=replace(TRAINING, checkpoint=tmp_path / "state"))
     graphprune.prune(shipped, ["layer-cka"], labelled, "removed=2", tmp_path / "small.onnx", options=options)
     assert seen == [tmp_path / "state.1", tmp_path / "state.2"]
