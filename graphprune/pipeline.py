@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import onnx
+from typing import TYPE_CHECKING, Any
 
 import graphprune
 from graphprune import outputs
@@ -28,15 +26,19 @@ from graphprune.report.result import Result
 from graphprune.rounds import Rounds, repairs
 from graphprune.subject import CHECKS_ONLY_NOTE, NO_DATA_NOTE, RunOptions, Source, Subject, prepare
 from graphprune.target import Target
+from graphprune.torch_bridge.given import is_module, proto_of
 
 DEFAULT_TARGET = Target("flops", 0.8)
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Save = Callable[[Result], None]
 """Writes what belongs to the model (plan, JSON) just before the model moves into place; if it fails, nothing stays."""
 
 
 def prune(
-    source: Source,
+    source: Source | nn.Module,
     passes: Sequence[Pass | str],
     data: Any = None,
     target: Target | str | None = None,
@@ -45,9 +47,12 @@ def prune(
     dry_run: bool = False,
     options: RunOptions | None = None,
     save: Save | None = None,
+    example: Any = None,
 ) -> Result:
     """Prune a model; the same as ``graphprune SOURCE --pass ... --data ... --target ... -o OUTPUT``.
 
+    ``source`` may be a ``torch.nn.Module``: it is exported as it is called with ``example`` (a tensor, a tuple, a dict by
+    argument; default: the first samples of ``data``), and ``result.module()`` is the pruned one. The module given is not touched.
     Without ``output`` nothing stays on disk and ``result.model`` holds the model; with ``dry_run`` the decision is all.
 
     Raises
@@ -61,8 +66,9 @@ def prune(
     if not chosen:
         raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
     wanted = _wanted(target, chosen)
-    out = outputs.output_path(output, source, data, options.evaluation)
-    subject = prepare(source, data, options)
+    given = proto_of(source, example, data) if is_module(source) else source
+    out = outputs.output_path(output, given, data, options.evaluation)
+    subject = prepare(given, data, options)
     outputs.spare_weights(out, subject.model)
     if options.finetune is not None and options.training_data is None:
         options = replace(options, training_data=_training_data(data))
@@ -213,9 +219,9 @@ def _relaxed(notes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(CHECKS_ONLY_NOTE if note == NO_DATA_NOTE else note for note in notes)
 
 
-def _result(source: Source, subject: Subject, plan: Plan, small: Anatomy, notes: tuple[str, ...]) -> Result:
+def _result(source: Source | nn.Module, subject: Subject, plan: Plan, small: Anatomy, notes: tuple[str, ...]) -> Result:
     return Result(
-        source="a ModelProto" if isinstance(source, onnx.ModelProto) else str(source),
+        source=os.fspath(source) if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}",
         output=None,
         plan=plan,
         before=replace(subject.anatomy.cost, bytes=subject.file_bytes),

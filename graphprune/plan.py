@@ -153,7 +153,7 @@ class Plan:
                 )
                 for decision in content["decisions"]
             )
-            plan = cls(**content | {"decisions": decisions, "repair": tuple(content.get("repair", ()))})
+            plan = cls(**content | {"decisions": decisions, "repair": _names(content.get("repair", []))})
             texts = [plan.model_sha256, *(text for b in plan.blocks for text in (b.name, b.join, b.entry, b.exit))]
             texts += plan.repair
             texts += [text for decision in decisions for text in (decision.spec, decision.limit, *decision.notes)]
@@ -171,6 +171,13 @@ class Plan:
                 if groups.count(name) > 1:
                     raise PlanError(f"{origin} lists {name} twice in one decision", "join the entries")
         return plan
+
+
+def _names(content: Any) -> tuple[str, ...]:
+    """A list of texts from JSON. TypeError for anything else."""
+    if not isinstance(content, list | tuple):
+        raise TypeError("the repair is not a list")
+    return tuple(content)
 
 
 def _units(content: Any, origin: str) -> RemovedUnits:

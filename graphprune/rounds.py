@@ -59,6 +59,7 @@ class Rounds:
         self.unrepaired = judge(written)
         better = self._trained(self._repaired(small, methods)) if self.fresh else small
         self.fresh = []
+        written.with_name(f"{written.name}.data").unlink(missing_ok=True)  # the new file may need none
         models.write(better.model, written)
         check_written(written, small.model, self._subject.data.first(1), self._options.runtime)
         return better

@@ -16,11 +16,9 @@ from graphprune.repair.gram import HalvedSums
 from graphprune.repair.march import Values
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.ridge import refit
-from graphprune.repair.sites import Site, site_of
+from graphprune.repair.sites import Site, affine_of
 from graphprune.repair.survivors import survivors
 from graphprune.repair.task import Change, Scene, Task
-from graphprune.runtime.sizes import Sizes
-from graphprune.structure.view import View
 
 
 class ChannelMap(Task):
@@ -28,12 +26,10 @@ class ChannelMap(Task):
 
     method: ClassVar[str] = "ridge"
 
-    def __init__(self, scene: Scene, site: Site, sizes: Sizes) -> None:
+    def __init__(self, scene: Scene, site: Site) -> None:
         self._old = scene.original_node(site.node)
         self._reads = self._old.inputs[0].name
         super().__init__(scene, site, [self._reads], [site.reads])
-        before = View(scene.unrepaired)  # the shift that belongs to the original's kernels, whatever a repair has added
-        self._shift = site_of(before, before.nodes[site.node], sizes).shift
         self._sums: HalvedSums | None = None
 
     @property
@@ -56,14 +52,16 @@ class ChannelMap(Task):
         sums, self._sums = self._sums, None  # one layer's at a time
         kernels = np.asarray(read_values(self._old.inputs[1], scene.original.folder), np.float64)
         outputs, inputs = kernels.shape[:2]
-        kernels = kernels[survivors(scene.steps, self._old.outputs[0].name, 1, outputs)]
+        kept = survivors(scene.steps, self._old.outputs[0].name, 1, outputs)
+        kernels = kernels[kept]  # with the scale and shift that belong to them, whatever has been added since
+        scale, offset = (each[kept] for each in affine_of(scene.original, self._old, site.chain))
         left = survivors(scene.steps, scene.in_original(site.reads), 1, inputs)
         start = np.eye(inputs)[left][None]
         fit = refit(sums, start, np.zeros((1, inputs)), with_shift=site.bias is not None)
         if fit.after < fit.before:
             mapped = np.einsum("ic,oc...->oi...", fit.matrix[0], kernels)
             groups, rows, columns = matrices.shape_of(self.node)
-            matrix = mapped.reshape(columns, rows).T.reshape(groups, rows, columns) * site.scale
-            shift = kernels.reshape(*kernels.shape[:2], -1).sum(-1) @ fit.shift[0] * site.scale
-            matrices.write(scene.pruned, site, matrix, self._shift + shift)
+            matrix = mapped.reshape(columns, rows).T.reshape(groups, rows, columns) * scale
+            shift = kernels.reshape(*kernels.shape[:2], -1).sum(-1) @ fit.shift[0] * scale
+            matrices.write(scene.pruned, site, matrix, offset + shift)
         return self.outcome(fit.before, fit.after, f"channel map, penalty {fit.penalty:g}"), None

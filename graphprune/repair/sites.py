@@ -8,7 +8,7 @@ network, so that the branch also pays back the drift that earlier removals left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,14 +127,8 @@ def site_of(view: View, node: gs.Node, sizes: Sizes) -> Site:
     model = view.model
     channels = _channels(node)
     axis = 1 if node.op == "Conv" else -1
-    scale, shift = np.full(channels, float(node.attrs.get("alpha", 1.0))), np.zeros(channels)
-    biases: list[Bias] = []
+    scale, shift, biases = _own_affine(model, node)
     exit_tensor, chain = node.outputs[0].name, []
-    added = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
-    if added is not None:
-        factor = float(node.attrs.get("beta", 1.0))
-        shift = factor * _vector(model, added, channels)
-        biases.append(Bias(node.name, 2, np.full(channels, factor)))
     while (link := _only_reader(view, exit_tensor)) is not None:
         step = _affine(model, link, exit_tensor, channels, axis, len(sizes[exit_tensor]))
         if step is None:
@@ -161,6 +155,30 @@ def site_of(view: View, node: gs.Node, sizes: Sizes) -> Site:
         join=join,
         shortcut=shortcut,
     )
+
+
+def _own_affine(model: Model, node: gs.Node) -> tuple[Vector, Vector, list[Bias]]:
+    """Scale, shift and bias of a layer before anything else."""
+    channels = _channels(node)
+    scale, shift = np.full(channels, float(node.attrs.get("alpha", 1.0))), np.zeros(channels)
+    added = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
+    if added is None:
+        return scale, shift, []
+    factor = float(node.attrs.get("beta", 1.0))
+    return scale, factor * _vector(model, added, channels), [Bias(node.name, 2, np.full(channels, factor))]
+
+
+def affine_of(model: Model, node: gs.Node, chain: Sequence[str]) -> tuple[Vector, Vector]:
+    """Scale and shift (channels,) of a convolution with the operations named in ``chain`` behind it, whoever else reads."""
+    scale, shift, _ = _own_affine(model, node)
+    nodes = {each.name: each for each in model.graph.nodes}
+    tensor = node.outputs[0].name
+    for name in chain:
+        step = _affine(model, nodes[name], tensor, len(scale), 1, len(constant_dims(node.inputs[1])))
+        assert step is not None  # it is one in the pruned network
+        scale, shift = scale * step[0], shift * step[0] + step[1]
+        tensor = nodes[name].outputs[0].name
+    return scale, shift
 
 
 def _only_reader(view: View, tensor: str) -> gs.Node | None:

@@ -63,11 +63,11 @@ def repair(
     """
     started = time.perf_counter()
     layers: list[LayerRepair] = []
-    scene = Scene(original, pruned.copy(), pruned, tuple(steps))
+    scene = Scene(original, pruned.copy(), tuple(steps))
     samples = 0
     for method in methods:
         sites = find_sites(original, scene.pruned, sizes)
-        tasks = [_task(method, scene, site, sizes, memory_limit_bytes) for site in sites]
+        tasks = [_task(method, scene, site, memory_limit_bytes) for site in sites]
         with ExitStack() as stack:
             dense = stack.enter_context(March(original, [task.original_reads for task in tasks], options))
             cut = stack.enter_context(March(scene.pruned, [task.pruned_reads for task in tasks], options))
@@ -89,11 +89,11 @@ def repair(
     return scene.pruned, RepairReport(tuple(methods), tuple(layers), samples, time.perf_counter() - started)
 
 
-def _task(method: Method, scene: Scene, site: Site, sizes: Sizes, memory_limit_bytes: int) -> Task:
+def _task(method: Method, scene: Scene, site: Site, memory_limit_bytes: int) -> Task:
     """How ``method`` goes about ``site``."""
     if method == "stats":
         return Rematch(scene, site)
     refit = Refit(scene, site)
     if refit.memory_bytes <= memory_limit_bytes:
         return refit
-    return ChannelMap(scene, site, sizes)
+    return ChannelMap(scene, site)

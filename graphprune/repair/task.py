@@ -22,11 +22,10 @@ Change = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Scene:
-    """The network as it was, the one under repair (and as it was before any repair), and how the one became the other."""
+    """The network as it was, the one under repair, and how the one became the other."""
 
     original: Model
     pruned: Model
-    unrepaired: Model
     steps: tuple[Removal, ...]
 
     def node(self, name: str) -> gs.Node:

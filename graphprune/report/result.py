@@ -47,6 +47,13 @@ class Result:
     seconds: float = 0.0
     model: Model | None = field(default=None, repr=False)
 
+    def module(self) -> Any:
+        """The smaller model as a trainable ``torch.fx.GraphModule``; see :func:`graphprune.torch_bridge.to_torch`."""
+        from graphprune.torch_bridge import to_torch
+
+        assert self.model is not None  # every run leaves one
+        return to_torch(self.model)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with a versioned ``schema``."""
         measurement = asdict(self.measurement) if self.measurement else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -83,7 +85,7 @@ def test_the_same_twice() -> None:
 
 def test_without_a_bias_nothing_takes_the_means(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(obs, "_DAMPING", 1e-13)
-    weights = {"w1": np.eye(4, 3, dtype=np.float32), "w2": (3, 2)}
+    weights: dict[str, Sequence[int] | np.ndarray] = {"w1": np.eye(4, 3, dtype=np.float32), "w2": (3, 2)}
     proto = build(
         "(float[N,4] x) => (float[N,2] y) { [fc1] h = MatMul(x, w1) [r] r = Relu(h) [fc2] y = MatMul(r, w2) }", weights
     )
