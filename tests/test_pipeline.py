@@ -106,7 +106,15 @@ def test_dry_run_writes_only_the_plan_and_apply_repeats_it(
     assert list(tmp_path.iterdir()) == [plan]
     assert not shipped.with_name("fashion_resnet32.pruned.onnx").exists()
     assert command(monkeypatch, *words, "--no-bench", "-o", direct) == 0
-    again = ["apply", shipped, plan, "--data", calibration, "--num-samples", 64]  # the same samples: the repair sees them
+    again = [
+        "apply",
+        shipped,
+        plan,
+        "--data",
+        calibration,
+        "--num-samples",
+        64,
+    ]  # the same samples: the repair sees them
     assert command(monkeypatch, *again, "--no-bench", "-o", replayed) == 0
     assert direct.read_bytes() == replayed.read_bytes()
     content = json.loads(plan.read_text())

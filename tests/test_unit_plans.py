@@ -104,7 +104,9 @@ def test_plan_edited_by_hand_is_carried_out(tmp_path: Path) -> None:
     wanted = [index for index in range(10) if index not in entry["removed"]][:4]
     entry["removed"] = wanted[::-1]
     (tmp_path / "plan.json").write_text(json.dumps(content))
-    applied = graphprune.apply(proto, tmp_path / "plan.json", data, tmp_path / "small.onnx", options=replace(QUIET, repair=()))
+    applied = graphprune.apply(
+        proto, tmp_path / "plan.json", data, tmp_path / "small.onnx", options=replace(QUIET, repair=())
+    )
     old, new = initialisers(proto), initialisers(onnx.load(tmp_path / "small.onnx"))
     stay = np.setdiff1d(np.arange(10), wanted)
     np.testing.assert_array_equal(new["w4"], old["w4"][stay])
