@@ -10,7 +10,7 @@ import pytest
 import graphprune
 from graphprune import RunOptions
 
-QUIET = RunOptions(measure_latency=False)
+QUIET = RunOptions(measure_latency=False, repair=())
 
 
 @pytest.mark.parametrize(

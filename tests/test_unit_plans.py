@@ -21,7 +21,7 @@ from tests.graphs import assert_same, initialisers, run
 from tests.small_cnns import flattened, grouped
 from tests.token_graphs import Shape, tokens, transformer
 
-QUIET = RunOptions(measure_latency=False, batch=8)
+QUIET = RunOptions(measure_latency=False, batch=8, repair=())
 TOKENS = Shape(layers=2, heads=8, kv_heads=4, neurons=16, mask=True)
 CNN_DATA: dict[str, np.ndarray] = {
     "x": np.random.default_rng(4).standard_normal((24, 3, 8, 8)).astype(np.float32),
@@ -104,9 +104,7 @@ def test_plan_edited_by_hand_is_carried_out(tmp_path: Path) -> None:
     wanted = [index for index in range(10) if index not in entry["removed"]][:4]
     entry["removed"] = wanted[::-1]
     (tmp_path / "plan.json").write_text(json.dumps(content))
-    applied = graphprune.apply(
-        proto, tmp_path / "plan.json", data, tmp_path / "small.onnx", options=replace(QUIET, repair=())
-    )
+    applied = graphprune.apply(proto, tmp_path / "plan.json", data, tmp_path / "small.onnx", options=QUIET)
     old, new = initialisers(proto), initialisers(onnx.load(tmp_path / "small.onnx"))
     stay = np.setdiff1d(np.arange(10), wanted)
     np.testing.assert_array_equal(new["w4"], old["w4"][stay])
@@ -138,7 +136,7 @@ def test_plan_that_names_what_is_not_there() -> None:
 
 def test_layers_then_filters(shipped: Path, calibration: Path, tmp_path: Path) -> None:
     """The second pass counts on from the first, both steps are validated, and the plan repeats both."""
-    options = RunOptions(measure_latency=False, samples=32)
+    options = RunOptions(measure_latency=False, samples=32, repair=())
     passes = ["layer-cka{exclude=stages.1.*|stages.2.*}", "filter-magnitude"]
     direct, replayed = tmp_path / "direct.onnx", tmp_path / "replayed.onnx"
     result = graphprune.prune(shipped, passes, calibration, "removed=13", direct, options=options)

@@ -19,7 +19,7 @@ def pruned(
     proto: onnx.ModelProto, spec: str, data: Arrays | None, target: str | None = None, *, align: int = 1, batch: int = 4
 ) -> Result:
     """Decided, cut and validated; ``batch`` is small, so that the data comes in several."""
-    options = RunOptions(measure_latency=False, align=align, batch=batch)
+    options = RunOptions(measure_latency=False, align=align, batch=batch, repair=())
     return graphprune.prune(proto, [spec], data, target, options=options)
 
 

@@ -18,7 +18,7 @@ from graphprune.rewrite import remove_blocks
 from graphprune.structure.blocks import Block, find_joins
 from tests.graphs import residual_mlp, run
 
-QUIET = RunOptions(measure_latency=False, samples=200)
+QUIET = RunOptions(measure_latency=False, samples=200, repair=())
 
 
 def features(proto: onnx.ModelProto, data: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_floor_binds_and_is_named(shipped: Path, calibration: Path) -> None:
 
 
 def test_rules_can_be_relaxed(shipped: Path, calibration: Path) -> None:
-    small = RunOptions(measure_latency=False, samples=32)
+    small = RunOptions(measure_latency=False, samples=32, repair=())
     result = graphprune.prune(
         shipped,
         [LayerCKA(floor=0, skip_first=False)],
