@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.zoo.fixtures"]
 
 COMPILED = ("resnet_se", "bert", "llama", "swin")
+# Both exporters for some, one for the rest, in turn: tools/bridge_zoo.py runs all of both.
+SOME = [case for place, case in enumerate(CASES) if case[0] in COMPILED or place % 4 in (0, 3)]
 
 
-@pytest.mark.parametrize(("name", "exporter"), CASES)
+@pytest.mark.parametrize(("name", "exporter"), SOME)
 def test_a_network_as_a_module(zoo: Zoo, name: str, exporter: Exporter) -> None:
     path, feed = zoo(name, exporter)
     found = check(load(path), feed)
