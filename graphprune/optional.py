@@ -37,10 +37,7 @@ def torch() -> Any:
     RuntimeMissing
         torch is not installed, or the installed one does not load.
     """
-    try:
-        return importlib.import_module("torch")
-    except (ImportError, OSError) as error:
-        raise RuntimeMissing(f"PyTorch cannot be imported ({error})", "run: pip install 'graphprune[torch]'") from None
+    return _extra("torch", "PyTorch", "torch")
 
 
 def pillow() -> Any:
@@ -51,12 +48,7 @@ def pillow() -> Any:
     RuntimeMissing
         Pillow is not installed.
     """
-    try:
-        return importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise RuntimeMissing(
-            f"Pillow cannot be imported ({error})", "run: pip install 'graphprune[robustness]'"
-        ) from None
+    return _extra("PIL.Image", "Pillow", "robustness")
 
 
 def codecarbon() -> Any:
@@ -67,9 +59,14 @@ def codecarbon() -> Any:
     RuntimeMissing
         codecarbon is not installed.
     """
+    return _extra("codecarbon", "codecarbon", "energy")
+
+
+def _extra(module: str, name: str, extra: str) -> Any:
+    """A module that comes with an extra; OSError is a shared library that does not load."""
     try:
-        return importlib.import_module("codecarbon")
-    except ImportError as error:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
         raise RuntimeMissing(
-            f"codecarbon cannot be imported ({error})", "run: pip install 'graphprune[energy]'"
+            f"{name} cannot be imported ({error})", f"run: pip install 'graphprune[{extra}]'"
         ) from None

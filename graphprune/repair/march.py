@@ -71,7 +71,8 @@ class March:
         self.model, self._stops, self._options = model, [list(stop) for stop in stops], options
         self._temporary = tempfile.TemporaryDirectory(prefix="graphprune-")
         self._waiting = Waiting(Path(self._temporary.name), limit_bytes)
-        self._legs, self._needed = _legs(View(model), self._stops)
+        self._view = View(model)  # repairs change constants only, so it stays true
+        self._legs, self._needed = _legs(self._view, self._stops)
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +93,7 @@ class March:
         """Run the leg to ``stop``; yield each batch's values of the tensors asked for there."""
         leg = self._legs[stop]
         before, after = self._needed[stop], self._needed[stop + 1]
-        view = View(self.model)
+        view = self._view
         written = {tensor.name for name in leg for tensor in view.nodes[name].outputs}
         reads = [t for t in dict.fromkeys(t for name in leg for t in view.data_reads(name)) if t not in written]
         writes = [name for name in dict.fromkeys((*self._stops[stop], *after)) if name in written]

@@ -44,7 +44,7 @@ def from_torch(module: nn.Module, example: Example, *, dynamic_batch: bool = Tru
     """
     call = _call(module, example)
     reasons: list[str] = []
-    with tempfile.TemporaryDirectory() as folder, _eval(module), _quiet(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, _eval(module), quiet(), torch.no_grad():
         for name, write in _attempts(dynamic_batch=dynamic_batch, keep_norms=keep_norms):
             path = Path(folder) / "module.onnx"
             try:
@@ -193,7 +193,7 @@ def _eval(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the exporters, and keep torch to layers that can be exported."""
     level, fast = logging.root.manager.disable, torch.backends.mha.get_fastpath_enabled()
     logging.disable(logging.ERROR)

@@ -31,6 +31,6 @@ def test_every_file_of_rules_has_a_file_of_cases() -> None:
 
 
 def test_no_two_rules_claim_one_opset() -> None:
-    for (domain, op), known in rules._RULES.items():
+    for (domain, op), known in rules.BOOK.entries.items():
         claimed = [opset for since, until, _ in known for opset in range(since, min(until, 100) + 1)]
         assert len(claimed) == len(set(claimed)), f"{domain}::{op}"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphprune.torch_bridge.export import quiet
 from tests.zoo import (
     audio_models,
     branching_cnns,
@@ -72,7 +69,7 @@ def export(name: str, exporter: Exporter, folder: Path) -> tuple[Path, dict[str,
     module, inputs = entry.builder()
     axes = entry.axes(exporter)
     path = folder / f"{name}-{exporter}.onnx"
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         if exporter == "dynamo":
             _export_dynamo(module, inputs, axes, path)
         else:
@@ -84,7 +81,7 @@ def export(name: str, exporter: Exporter, folder: Path) -> tuple[Path, dict[str,
 def expected(name: str, feed: Mapping[str, np.ndarray]) -> np.ndarray:
     """What torch computes for a feed."""
     module, inputs = ZOO[name].builder()
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         output: np.ndarray = module(*(torch.from_numpy(feed[key]) for key in inputs)).numpy()
     return output
 
@@ -129,18 +126,3 @@ def _resize(tensor: Tensor, axes: Mapping[int, str]) -> Tensor:
         tensor = tensor.index_select(axis, torch.arange(FEED_SIZES[name]) % tensor.shape[axis])
     order = torch.randperm(tensor.numel(), generator=generator)
     return tensor.reshape(-1)[order].reshape(tensor.shape).contiguous()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporters' progress, warnings and log lines, and keep torch to layers that can be exported."""
-    level, fast = logging.root.manager.disable, torch.backends.mha.get_fastpath_enabled()
-    logging.disable(logging.ERROR)
-    torch.backends.mha.set_fastpath_enabled(False)  # the exporters know no fused encoder layer
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-        torch.backends.mha.set_fastpath_enabled(fast)

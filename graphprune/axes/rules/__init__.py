@@ -17,6 +17,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Axes, Axis, Freeze
 from graphprune.axes.typing import Contraction, SizeField, Typing
 from graphprune.model import constant_dims
+from graphprune.rulebook import RuleBook
 
 CONTRIB = "com.microsoft"
 
@@ -90,29 +91,8 @@ class Site:
 
 
 Rule = Callable[[Site], "list[Axes] | None"]
-_RULES: dict[tuple[str, str], list[tuple[int, int, Rule]]] = {}
-
-
-def rule(*ops: str, domain: str = "", since: int = 1, until: int = 1 << 30) -> Callable[[Rule], Rule]:
-    """Register a rule for operators of a domain, for opsets ``since`` to ``until`` (both included)."""
-
-    def register(function: Rule) -> Rule:
-        for op in ops:
-            _RULES.setdefault((domain, op), []).append((since, until, function))
-        return function
-
-    return register
-
-
-def find_rule(domain: str, op: str, opset: int) -> Rule | None:
-    """The rule for an operator in one version of its domain."""
-    known = _RULES.get((domain, op), ())
-    return next((function for since, until, function in known if since <= opset <= until), None)
-
-
-def known_ops() -> list[tuple[str, str]]:
-    """Every (domain, operator) that has a rule."""
-    return sorted(_RULES)
+BOOK: RuleBook[Rule] = RuleBook()
+rule, find_rule, known_ops = BOOK.rule, BOOK.find, BOOK.ops
 
 
 class Unknown(Exception):

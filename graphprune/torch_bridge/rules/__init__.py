@@ -18,6 +18,7 @@ from torch import fx, nn
 
 from graphprune.errors import ModelError
 from graphprune.model import constant_dims
+from graphprune.rulebook import RuleBook
 from graphprune.torch_bridge.builder import Builder
 from graphprune.torch_bridge.dtypes import is_floating
 from graphprune.torch_bridge.values import Number, Numbers, Value, known, numbers
@@ -223,26 +224,5 @@ class Site:
 _SHIFT_OR_SCALE = {"Add", "Sub", "Mul", "Div", "PRelu"}
 
 Rule = Callable[[Site], "Value | list[Value]"]
-_RULES: dict[tuple[str, str], list[tuple[int, int, Rule]]] = {}
-
-
-def rule(*ops: str, domain: str = "", since: int = 1, until: int = 1 << 30) -> Callable[[Rule], Rule]:
-    """Register a rule for operators of a domain, for opsets ``since`` to ``until`` (both included)."""
-
-    def register(function: Rule) -> Rule:
-        for op in ops:
-            _RULES.setdefault((domain, op), []).append((since, until, function))
-        return function
-
-    return register
-
-
-def find_rule(domain: str, op: str, opset: int) -> Rule | None:
-    """The rule for an operator in one version of its domain."""
-    known_rules = _RULES.get((domain, op), ())
-    return next((function for since, until, function in known_rules if since <= opset <= until), None)
-
-
-def known_ops() -> list[tuple[str, str]]:
-    """Every (domain, operator) that has a rule."""
-    return sorted(_RULES)
+BOOK: RuleBook[Rule] = RuleBook()
+rule, find_rule, known_ops = BOOK.rule, BOOK.find, BOOK.ops
