@@ -154,7 +154,7 @@ def test_interrupt_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("graphprune.recover.validate", interrupted)
+    monkeypatch.setattr("graphprune.rounds.validate", interrupted)
     words = ["--pass", "layer-cka", "--target", "removed=1", "--num-samples", "32", "--data", calibration]
     assert run(monkeypatch, shipped, *words, "-o", tmp_path / "s.onnx") == 130
     assert "nothing was written" in capsys.readouterr().err
