@@ -158,8 +158,8 @@ def test_chunks_of_candidates_give_the_same_scores(
     shipped: Path, calibration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a tiny memory budget candidates are scored one pass each."""
-    from graphprune.passes import layer_cka
+    from graphprune import block_pass
 
     whole = dry(shipped, LayerCKA(), "removed=1", calibration)
-    monkeypatch.setattr(layer_cka, "_MEMORY_BUDGET_BYTES", 1)
+    monkeypatch.setattr(block_pass, "_MEMORY_BUDGET_BYTES", 1)
     assert dry(shipped, LayerCKA(), "removed=1", calibration).plan == whole.plan

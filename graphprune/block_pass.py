@@ -1,0 +1,148 @@
+"""What all passes that remove residual blocks share: greedy removal, the rules of the stages, and what is compared."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from graphprune.contract import Context, Pass
+from graphprune.cost import Cost, part_cost
+from graphprune.errors import DataError
+from graphprune.plan import Decision, RemovedBlock, Score
+from graphprune.runtime.segments import Segments
+from graphprune.scoring.blocks import Comparison
+from graphprune.structure.blocks import Block
+from graphprune.structure.representation import Representation, find_representations
+from graphprune.structure.stages import Allowance, allowance
+
+_MEMORY_BUDGET_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where candidates are scored: the sessions of the model, what is compared, and the joins of the blocks already gone."""
+
+    context: Context
+    segments: Segments
+    representations: Sequence[Representation]
+    gone: frozenset[str]
+
+    def width(self, representation: Representation) -> int:
+        """Features per row."""
+        shape = self.context.sizes[representation.tensor]
+        return prod(shape[1:2]) if self._is_by_channel(representation) else shape[-1]
+
+    def row_limit(self, representation: Representation) -> int:
+        """The most rows that the data may give."""
+        shape = self.context.sizes[representation.tensor]
+        each = 1 if self._is_by_channel(representation) else prod(shape[1:-1])
+        return (self.context.data.limit or sys.maxsize) * each
+
+    def _is_by_channel(self, representation: Representation) -> bool:
+        return representation.layout == "channels" or len(self.context.sizes[representation.tensor]) <= 2
+
+    def refuse_useless(self, comparisons: Sequence[Comparison], spec: str, least_rows: int) -> None:
+        """Refuse data from which no score can be computed."""
+        origin = self.context.data.origin
+        rows = min(comparison.rows for comparison in comparisons)
+        if rows < least_rows:
+            raise DataError(f"{origin} gives {rows} samples to compare, {spec} needs {least_rows}", "give more data")
+        if not any(comparison.is_informative for comparison in comparisons):
+            names = ", ".join(f"'{representation.tensor}'" for representation in self.representations)
+            raise DataError(
+                f"the representation {names} is the same for all samples of {origin}, or not finite (NaN)",
+                "give data that differ, or name other tensors with the option representation",
+            )
+
+
+@dataclass(frozen=True)
+class BlockPass(Pass):
+    """Base of passes that remove the residual block with the lowest score, score the rest again, and so on.
+
+    In a CNN the first block of a stage is no candidate and a stage keeps at least two blocks, as in the papers.
+    """
+
+    reference: Literal["current", "original"] = field(
+        default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
+    )
+    floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
+    skip_first: bool | None = field(default=None, metadata={"help": "keep the first block of a stage; auto: in a CNN"})
+    exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
+    representation: tuple[str, ...] = field(
+        default=(), metadata={"help": "tensors to compare; default: what the last layer reads"}
+    )
+
+    @abstractmethod
+    def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
+        """The score of every candidate; low = removed first, of equals the first."""
+
+    @abstractmethod
+    def memory_bytes(self, rows: int, width: int) -> int:
+        """At most what one candidate takes in memory after ``rows`` rows of ``width`` features."""
+
+    def decide(self, context: Context) -> Decision:
+        rules = allowance(context.model, context.joins, self.floor, self.skip_first, self.exclude)
+        costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
+        blocks = [join.block for join in context.joins if join.block]
+        representations = find_representations(context.model, blocks, self.representation)
+        tensors = [representation.tensor for representation in representations]
+        segments: Segments | None = None
+        removed: list[RemovedBlock] = []
+        now = context.now
+        considered = len(rules.candidates)
+        while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
+            gone = frozenset(block.join for block in removed)
+            best_case = _best_case(context, rules, costs, gone, now)
+            if not rules.allowed(gone) or (best_case and context.is_last):
+                return Decision(str(self), tuple(removed), tuple(tensors), best_case, considered=considered)
+            if segments is None:
+                segments = Segments(context.model, rules.candidates, tensors, context.options)
+            gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
+            done = context.target.progress(context.dense, now, gone_before, seen)
+            context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
+            allowed = rules.allowed(gone)
+            scores = self.score(Scene(context, segments, representations, gone), allowed)
+            best = int(np.argmin([score.score for score in scores]))
+            block, cost, chosen = allowed[best], costs[allowed[best].join], scores[best]
+            now = Cost(now.macs - cost.macs, now.params - cost.params)
+            removed.append(
+                RemovedBlock(
+                    name=block.name,
+                    join=block.join,
+                    entry=block.entry,
+                    exit=block.exit,
+                    macs=cost.macs,
+                    params=cost.params,
+                    score=chosen.score,
+                    standard_error=chosen.standard_error,
+                    scores=tuple(scores),
+                )
+            )
+        return Decision(str(self), tuple(removed), tuple(tensors), considered=considered)
+
+    def parts(self, scene: Scene, candidates: Sequence[Block]) -> list[Sequence[Block]]:
+        """The candidates in portions that fit the memory at once."""
+        each = sum(self.memory_bytes(scene.row_limit(r), scene.width(r)) for r in scene.representations)
+        size = max(1, _MEMORY_BUDGET_BYTES // max(1, each))
+        return [candidates[start : start + size] for start in range(0, len(candidates), size)]
+
+
+def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
+    """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
+    kind = context.target.kind
+    weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}
+    further = rules.most(gone, weight)
+    macs = now.macs - sum(costs[block.join].macs for block in further)
+    params = now.params - sum(costs[block.join].params for block in further)
+    considered = len(rules.candidates)
+    if context.is_met(Cost(macs, params), len(gone) + len(further), considered):
+        return ""
+    removed = context.removed_before + len(gone) + len(further)
+    best = context.target.reached(context.dense, Cost(macs, params), removed, context.considered_before + considered)
+    return f"at most {kind}={best:.4g} with {removed} blocks gone, because of {rules.rules}"
