@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,34 @@ class RemovedUnits:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step of a pass that weighs two ways to shrink against each other and goes on from the winner.
+
+    ``kind`` is what went (``layer``, ``filters``, ``units``), ``removed`` tells it in short texts: the name of a block, or
+    ``group: 3 of 16``. ``macs`` and ``params`` are those of the whole model after the step. ``score`` is the winner's figure
+    before the arbiter: with ``cka`` the similarity to the network before the step (higher wins), with ``loss`` the
+    cross-entropy (lower wins). ``rival_kind`` and ``rival_score`` are the child that lost; None where there was none.
+    ``latency_ratio`` is the measured time after the step over that of the dense network; None where it was not measured.
+    """
+
+    kind: str
+    removed: tuple[str, ...]
+    macs: int
+    params: int
+    score: float
+    arbiter: str = "cka"
+    rival_kind: str | None = None
+    rival_score: float | None = None
+    latency_ratio: float | None = None
+
+
+@dataclass(frozen=True)
 class Decision:
     """What one pass decided, in order of removal.
 
     ``spec`` prints the pass with its options; ``limit`` names the constraint that stopped it, empty when the target did.
     ``considered`` is how many units were candidates; ``notes`` tell what a reader of the scores must know.
+    ``trajectory`` is how a pass that goes step by step came here, in the steps of this decision.
     """
 
     spec: str
@@ -70,6 +94,7 @@ class Decision:
     units: tuple[RemovedUnits, ...] = ()
     considered: int = 0
     notes: tuple[str, ...] = ()
+    trajectory: tuple[Step, ...] = ()
 
     @property
     def removed_count(self) -> int:
@@ -102,6 +127,10 @@ class Plan:
     @property
     def units(self) -> tuple[RemovedUnits, ...]:
         return tuple(units for decision in self.decisions for units in decision.units)
+
+    @property
+    def trajectory(self) -> tuple[Step, ...]:
+        return tuple(step for decision in self.decisions for step in decision.trajectory)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -149,6 +178,7 @@ class Plan:
                         ),
                         "units": tuple(_units(units, origin) for units in decision.get("units", ())),
                         "notes": tuple(decision.get("notes", ())),
+                        "trajectory": tuple(_step(step) for step in decision.get("trajectory", ())),
                     }
                 )
                 for decision in content["decisions"]
@@ -174,10 +204,24 @@ class Plan:
 
 
 def _names(content: Any) -> tuple[str, ...]:
-    """A list of texts from JSON. TypeError for anything else."""
+    """A list from JSON. TypeError for anything else."""
     if not isinstance(content, list | tuple):
-        raise TypeError("the repair is not a list")
+        raise TypeError("a list of texts is none")
     return tuple(content)
+
+
+def _step(content: Any) -> Step:
+    """A step from JSON. TypeError for entries of the wrong type."""
+    step = Step(**content | {"removed": _names(content["removed"])})
+    texts = [step.kind, step.arbiter, *step.removed, *([] if step.rival_kind is None else [step.rival_kind])]
+    figures = [each for each in (step.score, step.rival_score, step.latency_ratio) if each is not None]
+    if not all(isinstance(text, str) for text in texts) or not all(
+        type(each) is int for each in (step.macs, step.params)
+    ):
+        raise TypeError(f"a step of the trajectory has an entry of the wrong type: {step}")
+    if step.score is None or not all(type(each) in (int, float) and isfinite(each) for each in figures):
+        raise TypeError(f"a step of the trajectory has a figure that is no number: {step}")
+    return step
 
 
 def _units(content: Any, origin: str) -> RemovedUnits:

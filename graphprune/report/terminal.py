@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from graphprune.report.text import compact
+from graphprune.report.trajectory import print_trajectory
 from graphprune.training.table import print_training
 
 if TYPE_CHECKING:
@@ -66,10 +68,14 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         )
     console.print(table)
     console.print()
-    if result.plan.blocks or not result.plan.units:
-        _print_blocks(console, result)
-    if result.plan.units:
-        _print_units(console, result)
+    if result.plan.trajectory:
+        print_trajectory(console, result)
+    plain = tuple(decision for decision in result.plan.decisions if not decision.trajectory)
+    told = replace(result, plan=replace(result.plan, decisions=plain))
+    if plain and (told.plan.blocks or not told.plan.units):
+        _print_blocks(console, told)
+    if told.plan.units:
+        _print_units(console, told)
     console.print()
     asked, reached = result.plan.asked, f"{result.plan.reached:.4g}"
     limits = [decision.limit for decision in result.plan.decisions if decision.limit]
@@ -131,11 +137,13 @@ def _print_blocks(console: Console, result: Result) -> None:
 
 
 def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:
-    """Kind of unit -> how many the cut groups have, how many go."""
+    """Kind of unit -> how many the cut groups had at first, how many go."""
     counts: dict[str, tuple[int, int]] = {}
+    seen: set[str] = set()
     for units in result.plan.units:
         size, gone = counts.get(units.kind, (0, 0))
-        counts[units.kind] = size + units.size, gone + len(units.removed)
+        counts[units.kind] = size + (units.size), gone + len(units.removed)
+        seen.add(units.group)
     return counts
 
 

@@ -1,0 +1,51 @@
+"""The steps of a pass that weighs layers against filters, as a table of 80 columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from graphprune.report.text import compact, shorten
+
+if TYPE_CHECKING:
+    from graphprune.plan import Decision, Step
+    from graphprune.report.result import Result
+
+_NAME_WIDTH = 30
+
+
+def print_trajectory(console: Console, result: Result) -> None:
+    """One row per step: what went, what the whole model is left with, and the figures that decided."""
+    steps = [(decision, step) for decision in result.plan.decisions for step in decision.trajectory]
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("step", justify="right")
+    table.add_column("removed", overflow="fold")
+    arbiter = steps[0][1].arbiter
+    for column in ("MACs", "left", "CKA" if arbiter == "cka" else arbiter, "rival", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for number, (decision, step) in enumerate(steps, 1):
+        table.add_row(
+            str(number),
+            escape(shorten(_what(decision, step), _NAME_WIDTH)),
+            compact(step.macs),
+            f"{100 * step.macs / max(1, result.before.macs):.1f} %",
+            f"{step.score:.5f}",
+            "" if step.rival_score is None else f"{step.rival_score:.5f}",
+            "" if step.latency_ratio is None else f"{step.latency_ratio:.2f}x",
+        )
+    console.print(table)
+    better = "more alike" if arbiter == "cka" else "lower"
+    console.print(f"of two children, without a layer or without filters, the one whose {arbiter} is {better} went on")
+
+
+def _what(decision: Decision, step: Step) -> str:
+    if len(step.removed) == 1:
+        return step.removed[0]
+    groups = f"{len(step.removed)} groups"
+    if len(decision.trajectory) > 1:
+        return f"{step.kind} of {groups}"
+    return f"{sum(len(units.removed) for units in decision.units)} {step.kind} of {groups}"
