@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -26,12 +26,16 @@ _MEMORY_BUDGET_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Scene:
-    """Where candidates are scored: the sessions of the model, what is compared, and the joins of the blocks already gone."""
+    """Where candidates are scored: the sessions of the model, what is compared, and the joins of the blocks already gone.
+
+    What a reader of the scores must know goes into ``notes``.
+    """
 
     context: Context
     segments: Segments
     representations: Sequence[Representation]
     gone: frozenset[str]
+    notes: list[str] = field(default_factory=list)
 
     def width(self, representation: Representation) -> int:
         """Features per row."""
@@ -66,7 +70,10 @@ class BlockPass(Pass):
     """Base of passes that remove the residual block with the lowest score, score the rest again, and so on.
 
     In a CNN the first block of a stage is no candidate and a stage keeps at least two blocks, as in the papers.
+    ``score_title`` heads the column of the scores in tables.
     """
+
+    score_title: ClassVar[str]
 
     reference: Literal["current", "original"] = field(
         default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
@@ -80,11 +87,15 @@ class BlockPass(Pass):
 
     @abstractmethod
     def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
-        """The score of every candidate; low = removed first, of equals the first."""
+        """The score of every candidate; low = removed first."""
 
     @abstractmethod
     def memory_bytes(self, rows: int, width: int) -> int:
         """At most what one candidate takes in memory after ``rows`` rows of ``width`` features."""
+
+    def choose(self, scores: Sequence[Score]) -> int:
+        """Which of the candidates goes: the lowest score, of equals the first."""
+        return int(np.argmin([score.score for score in scores]))
 
     def decide(self, context: Context) -> Decision:
         rules = allowance(context.model, context.joins, self.floor, self.skip_first, self.exclude)
@@ -95,20 +106,23 @@ class BlockPass(Pass):
         segments: Segments | None = None
         removed: list[RemovedBlock] = []
         now = context.now
+        notes: list[str] = []
+        limit = ""
         considered = len(rules.candidates)
         while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
             gone = frozenset(block.join for block in removed)
             best_case = _best_case(context, rules, costs, gone, now)
             if not rules.allowed(gone) or (best_case and context.is_last):
-                return Decision(str(self), tuple(removed), tuple(tensors), best_case, considered=considered)
+                limit = best_case
+                break
             if segments is None:
                 segments = Segments(context.model, rules.candidates, tensors, context.options)
             gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
             done = context.target.progress(context.dense, now, gone_before, seen)
             context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
             allowed = rules.allowed(gone)
-            scores = self.score(Scene(context, segments, representations, gone), allowed)
-            best = int(np.argmin([score.score for score in scores]))
+            scores = self.score(Scene(context, segments, representations, gone, notes), allowed)
+            best = self.choose(scores)
             block, cost, chosen = allowed[best], costs[allowed[best].join], scores[best]
             now = Cost(now.macs - cost.macs, now.params - cost.params)
             removed.append(
@@ -124,7 +138,15 @@ class BlockPass(Pass):
                     scores=tuple(scores),
                 )
             )
-        return Decision(str(self), tuple(removed), tuple(tensors), considered=considered)
+        return Decision(
+            spec=str(self),
+            blocks=tuple(removed),
+            representations=tuple(tensors),
+            limit=limit,
+            considered=considered,
+            notes=tuple(dict.fromkeys(notes)),
+            score_title=self.score_title,
+        )
 
     def parts(self, scene: Scene, candidates: Sequence[Block]) -> list[Sequence[Block]]:
         """The candidates in portions that fit the memory at once."""

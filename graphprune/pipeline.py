@@ -94,7 +94,7 @@ def prune(
     is_default = target is None and wanted is DEFAULT_TARGET
     told = subject.notes if any(each.needs_data for each in chosen) else _relaxed(subject.notes)
     notes = (*told, *((f"no target was given: {wanted}",) if is_default else ()))
-    notes = (*notes, *(note for decision in decisions for note in decision.notes))
+    notes = tuple(dict.fromkeys((*notes, *(note for decision in decisions for note in decision.notes))))
     result = _result(source, subject, plan, small, notes)
     if dry_run:
         result = replace(result, seconds=time.perf_counter() - started)

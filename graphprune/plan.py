@@ -16,11 +16,15 @@ SCHEMA = "graphprune.plan/1"
 
 @dataclass(frozen=True)
 class Score:
-    """One candidate's score at one step (low = removed first) and its standard error over two halves of the data."""
+    """One candidate's score at one step (low = removed first) and its standard error over two halves of the data.
+
+    ``details`` are the figures that the score was made of, by name, where a pass has several.
+    """
 
     unit: str
     score: float
     standard_error: float
+    details: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Decision:
     """What one pass decided, in order of removal.
 
     ``spec`` prints the pass with its options; ``limit`` names the constraint that stopped it, empty when the target did.
-    ``considered`` is how many units were candidates; ``notes`` tell what a reader of the scores must know.
+    ``considered`` is how many units were candidates; ``notes`` tell what a reader of the scores must know. ``score_title``
+    says in a word or two what the scores of the blocks are.
     ``trajectory`` is how a pass that goes step by step came here, in the steps of this decision.
     """
 
@@ -95,6 +100,7 @@ class Decision:
     considered: int = 0
     notes: tuple[str, ...] = ()
     trajectory: tuple[Step, ...] = ()
+    score_title: str = "1-CKA"
 
     @property
     def removed_count(self) -> int:
@@ -173,7 +179,7 @@ class Plan:
                     | {
                         "representations": tuple(decision["representations"]),
                         "blocks": tuple(
-                            RemovedBlock(**block | {"scores": tuple(Score(**score) for score in block["scores"])})
+                            RemovedBlock(**block | {"scores": tuple(_score(score) for score in block["scores"])})
                             for block in decision["blocks"]
                         ),
                         "units": tuple(_units(units, origin) for units in decision.get("units", ())),
@@ -186,7 +192,11 @@ class Plan:
             plan = cls(**content | {"decisions": decisions, "repair": _names(content.get("repair", []))})
             texts = [plan.model_sha256, *(text for b in plan.blocks for text in (b.name, b.join, b.entry, b.exit))]
             texts += plan.repair
-            texts += [text for decision in decisions for text in (decision.spec, decision.limit, *decision.notes)]
+            texts += [
+                text
+                for decision in decisions
+                for text in (decision.spec, decision.limit, decision.score_title, *decision.notes)
+            ]
             if not all(isinstance(text, str) for text in texts):
                 raise TypeError("a name, the hash or a remark is not a text")
         except (TypeError, KeyError) as error:
@@ -208,6 +218,16 @@ def _names(content: Any) -> tuple[str, ...]:
     if not isinstance(content, list | tuple):
         raise TypeError("a list of texts is none")
     return tuple(content)
+
+
+def _score(content: Any) -> Score:
+    """A score from JSON. TypeError for details that are no numbers by name."""
+    score = Score(**content)
+    if not isinstance(score.details, dict) or not all(
+        type(value) in (int, float) and isfinite(value) for value in score.details.values()
+    ):
+        raise TypeError(f"the details of the score of {score.unit} are no numbers by name")
+    return score
 
 
 def _step(content: Any) -> Step:

@@ -29,6 +29,7 @@ class LayerCKA(BlockPass):
 
     name: ClassVar[str] = "layer-cka"
     paper: ClassVar[str] = "Effective Layer Pruning Through Similarity Metric Perspective, ICPR 2024"
+    score_title: ClassVar[str] = "1-CKA"
 
     debiased: bool = field(default=False, metadata={"help": "debiased CKA, for more features than samples"})
 

@@ -64,8 +64,8 @@ class StreamedCKA:
         """At most what one candidate takes after ``rows`` rows of ``width`` float32 features."""
         return min(4 * rows * width, 4 * 8 * width**2)
 
-    def reference(self, features: Rows) -> None:
-        """Begin a batch with the reference's features (n, d)."""
+    def reference(self, features: Rows, labels: object = None) -> None:
+        """Begin a batch with the reference's features (n, d); labels say nothing to CKA."""
         if self._shift is None:
             self._shift = features.mean(0, dtype=np.float64)
         for half in self._halves:

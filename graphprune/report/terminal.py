@@ -128,12 +128,18 @@ def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None
 
 
 def _print_blocks(console: Console, result: Result) -> None:
-    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    for name, justify in (("removed", "left"), ("1-CKA", "right"), ("s.e.", "right"), ("MACs", "right")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
-    for block in result.plan.blocks:
-        table.add_row(escape(block.name), f"{block.score:.5f}", f"{block.standard_error:.5f}", f"{block.macs:,}")
-    console.print(table)
+    """A table for each kind of score."""
+    decisions = [decision for decision in result.plan.decisions if decision.blocks]
+    for title in dict.fromkeys(decision.score_title for decision in decisions):
+        table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+        for name, justify in (("removed", "left"), (title, "right"), ("s.e.", "right"), ("MACs", "right")):
+            table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
+        for block in (block for decision in decisions if decision.score_title == title for block in decision.blocks):
+            digits = 0 if float(block.score).is_integer() else 5
+            table.add_row(
+                escape(block.name), f"{block.score:.{digits}f}", f"{block.standard_error:.5f}", f"{block.macs:,}"
+            )
+        console.print(table)
 
 
 def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:

@@ -14,9 +14,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.data import Data
+from graphprune.data import Batch, Data
 from graphprune.runtime.segments import Segments
-from graphprune.runtime.sessions import Feeds
 from graphprune.structure.blocks import Block
 from graphprune.structure.representation import Representation
 
@@ -26,10 +25,11 @@ Features = list[NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Ablation:
-    """One batch: the reference's features, and those without each candidate, in the order asked for."""
+    """One batch: the reference's features, those without each candidate, in the order asked for, and the samples' labels."""
 
     reference: Features
     candidates: list[Features]
+    labels: NDArray[np.int64] | None
 
 
 def ablations(
@@ -51,14 +51,15 @@ def ablations(
     def features(values: dict[str, object]) -> Features:
         return [r.features(values[r.tensor].numpy()) for r in representations]  # type: ignore[attr-defined]
 
-    def work(feeds: Feeds) -> Ablation:
-        env = segments.run(feeds, removed)
-        reference = segments.run(feeds) if against_original and removed else env
-        return Ablation(features(reference), [features(segments.without(env, b, removed)) for b in candidates])
+    def work(part: Batch) -> Ablation:
+        env = segments.run(part.feeds, removed)
+        reference = segments.run(part.feeds) if against_original and removed else env
+        without = [features(segments.without(env, block, removed)) for block in candidates]
+        return Ablation(features(reference), without, part.labels)
 
-    batches = (batch.feeds for batch in data.batches(batch))
+    batches = data.batches(batch)
     with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[Ablation]] = deque(pool.submit(work, feeds) for feeds in islice(batches, threads))
+        pending: deque[Future[Ablation]] = deque(pool.submit(work, part) for part in islice(batches, threads))
         while pending:
             yield pending.popleft().result()
-            pending.extend(pool.submit(work, feeds) for feeds in islice(batches, 1))
+            pending.extend(pool.submit(work, part) for part in islice(batches, 1))

@@ -15,6 +15,7 @@ from graphprune.structure.blocks import Block
 from graphprune.structure.representation import Representation
 
 Rows = NDArray[np.floating]
+Labels = NDArray[np.int64]
 
 
 class Comparison(Protocol):
@@ -30,7 +31,9 @@ class Comparison(Protocol):
         """Whether the reference is finite and varies, so that something can be told from it."""
         ...
 
-    def reference(self, features: Rows) -> None: ...
+    def reference(self, features: Rows, labels: Labels | None = None) -> None:
+        """Begin a batch; ``labels`` are the classes of its samples, where the data has them."""
+        ...
 
     def candidate(self, index: int, features: Rows) -> None: ...
 
@@ -59,7 +62,7 @@ def compare_blocks(
         segments, representations, candidates, gone, data, batch, threads, against_original=against_original
     ):
         for index, comparison in enumerate(comparisons):
-            comparison.reference(part.reference[index])
+            comparison.reference(part.reference[index], part.labels)
             for candidate, features in enumerate(part.candidates):
                 comparison.candidate(candidate, features[index])
     return comparisons
