@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
 from graphprune.anatomy import Anatomy
+from graphprune.bench.alignment import narrowed
 from graphprune.cost import Cost
 from graphprune.data import Data
 from graphprune.errors import OptionError
@@ -57,14 +58,8 @@ class Context:
     in_rounds: bool = False
 
     def multiple(self, size: int) -> int:
-        """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` a half, a quarter ... for narrow ones.
-
-        A group must have two steps at least, or the first layers of a small network could not shrink at all.
-        """
-        multiple = self.align
-        while self.align_is_auto and multiple > 1 and size < 2 * multiple:
-            multiple //= 2
-        return multiple
+        """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` what is left of it for a narrow one."""
+        return narrowed(self.align, size) if self.align_is_auto else self.align
 
     @property
     def model(self) -> Model:

@@ -9,7 +9,7 @@ class GraphpruneError(Exception):
     """Root of everything graphprune raises on purpose; ``exit_code`` is what the command returns.
 
     The exit codes are stable: 0 done, 1 bad input (file, model, data, option value), 2 command line not understood,
-    3 nothing prunable, 4 target not reached, 5 validation failed, 6 runtime or provider missing, 70 internal error.
+    3 nothing prunable, 4 target not reached or result not faster, 5 validation failed, 6 runtime or provider missing, 70 internal error.
     """
 
     exit_code: ClassVar[int] = 70
@@ -50,6 +50,12 @@ class NothingToPrune(GraphpruneError):
 
 class TargetNotReached(GraphpruneError):
     """The target lies beyond what the constraints allow; names asked, reachable and the binding constraint."""
+
+    exit_code = 4
+
+
+class NotFaster(GraphpruneError):
+    """The result would take as long as the original, or longer; says why and what would help. Nothing was written."""
 
     exit_code = 4
 

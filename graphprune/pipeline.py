@@ -14,7 +14,8 @@ from graphprune import outputs
 from graphprune import passes as registry
 from graphprune.anatomy import Anatomy
 from graphprune.bench.alignment import multiple_for
-from graphprune.bench.ort import measure
+from graphprune.bench.ort import Measurement, measure
+from graphprune.bench.verdict import refuse_slower
 from graphprune.contract import Context, Pass, parse_spec
 from graphprune.data import load_data
 from graphprune.errors import OptionError, PlanError, TargetNotReached
@@ -29,6 +30,7 @@ from graphprune.target import Target
 from graphprune.torch_bridge.given import is_module, proto_of
 
 DEFAULT_TARGET = Target("flops", 0.8)
+_UNDECIDED_SECONDS = 2.0  # of timing at least, before a result is refused for being no faster
 
 if TYPE_CHECKING:
     from torch import nn
@@ -242,8 +244,24 @@ def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, ou
         options.progress("evaluating", 0, 0)
         return evaluate(original, path, folder, held_out, options.batch, runtime) if held_out is not None else None
 
+    def clock(path: Path) -> Measurement:
+        options.progress("measuring", 0, 0)
+        timing = measure(
+            original, path, subject.data.first(options.bench_batch), runtime, folder=folder,
+            min_seconds=options.bench_seconds,
+            undecided_seconds=0.0 if options.allow_slower else max(_UNDECIDED_SECONDS, 5 * options.bench_seconds),
+        )  # fmt: skip
+        if not options.allow_slower:
+            refuse_slower(timing, original, path, folder, result.plan, (result.before, result.after), runtime)
+        return timing
+
+    def early(path: Path) -> None:
+        """Training changes no time: what it would be wasted on is refused before."""
+        if options.measure_latency and options.finetune is not None:
+            clock(path)
+
     with outputs.place(out) as written:
-        better = rounds.close(small, judge, written)
+        better = rounds.close(small, judge, written, early)
         result = replace(
             result,
             validation=rounds.validation,
@@ -255,10 +273,7 @@ def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, ou
             after=replace(result.after, bytes=sum(file.stat().st_size for file in written.parent.iterdir())),
         )
         if options.measure_latency:
-            options.progress("measuring", 0, 0)
-            feeds = subject.data.first(options.bench_batch)
-            timing = measure(original, written, feeds, runtime, folder=folder, min_seconds=options.bench_seconds)
-            result = replace(result, measurement=timing)
+            result = replace(result, measurement=clock(written))
         result = replace(result, output=out, seconds=time.perf_counter() - started)
         if save is not None:
             save(result)

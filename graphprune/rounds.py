@@ -38,8 +38,16 @@ class Rounds:
         self.training: list[TrainingReport] = []
         self.unrepaired: Evaluation | None = None
 
-    def close(self, small: Anatomy, judge: Judge = lambda path: None, written: Path | None = None) -> Anatomy:
+    def close(
+        self,
+        small: Anatomy,
+        judge: Judge = lambda path: None,
+        written: Path | None = None,
+        proved: Callable[[Path], None] = lambda path: None,
+    ) -> Anatomy:
         """Prove, repair and train ``small``, and leave it in the file ``written``; ``judge`` evaluates a file.
+
+        ``proved`` is called with the file before anything is done to its weights.
 
         Raises
         ------
@@ -48,10 +56,11 @@ class Rounds:
         """
         if written is None:
             with tempfile.TemporaryDirectory(prefix="graphprune-") as folder:
-                return self.close(small, judge, Path(folder) / "model.onnx")
+                return self.close(small, judge, Path(folder) / "model.onnx", proved)
         self._options.progress("writing", 0, 0)
         models.write(small.model, written)
         self._prove(small, written)
+        proved(written)
         self._done += self.fresh
         methods = repairs(self._options, self._subject.data)
         if not self._done or not (methods or self._options.finetune):

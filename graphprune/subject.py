@@ -48,7 +48,7 @@ class RunOptions:
     """Everything about a run that is not the decision itself.
 
     ``batch`` is for scoring and validation, ``bench_batch`` for the timing, which runs at least ``bench_seconds`` or not
-    at all (``measure_latency``); ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
+    at all (``measure_latency``); a result that is not faster is refused, unless ``allow_slower``. ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
     ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
     what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
@@ -65,6 +65,7 @@ class RunOptions:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     require_data: bool = False
     measure_latency: bool = True
+    allow_slower: bool = False
     align: int | Literal["auto"] = 1
     repair: tuple[Method, ...] | None = None
     finetune: TrainOptions | None = None

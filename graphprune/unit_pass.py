@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphprune.axes.algebra import Atom
+from graphprune.bench.alignment import WHOLE_KINDS
 from graphprune.contract import Context, Pass
 from graphprune.cost import Cost
 from graphprune.errors import DataError, NothingToPrune, OptionError
@@ -26,7 +27,6 @@ from graphprune.typed_cost import TypedCost
 
 _ROUNDING = 1e-9  # of a share times a count
 _ROUNDS = 10  # a tenth of the filters at a time, as in the PLS papers
-_WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")  # counts that no kernel wants in multiples
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class UnitPass(Pass):
         scores, notes = self.finite_scores(context, groups)
         candidates = [
             Candidate(
-                group, values, self.least(group), 1 if group.kind in _WHOLE_KINDS else context.multiple(group.size)
+                group, values, self.least(group), 1 if group.kind in WHOLE_KINDS else context.multiple(group.size)
             )
             for group, values in zip(groups, scores, strict=True)
         ]

@@ -21,7 +21,7 @@ from graphprune.structure.blocks import Block
 from tests.command import command
 from tests.graphs import ops, residual_mlp, run
 
-FAST = RunOptions(samples=64, bench_seconds=0.05, repair=())  # what a repair does has its own tests
+FAST = RunOptions(samples=64, bench_seconds=0.05, repair=(), allow_slower=True)  # what a repair does has its own tests
 
 
 def test_written_file_is_smaller_valid_and_equal_to_the_masked_original(
@@ -73,7 +73,8 @@ def test_command_and_api_write_the_same_bytes(
     api, cli, report = tmp_path / "api.onnx", tmp_path / "cli.onnx", tmp_path / "report.json"
     result = graphprune.prune(shipped, ["layer-cka"], str(calibration), "removed=2", api, options=FAST)
     words = ["--pass", "layer-cka", "--data", calibration, "--target", "removed=2", "-o", cli, "--json", report]
-    assert command(monkeypatch, shipped, *words, "--num-samples", 64, "--duration", 0.05) == 0
+    fast = ["--duration", 0.05, "--allow-slower"]
+    assert command(monkeypatch, shipped, *words, "--num-samples", 64, "--repair", "none", *fast) == 0
     assert api.read_bytes() == cli.read_bytes()
     told = json.loads(report.read_text())
     mine = json.loads(result.to_json())

@@ -7,6 +7,8 @@ from pathlib import Path
 from graphprune.runtime.sessions import RuntimeOptions
 
 _CPU_INFO = Path("/proc/cpuinfo")
+WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")
+"""Groups whose counts no kernel wants in multiples."""
 
 
 def multiple_for(options: RuntimeOptions) -> int:
@@ -22,3 +24,13 @@ def multiple_for(options: RuntimeOptions) -> int:
     except OSError:
         has_avx512 = False
     return 16 if has_avx512 else 8
+
+
+def narrowed(multiple: int, size: int) -> int:
+    """A half, a quarter ... of ``multiple`` for a group of few units.
+
+    A group must have two steps at least, or the first layers of a small network could not shrink at all.
+    """
+    while multiple > 1 and size < 2 * multiple:
+        multiple //= 2
+    return multiple

@@ -32,10 +32,16 @@ def measure(
     *,
     folder: Path | None = None,
     min_seconds: float = 2.0,
+    undecided_seconds: float = 0.0,
 ) -> Measurement:
-    """Time both models on the same ``feeds``."""
+    """Time both models on the same ``feeds``; see :func:`graphprune.bench.timing.compare`."""
     sessions = [open_session(model, options, folder) for model in (original, pruned)]
-    comparison = compare(lambda: run(sessions[0], feeds), lambda: run(sessions[1], feeds), min_seconds=min_seconds)
+    comparison = compare(
+        lambda: run(sessions[0], feeds),
+        lambda: run(sessions[1], feeds),
+        min_seconds=min_seconds,
+        undecided_seconds=undecided_seconds,
+    )
     return Measurement(comparison, len(next(iter(feeds.values()))), environment(options))
 
 

@@ -64,7 +64,8 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 1 bad input, 2 bad command line, 3 nothing to prune,
-    4 target not reached, 5 validation failed, 6 runtime missing, 70 our bug.
+    4 target not reached or result not faster, 5 validation failed,
+    6 runtime missing, 70 our bug.
     """
 
 

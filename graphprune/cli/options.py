@@ -102,13 +102,19 @@ def model_argument(command: Command) -> Command:
 
 
 def output_options(command: Command) -> Command:
-    """-o."""
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path),
-        help="File to write; default: MODEL with .pruned.onnx.  Never MODEL itself.",
-    )(command)
+    """Where the result goes, and whether it may."""
+    return _together(
+        command,
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(path_type=Path),
+            help="File to write; default: MODEL with .pruned.onnx.  Never MODEL itself.",
+        ),
+        click.option(
+            "--allow-slower", is_flag=True, help="Write a result that is not measured faster; else exit code 4."
+        ),
+    )
 
 
 def recovery_options(command: Command) -> Command:

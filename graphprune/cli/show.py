@@ -141,6 +141,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         ranges=dict(settings["ranges"]),
         require_data=settings["require_data"],
         measure_latency=not settings["no_bench"],
+        allow_slower=settings.get("allow_slower", False),
         align=settings.get("align", 1),
         repair=settings.get("repair"),
         finetune=settings.get("finetune"),

@@ -90,3 +90,13 @@ def test_interval_is_repeatable() -> None:
     narrow = timing._bootstrap(np.tile(a, 20), np.tile(b, 20), 7)
     wide = timing._bootstrap(a, b, 7)
     assert narrow[1] - narrow[0] < wide[1] - wide[0]
+
+
+def test_undecided_runs_go_on_and_decided_ones_do_not(clock: Clock) -> None:
+    equal = compare(lambda: clock.work(1.0), lambda: clock.work(1.0), min_seconds=1.0, undecided_seconds=5.0)
+    assert 2000 < equal.pairs < 3000
+    close = compare(lambda: clock.work(1.0), lambda: clock.work(0.97), min_seconds=0.1, undecided_seconds=20.0)
+    assert close.pairs > 5000
+    assert close.ratio_high < 1
+    clear = compare(lambda: clock.work(1.0), lambda: clock.work(0.5), min_seconds=1.0, undecided_seconds=5.0)
+    assert clear.pairs < 1000
