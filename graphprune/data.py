@@ -1,10 +1,11 @@
 """Calibration and evaluation data: one loader that recognises what it is given and streams it in batches.
 
 ``.npz`` (one array per input, first axis = samples; labels in ``labels`` or ``y``), ``.npy`` (one input), a folder of
-either, ``script.py:function`` (default ``load_data``), a mapping of arrays, an iterable of dicts, tuples or arrays (a torch
-DataLoader, say), a tuple of arrays in the order of the inputs with the labels last, or a reader with ``get_next()``. Torch
-tensors count as arrays. Nothing is unpickled. Files are streamed; a source that can be read only once is kept up to the
-number of samples asked for.
+either, ``script.py:function`` (default ``load_data``), a folder of ``test_data_set_*/input_*.pb``, inputs that Polygraphy has
+saved as ``.json``, a mapping of arrays, an iterable of dicts, tuples or arrays (a torch or Polygraphy DataLoader, say), a tuple
+of arrays in the order of the inputs with the labels last, or a reader with ``get_next()`` (ONNX Runtime's
+CalibrationDataReader). Torch tensors count as arrays. Nothing is unpickled. Files are streamed; a source that can be read only
+once is kept up to the number of samples asked for.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES) ->
     if sources.is_one_item(source):
         origin = "the given array" if isinstance(source, np.ndarray) else "the given arrays"
         return Data(specs, _named(lambda: iter([source]), specs, origin), "arrays", origin, limit)
-    if hasattr(source, "get_next") or isinstance(source, Iterable):
+    if hasattr(source, "get_next") or isinstance(source, Iterable) or hasattr(source, "__getitem__"):
         return Data(specs, _named(_kept(source, limit), specs, "the given reader"), "reader", "the given reader", limit)
     raise DataError(f"cannot read data from a {type(source).__name__}", "give a path, arrays, or a reader")
 
@@ -238,6 +239,10 @@ def _kept(source: Any, limit: int | None) -> Callable[[], Iterator[Any]]:
         items = iter(source.get_next, None) if hasattr(source, "get_next") else iter(source)
         rows = 0
         for item in items:
+            if isinstance(item, Mapping) and not item:
+                raise DataError(
+                    "the given reader gives no arrays", "name the inputs (Polygraphy's DataLoader: by input_metadata)"
+                )
             first = next(iter(item.values())) if isinstance(item, Mapping) else item
             rows += len(first[0] if isinstance(first, tuple | list) else first)
             kept.append(item)

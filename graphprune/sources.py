@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import runpy
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from graphprune import feeds_json, feeds_pb, npy
 from graphprune.errors import DataError
 from graphprune.model import Model, Shape, constant_dims
 
@@ -40,15 +43,32 @@ def from_path(source: str) -> tuple[str, Chunks]:
     except OSError as error:
         raise DataError(f"the data {path} cannot be read: {error.strerror}", "check the path") from None
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in (".npz", ".npy"))
-        if not files:
-            raise DataError(f"the folder {path} holds no .npz or .npy file", "give one file per batch of samples")
-        return "folder", lambda: (chunk for file in files for chunk in _array_file(file))
+        return _folder(path)
+    if path.suffix == ".json":
+        return "json", lambda: feeds_json.feeds(path)
     if path.suffix not in (".npz", ".npy"):
         raise DataError(
-            f"{path.name} is no data graphprune reads", "give .npz, .npy, a folder of them, or script.py:function"
+            f"{path.name} is no data graphprune reads",
+            "give .npz, .npy, Polygraphy's .json, a folder of them, or script.py:function",
         )
     return path.suffix[1:], lambda: _array_file(path)
+
+
+def _folder(path: Path) -> tuple[str, Chunks]:
+    """One file per batch, or the sets of tensors that are kept beside models."""
+    files = sorted(path.iterdir())
+    arrays = [file for file in files if file.suffix in (".npz", ".npy")]
+    if arrays:
+        return "folder", lambda: (chunk for file in arrays for chunk in _array_file(file))
+    if sets := feeds_pb.sets(path):
+        return "tensors", lambda: (feeds_pb.feed(each) for each in sets)
+    saved = [file for file in files if file.suffix == ".json"]
+    if saved:
+        return "json", lambda: (feed for file in saved for feed in feeds_json.feeds(file))
+    raise DataError(
+        f"the folder {path} holds no .npz or .npy file, no test_data_set_*/input_*.pb and no .json of Polygraphy",
+        "give one file per batch of samples",
+    )
 
 
 def _array_file(path: Path) -> Iterator[Any]:
@@ -57,7 +77,7 @@ def _array_file(path: Path) -> Iterator[Any]:
             yield from _npz(path)
         else:
             with path.open("rb") as file:
-                shape, _, _ = _npy_header(file)
+                shape, _, _ = npy.header(file)
             if not shape:
                 raise DataError(f"{path.name} holds one number and no sample axis", "save an array of samples")
             array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
@@ -73,7 +93,7 @@ def _npz(path: Path) -> Iterator[dict[str, np.ndarray]]:
     with zipfile.ZipFile(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".npy")]
         files = {name[:-4]: archive.open(name) for name in members}
-        headers = {name: _npy_header(file) for name, file in files.items()}
+        headers = {name: npy.header(file) for name, file in files.items()}
         if not headers:
             raise DataError(f"{path.name} holds no arrays", "save it with numpy.savez")
         scalars = [name for name, (shape, _, _) in headers.items() if not shape]
@@ -87,26 +107,7 @@ def _npz(path: Path) -> Iterator[dict[str, np.ndarray]]:
         rows = min(_chunk_rows(dtype, shape) for shape, _, dtype in headers.values())
         for start in range(0, total, rows):
             take = min(rows, total - start)
-            yield {name: _read_rows(files[name], take, *headers[name], path) for name in files}
-
-
-def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are never loaded")
-    if fortran_order and len(shape) > 1:
-        raise ValueError("an array is in Fortran order; save numpy.ascontiguousarray of it")
-    return shape, fortran_order, dtype
-
-
-def _read_rows(file: Any, rows: int, shape: tuple[int, ...], _: bool, dtype: np.dtype[Any], path: Path) -> np.ndarray:
-    count = rows * int(np.prod(shape[1:], dtype=np.int64))
-    data = file.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise DataError(f"{path.name} is truncated", "save it again")
-    return np.frombuffer(data, dtype).reshape(rows, *shape[1:])
+            yield {name: npy.rows(files[name], take, *headers[name], path.name) for name in files}
 
 
 def _chunk_rows(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
@@ -118,10 +119,14 @@ def _script(path: Path, function: str) -> Chunks:
         raise DataError(f"there is no data script {path}", "check the path")
 
     def run() -> Iterator[Any]:
+        sys.path.insert(0, str(path.parent))  # for what it imports, as when Python or Polygraphy runs it
         try:
             entry = runpy.run_path(str(path)).get(function)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             raise DataError(f"{path.name} failed: {_one_line(error)}", "fix the script") from None
+        finally:
+            with suppress(ValueError):  # the script may have done so itself
+                sys.path.remove(str(path.parent))
         if not callable(entry):
             raise DataError(f"{path.name} defines no function '{function}'", f"write it as {path.name}:NAME")
         try:

@@ -147,7 +147,11 @@ def data_options(command: Command) -> Command:
     """Where samples come from."""
     return _together(
         command,
-        click.option("--data", metavar="SOURCE", help=".npz, .npy, a folder of them, or script.py:function."),
+        click.option(
+            "--data",
+            metavar="SOURCE",
+            help=".npz, .npy, Polygraphy's .json, a folder of one of them or of test_data_set_*, or script.py:function.",
+        ),
         click.option(
             "--num-samples", "samples", type=click.IntRange(1), default=512, show_default=True, help="Samples to use."
         ),
