@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from graphprune.data import Batch
 from graphprune.errors import OptionError
+from graphprune.training.ahead import ahead
 from graphprune.training.augment import augmented
 from graphprune.training.network import Network, trainable
 from graphprune.training.objective import Objective, check_labels, hits
 from graphprune.training.options import TrainOptions
 from graphprune.training.report import EpochReport
 from graphprune.training.schedule import lr_at
+from graphprune.training.step import RecordedStep, Step, recorded
 
 _CHECK_EVERY = 25  # steps; reading the loss makes a GPU wait
 _LOG = logging.getLogger("graphprune.training")
@@ -66,6 +68,8 @@ class Trainer:
         self._options, self._progress, self._save = options, progress, save
         self._lr, self._clip = lr, clip
         self._weights = trainable(list(student.module.parameters()))
+        self._plain_step = Step(student, teacher if options.distil else None, objective, self._weights)
+        self._recorded_step: Step | RecordedStep | None = None
         self._optimiser = self._make_optimiser()
         self.state = State()
         self._began = self._epoch_began = self._saved = time.monotonic()
@@ -92,8 +96,10 @@ class Trainer:
         if self._options.lora is not None:
             _train_dropout(self._student.module)
         total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self._student.place.device)
-        for index, batch in enumerate(self._material.train(state.epoch)):
-            if index < state.step:
+        for index, batch in ahead(
+            enumerate(self._material.train(state.epoch)), self._augmenter(state.epoch, state.step)
+        ):
+            if batch is None:
                 continue  # done before the run was resumed
             self._set_lr((state.epoch - 1) * steps + index)
             total += self._step(batch, index)
@@ -108,22 +114,34 @@ class Trainer:
         self._require_finite(state.loss_sum)
         self._close(self._judged(self._set_lr(state.epoch * steps - 1), state.loss_sum / max(1, state.step)))
 
+    def _augmenter(self, epoch: int, done: int) -> Callable[[tuple[int, Batch]], tuple[int, Batch | None]]:
+        """Makes of a step's number and batch the batch as it is trained on; None for the ``done`` steps before a resumption."""
+
+        def prepare(numbered: tuple[int, Batch]) -> tuple[int, Batch | None]:
+            index, batch = numbered
+            if index < done:
+                return index, None
+            key = (self._options.seed, epoch, index)
+            return index, replace(batch, feeds=augmented(batch.feeds, self._material.images, key))
+
+        return prepare
+
     def _step(self, batch: Batch, index: int) -> Tensor:
         key = (self._options.seed, self.state.epoch, index)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0]))  # dropout
-        feeds = augmented(batch.feeds, self._material.images, key)
-        wanted = None
-        if self._teacher is not None and self._options.distil:
-            with torch.no_grad():
-                wanted = self._teacher(feeds)
-        labels = self._student.labels(batch.labels)
-        loss = self._objective(self._student(feeds), wanted, labels)
-        self._optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        loss = self._pass(batch)
         if self._clip is not None:
             nn.utils.clip_grad_norm_(self._weights, self._clip)
         self._optimiser.step()
-        return loss.detach().double()
+        return loss
+
+    def _pass(self, batch: Batch) -> Tensor:
+        """Forwards and backwards, recorded with the first batch; one of another size ends that for good."""
+        if self._recorded_step is None:
+            self._recorded_step = recorded(self._plain_step, batch)
+        if isinstance(self._recorded_step, RecordedStep) and not self._recorded_step.fits(batch):
+            self._recorded_step = self._plain_step
+        return self._recorded_step(batch)
 
     @torch.no_grad()
     def _judged(self, lr: float | None, train_loss: float | None) -> EpochReport:
@@ -134,8 +152,8 @@ class Trainer:
             given = self._student(batch.feeds)
             wanted = None if self._teacher is None else self._teacher(batch.feeds)
             labels = self._student.labels(batch.labels)
-            if labels is not None:
-                check_labels(given[0], int(labels.min()), int(labels.max()))
+            if batch.labels is not None:
+                check_labels(given[0], int(batch.labels.min()), int(batch.labels.max()))
             total += float(self._objective(given, wanted, labels)) * len(batch)
             samples += len(batch)
             target = labels if labels is not None else wanted[0] if wanted and self._objective.match == "kl" else None

@@ -74,7 +74,14 @@ class Network:
 
     def __call__(self, feeds: Arrays) -> list[Tensor]:
         """The outputs for a batch of inputs."""
-        tensors = [self._tensor(spec, feeds[spec.name]) for spec in self.specs]
+        return self.run(self.tensors(feeds))
+
+    def tensors(self, feeds: Arrays) -> list[Tensor]:
+        """The inputs in order, where and how the module wants them."""
+        return [self._tensor(spec, feeds[spec.name]) for spec in self.specs]
+
+    def run(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The outputs for inputs that are in place."""
         with self.place.precision():
             outputs: Any = self.module(*tensors)
         return [outputs] if isinstance(outputs, Tensor) else list(outputs)

@@ -17,6 +17,7 @@ from graphprune.structure.groups import find_groups
 from graphprune.structure.view import View
 from graphprune.subject import RunOptions, prepare
 from tests.command import command as run
+from tests.digests import digest
 from tests.graphs import build, residual_mlp
 
 
@@ -169,14 +170,14 @@ def test_graph_refuses_the_input_and_places_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = save(residual_mlp(1), tmp_path).rename(tmp_path / "model.svg")  # a strange name, but nothing forbids it
-    before = model.read_bytes()
+    before = digest(model)
     assert run(monkeypatch, "inspect", model, "--graph", model) == 1
     assert "is the input file itself" in capsys.readouterr().err
     assert run(monkeypatch, "inspect", model, "--graph", tmp_path / "absent" / "g.svg") == 1
     assert "does not exist" in capsys.readouterr().err
     assert run(monkeypatch, "inspect", model, "--graph", tmp_path / "g.svg", "--json", tmp_path / "g.svg") == 1
     assert "both name" in capsys.readouterr().err
-    assert model.read_bytes() == before
+    assert digest(model) == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.svg"]
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from graphprune.errors import DataError  # noqa: E402 - torch may be missing
 from graphprune.loading import load  # noqa: E402
-from graphprune.training.objective import Objective, hits, objective_for, relative_error  # noqa: E402
+from graphprune.training.objective import Objective, check_labels, hits, objective_for, relative_error  # noqa: E402
 from graphprune.training.options import TrainOptions  # noqa: E402
 from tests.graphs import build  # noqa: E402
 from tests.training.parts import model  # noqa: E402
@@ -84,9 +84,9 @@ def test_other_outputs_count_without_labels_only() -> None:
 
 def test_wrong_labels_and_shapes_are_refused() -> None:
     with pytest.raises(DataError, match="the labels run from 0 to 7, but the model has 5 classes"):
-        objective()([SCORES], None, torch.tensor([0, 1, 2, 3, 4, 7]))
+        check_labels(SCORES, 0, 7)
     with pytest.raises(DataError, match=r"labels need class scores .* the first output is \[2, 3, 5\]"):
-        objective()([SCORES.reshape(2, 3, 5)], None, LABELS[:2])
+        check_labels(SCORES.reshape(2, 3, 5), 0, 1)
     with pytest.raises(DataError, match=r"the first output is \[6, 5\], the unpruned network's \[6, 4\]"):
         objective()([SCORES], [WANTED[:, :4]], None)
 
