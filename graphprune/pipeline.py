@@ -14,7 +14,8 @@ from graphprune import outputs
 from graphprune import passes as registry
 from graphprune.anatomy import Anatomy
 from graphprune.bench.alignment import multiple_for
-from graphprune.bench.ort import Measurement, measure
+from graphprune.bench.ort import measure
+from graphprune.bench.runtime import Measurement
 from graphprune.bench.verdict import refuse_slower
 from graphprune.contract import Context, Pass, parse_spec
 from graphprune.data import load_data

@@ -1,32 +1,36 @@
-"""Two models on ONNX Runtime, with the same provider, options and inputs."""
+"""ONNX Runtime, on any of its providers: same options and inputs for both models, GPU buffers bound."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
+import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
+import numpy as np
 
 from graphprune import optional
-from graphprune.bench.timing import Comparison, compare
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.bench import machine
+from graphprune.bench.runtime import Measurement, Runner, Source, measure_on
+from graphprune.errors import RuntimeMissing
+from graphprune.runtime.sessions import (
+    CPU,
+    Feeds,
+    RuntimeOptions,
+    failing_in_a_sentence,
+    open_session,
+    require_provider,
+    run,
+)
 
-
-@dataclass(frozen=True)
-class Measurement:
-    """A comparison and the circumstances it holds for."""
-
-    comparison: Comparison
-    batch: int
-    environment: Mapping[str, Any]
+_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+"""Providers whose inputs and outputs can stay in CUDA memory."""
 
 
 def measure(
-    original: Path | onnx.ModelProto,
-    pruned: Path | onnx.ModelProto,
+    original: Source,
+    pruned: Source,
     feeds: Feeds,
     options: RuntimeOptions,
     *,
@@ -34,32 +38,75 @@ def measure(
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
 ) -> Measurement:
-    """Time both models on the same ``feeds``; see :func:`graphprune.bench.timing.compare`."""
-    sessions = [open_session(model, options, folder) for model in (original, pruned)]
-    comparison = compare(
-        lambda: run(sessions[0], feeds),
-        lambda: run(sessions[1], feeds),
-        min_seconds=min_seconds,
-        undecided_seconds=undecided_seconds,
-    )
-    return Measurement(comparison, len(next(iter(feeds.values()))), environment(options))
+    """Time both models on the same ``feeds``; see :func:`graphprune.bench.timing.compare`.
+
+    ``folder`` is where the external data of in-memory models lies.
+    """
+    runtime = OrtRuntime(options, folder)
+    return measure_on(runtime, original, pruned, feeds, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
 
 
-def environment(options: RuntimeOptions) -> dict[str, Any]:
-    """What a reader needs to know to repeat a timing."""
-    return {
-        "runtime": f"onnxruntime {optional.onnxruntime().__version__}",
-        "provider": options.provider_name,
-        "threads": options.thread_count,
-        "processor": _processor(),
-        "python": platform.python_version(),
-    }
+@dataclass(frozen=True)
+class OrtRuntime:
+    """ONNX Runtime with a provider."""
+
+    options: RuntimeOptions
+    folder: Path | None = None
+    name: str = "ort"
+
+    def require(self) -> None:
+        require_provider(self.options)
+
+    def open(self, model: Source, feeds: Feeds) -> Runner:
+        session = open_session(model, self.options, self.folder, record_assignment=True)
+        run(session, feeds)
+        facts = self._assignment(session)
+        if self.options.provider_name not in _CUDA:
+            return Runner(lambda: run(session, feeds), facts=facts)
+        return Runner(lambda: run(session, feeds), _bound(session, feeds, self.options.device_index), facts)
+
+    def environment(self) -> dict[str, Any]:
+        facts = {
+            "runtime": f"onnxruntime {optional.onnxruntime().__version__}",
+            "provider": self.options.provider_name,
+            "threads": self.options.thread_count,
+        }
+        if self.options.provider_name in _CUDA:
+            facts |= {"device_clock": "host, around bound and synchronised runs"}
+            facts |= machine.gpu(self.options.device_index)
+        return facts | machine.host()
+
+    def _assignment(self, session: Any) -> dict[str, Any]:
+        """Nodes on each provider, where this ONNX Runtime tells: a provider that took none has not started."""
+        wanted = self.options.provider_name
+        if wanted == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
+            return {}
+        counts = Counter[str]()
+        for part in session.get_provider_graph_assignment_info():
+            counts[part.ep_name] += len(part.get_nodes())
+        if counts and not counts[wanted]:
+            raise RuntimeMissing(
+                f"{wanted} took none of the {counts.total()} nodes; all of them run on {', '.join(counts)}",
+                "run graphprune doctor; it tells which providers really start",
+            )
+        return {"nodes": dict(counts)}
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _bound(session: Any, feeds: Feeds, device: int) -> Any:
+    """A run with inputs and outputs in the memory of CUDA device ``device``."""
+    ort = optional.onnxruntime()
+    binding = session.io_binding()
+    for name, array in feeds.items():
+        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", device))
+    for output in session.get_outputs():
+        binding.bind_output(output.name, "cuda", device)
+
+    def device_ms() -> float:
+        with failing_in_a_sentence("check the input shapes"):
+            binding.synchronize_inputs()
+            begin = time.perf_counter_ns()
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+        return (time.perf_counter_ns() - begin) / 1e6
+
+    return device_ms

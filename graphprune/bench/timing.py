@@ -14,6 +14,9 @@ _MIN_PAIRS_SLOW = 5
 _PATIENCE = 15
 _RESAMPLES = 2_000
 
+Clock = Callable[[Callable[[], object]], float]
+"""Calls what it is given once, and returns its milliseconds."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -58,36 +61,37 @@ def compare(
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
     seed: int = 0,
+    timed: Clock | None = None,
 ) -> Comparison:
     """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``.
 
     Slow models stop short of ``min_pairs`` after fifteen times ``min_seconds``, but not before five pairs. Where the interval
     then covers 1, the runs go on until there are ``undecided_seconds`` of them: a second look, not a search for a lucky one.
+    ``timed`` is the host's clock unless another is given.
     """
+    timed = timed or _host_clock
     for _ in range(_WARM_UPS):
         first()
         second()
     samples: tuple[list[float], list[float]] = ([], [])
     started = time.perf_counter()
-    _take(samples, (first, second), started, min_pairs, min_seconds)
+    _take(samples, (first, second), timed, started, min_pairs, min_seconds)
     result = _comparison(samples, seed)
     if not result.is_different and time.perf_counter() - started < undecided_seconds:
-        _take(samples, (first, second), started, min_pairs, undecided_seconds)
+        _take(samples, (first, second), timed, started, min_pairs, undecided_seconds)
         result = _comparison(samples, seed)
     return result
 
 
 def _take(
     samples: tuple[list[float], list[float]], runs: tuple[Callable[[], object], Callable[[], object]],
-    started: float, min_pairs: int, min_seconds: float,
+    timed: Clock, started: float, min_pairs: int, min_seconds: float,
 ) -> None:  # fmt: skip
     """Add pairs until there are enough."""
     while len(samples[0]) < min_pairs or time.perf_counter() - started < min_seconds:
         order = (0, 1) if len(samples[0]) % 2 == 0 else (1, 0)
         for which in order:
-            begin = time.perf_counter_ns()
-            runs[which]()
-            samples[which].append((time.perf_counter_ns() - begin) / 1e6)
+            samples[which].append(timed(runs[which]))
         elapsed, pairs = time.perf_counter() - started, len(samples[0])
         if pairs >= _MAX_PAIRS or (pairs >= _MIN_PAIRS_SLOW and elapsed > _PATIENCE * max(min_seconds, 1.0)):
             break
@@ -97,6 +101,12 @@ def _comparison(samples: tuple[list[float], list[float]], seed: int) -> Comparis
     a, b = np.array(samples[0]), np.array(samples[1])
     low, high = _bootstrap(a, b, seed)
     return Comparison(Latency.of(a), Latency.of(b), float(np.median(b) / np.median(a)), low, high, len(a))
+
+
+def _host_clock(run: Callable[[], object]) -> float:
+    begin = time.perf_counter_ns()
+    run()
+    return (time.perf_counter_ns() - begin) / 1e6
 
 
 def _bootstrap(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float]:

@@ -9,8 +9,8 @@ import onnx
 
 from graphprune.bench.alignment import WHOLE_KINDS, multiple_for, narrowed
 from graphprune.bench.optimised import operators
-from graphprune.bench.ort import Measurement
 from graphprune.bench.overhead import overhead_ms
+from graphprune.bench.runtime import Measurement
 from graphprune.cost import Cost
 from graphprune.errors import NotFaster
 from graphprune.plan import Plan

@@ -16,6 +16,7 @@ from graphprune.cli.finetune import finetune
 from graphprune.cli.options import (
     Align,
     Drawing,
+    bench_options,
     data_options,
     model_argument,
     output_options,
@@ -208,18 +209,38 @@ def inspect(
 @cli.command()
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("pruned", type=click.Path(path_type=Path))
+@bench_options
 @data_options
 @runtime_options
 @show_options
-def bench(original: Path, pruned: Path, json_path: Path | None, quiet: bool, **settings: Any) -> None:
-    """Time two models against each other: one process, same options and inputs, runs interleaved."""
+def bench(
+    original: Path,
+    pruned: Path,
+    runtimes: tuple[str, ...],
+    precision: Any,
+    cuda_graph: bool,
+    json_path: Path | None,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Time two models against each other: one process, same options and inputs, runs interleaved.
+
+    \b
+    Runtimes: ort (ONNX Runtime), tensorrt, torch, torch-compile,
+    torch-cudagraph, torch-compile-cudagraph; each runs on --provider, or
+    on a place of its own: ort:cuda, ort:openvino, torch:cpu.
+    """
+    from graphprune.bench.registry import BenchOptions
     from graphprune.cli.show import Shown, check_outputs, run_options
     from graphprune.questions import benchmark
 
     check_outputs({"--json": json_path}, original, pruned, settings["data"])
     with Shown(json_path, quiet) as shown:
-        measurement = benchmark(original, pruned, settings.pop("data"), run_options(settings, None, shown))
-    shown.measurement(measurement, str(original), str(pruned))
+        options = run_options(settings, None, shown)
+        measurements = benchmark(
+            original, pruned, settings.pop("data"), options, runtimes, BenchOptions(precision, cuda_graph)
+        )
+    shown.measurements(measurements, str(original), str(pruned))
 
 
 @cli.command()

@@ -188,6 +188,32 @@ def runtime_options(command: Command) -> Command:
     )
 
 
+def bench_options(command: Command) -> Command:
+    """What models are timed on."""
+    return _together(
+        command,
+        click.option(
+            "--runtime",
+            "runtimes",
+            multiple=True,
+            default=("ort",),
+            show_default=True,
+            metavar="NAME[:PLACE]",
+            help="Runtime to time on; repeatable, for one table of several.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "bf16", "fp16"]),
+            default="fp32",
+            show_default=True,
+            help="What torch converts to; the others compute in the types of the file.",
+        ),
+        click.option(
+            "--cuda-graph", is_flag=True, help="Let ONNX Runtime (cuda, trt) and TensorRT replay CUDA graphs."
+        ),
+    )
+
+
 def show_options(command: Command) -> Command:
     """What is printed."""
     return _together(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -18,13 +19,14 @@ from graphprune.errors import InputError
 from graphprune.model import check_output, staged
 from graphprune.outputs import source_files
 from graphprune.report import terminal
+from graphprune.report.bench_table import print_measurements
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.subject import RunOptions
 
 if TYPE_CHECKING:
-    from graphprune.bench.ort import Measurement
+    from graphprune.bench.runtime import Measurement
     from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 
@@ -93,9 +95,11 @@ class Shown:
         if drawing is not None:
             self._out.print(f"wrote {escape(str(drawing))}", soft_wrap=True)
 
-    def measurement(self, measurement: Measurement, first: str, second: str) -> None:
-        self._write_json({"schema": "graphprune.bench/1", "first": first, "second": second} | asdict(measurement))
-        terminal.print_measurement(self._out, measurement, first, second)
+    def measurements(self, measurements: Sequence[Measurement], first: str, second: str) -> None:
+        """One table of all runtimes; the JSON has a list of them."""
+        content = {"schema": "graphprune.bench/2", "first": first, "second": second}
+        self._write_json(content | {"measurements": [asdict(measurement) for measurement in measurements]})
+        print_measurements(self._out, measurements, first, second)
 
     def _write_json(self, content: dict[str, Any]) -> None:
         if self._json_path is None:

@@ -12,7 +12,7 @@ from graphprune.cost import Cost
 from graphprune.plan import Plan
 
 if TYPE_CHECKING:
-    from graphprune.bench.ort import Measurement
+    from graphprune.bench.runtime import Measurement
     from graphprune.evaluate import Evaluation
     from graphprune.model import Model
     from graphprune.repair.outcome import RepairReport

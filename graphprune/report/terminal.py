@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.report.bench_table import headline
 from graphprune.report.text import compact
 from graphprune.report.trajectory import print_trajectory
 from graphprune.training.table import print_training
 
 if TYPE_CHECKING:
-    from graphprune.bench.ort import Measurement
     from graphprune.repair.outcome import RepairReport
     from graphprune.report.inspection import Inspection
     from graphprune.report.result import Result
@@ -31,7 +31,7 @@ def print_notes(console: Console, notes: tuple[str, ...]) -> None:
 def print_result(console: Console, result: Result, *, verbose: bool = False) -> None:
     """Headline, before/after table, removed blocks, check; with ``verbose`` every repaired layer."""
     if result.measurement:
-        console.print(f"[bold]{_headline(result.measurement)}[/]")
+        console.print(f"[bold]{headline(result.measurement)}[/]")
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("")
     for column in ("before", "after", "change"):
@@ -193,34 +193,6 @@ def print_inspection(console: Console, inspection: Inspection, verbose: bool) ->
     for row in inspection.rows:
         if row.rule:
             console.print(f"no  {escape(row.name)}: {row.rule}\n    [dim]{escape(row.reason)}[/]")
-
-
-def print_measurement(console: Console, measurement: Measurement, first: str, second: str) -> None:
-    """Two models' times and their ratio."""
-    console.print(f"[bold]{_headline(measurement)}[/]")
-    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    table.add_column("model", overflow="fold")
-    for column in ("median ms", "p10", "p90"):
-        table.add_column(column, justify="right")
-    for name, latency in ((first, measurement.comparison.first), (second, measurement.comparison.second)):
-        table.add_row(escape(name), *(f"{ms:.3f}" for ms in (latency.median_ms, latency.p10_ms, latency.p90_ms)))
-    console.print(table)
-    where = measurement.environment
-    console.print(f"{measurement.comparison.pairs} interleaved pairs, {where['threads']} threads, {where['processor']}")
-
-
-def _headline(measurement: Measurement) -> str:
-    times = measurement.comparison
-    provider = measurement.environment["provider"].removesuffix("ExecutionProvider")
-    where = f"{measurement.environment['runtime']} {provider}, batch {measurement.batch}"
-    interval = f"[{1 / times.ratio_high:.2f}, {1 / times.ratio_low:.2f}]"
-    if not times.is_different:
-        return escape(f"no difference in time: {times.speed_up:.2f}x {interval} on {where}")
-    word = "faster" if times.ratio < 1 else "SLOWER"
-    figure = times.speed_up if times.ratio < 1 else times.ratio
-    if times.ratio > 1:
-        interval = f"[{times.ratio_low:.2f}, {times.ratio_high:.2f}]"
-    return escape(f"{figure:.2f}x {word} {interval} on {where}")
 
 
 def _change(before: float, after: float) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ import onnx
 from graphprune import optional
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
 
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _SHORT_NAMES = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "trt": "TensorrtExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
+    "cpu": CPU,
+    "cuda": CUDA,
+    "trt": TENSORRT,
+    "tensorrt": TENSORRT,
     "openvino": "OpenVINOExecutionProvider",
 }
+
+_WHEELS = {TENSORRT: "graphprune[trt-ep]", "OpenVINOExecutionProvider": "graphprune[openvino]"}
 
 Feeds = dict[str, np.ndarray]
 
@@ -30,11 +37,12 @@ Feeds = dict[str, np.ndarray]
 class RuntimeOptions:
     """How sessions are opened: a provider (``cpu``, ``cuda:1``, ``trt`` or a full name) and intra-op threads.
 
-    ``threads=0`` takes every core this process may run on.
+    ``threads=0`` takes every core this process may run on. ``extra`` are options of the provider itself, by its names.
     """
 
     provider: str = "cpu"
     threads: int = 0
+    extra: tuple[tuple[str, str], ...] = field(default=())
 
     @property
     def provider_name(self) -> str:
@@ -45,16 +53,50 @@ class RuntimeOptions:
     def thread_count(self) -> int:
         return self.threads or len(os.sched_getaffinity(0))
 
+    @property
+    def device_index(self) -> int:
+        """Number of the device, 0 where the provider names none."""
+        device = self.provider.partition(":")[2]
+        if device and not device.isdecimal():
+            raise OptionError(f"provider '{self.provider}' names the device '{device}'", "write a number, e.g. cuda:0")
+        return int(device or 0)
+
+
+def require_provider(options: RuntimeOptions) -> None:
+    """Refuse a provider that the installed ONNX Runtime does not hold; whether it starts, only a session can tell.
+
+    Raises
+    ------
+    OptionError
+        No ONNX Runtime knows the provider, or its device is no number.
+    RuntimeMissing
+        The runtime is not installed, or was built without the provider.
+    """
+    _ = options.device_index
+    ort, name = optional.onnxruntime(), options.provider_name
+    available = ort.get_available_providers()
+    if name in available:
+        return
+    offered = ", ".join(available)
+    if name not in ort.get_all_providers():
+        raise OptionError(f"there is no provider '{options.provider}'", f"this ONNX Runtime offers {offered}")
+    wheel = _WHEELS.get(name, "graphprune[gpu]")
+    raise RuntimeMissing(f"the provider {name} is not in the installed ONNX Runtime (it offers {offered})",
+                         f"install the wheel that holds it, e.g. pip install '{wheel}'; see graphprune doctor")  # fmt: skip
+
 
 def open_session(
     model: onnx.ModelProto | Path,
     options: RuntimeOptions,
     folder: Path | None = None,
     optimised_path: Path | None = None,
+    *,
+    record_assignment: bool = False,
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
     ``folder`` is where the external data of an in-memory model lies. ``optimised_path`` also writes the optimised graph.
+    ``record_assignment`` lets the session tell which provider took which node, where this ONNX Runtime can.
 
     Raises
     ------
@@ -63,18 +105,8 @@ def open_session(
     ModelError
         The runtime cannot load the model.
     """
-    device = options.provider.partition(":")[2]
-    if device and not device.isdecimal():
-        raise OptionError(f"provider '{options.provider}' names the device '{device}'", "write a number, e.g. cuda:0")
-    ort = optional.onnxruntime()
-    name = options.provider_name
-    available = ort.get_available_providers()
-    if name not in available:
-        offered = ", ".join(available)
-        if name not in ort.get_all_providers():
-            raise OptionError(f"there is no provider '{options.provider}'", f"this ONNX Runtime offers {offered}")
-        raise RuntimeMissing(f"the provider {name} is not in the installed ONNX Runtime (it offers {offered})",
-                             "install the wheel that holds it, e.g. pip install 'graphprune[gpu]'")  # fmt: skip
+    require_provider(options)
+    ort, name = optional.onnxruntime(), options.provider_name
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.thread_count
     session_options.inter_op_num_threads = 1
@@ -84,20 +116,42 @@ def open_session(
     if folder is not None and not isinstance(model, Path):  # a file's own folder is known to the runtime
         key = "session.model_external_initializers_file_folder_path"
         session_options.add_session_config_entry(key, str(folder))
-    providers = [(name, {"device_id": device})] if device else [name]
+    if record_assignment:
+        session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    settings = dict(options.extra)
+    if ":" in options.provider:
+        settings["device_id"] = str(options.device_index)
+    providers = [(name, settings)] if settings else [name]
+    said = io.StringIO()
     try:
         source = str(model) if isinstance(model, Path) else model.SerializeToString()
-        session = ort.InferenceSession(source, session_options, providers=providers)
+        with (
+            contextlib.nullcontext() if name == CPU else contextlib.redirect_stdout(said)
+        ):  # it prints why it falls back
+            _preload(ort, name)
+            session = ort.InferenceSession(source, session_options, providers=providers)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
         raise ModelError(
-            f"ONNX Runtime cannot load the model: {_first_line(error)}", "check it with onnx.checker"
+            f"ONNX Runtime cannot load the model: {first_line(error)}", "check it with onnx.checker"
         ) from None
     if session.get_providers()[0] != name:
+        why = next((f": {line.strip()[:200]}" for line in said.getvalue().splitlines() if "rror" in line[:12]), "")
         raise RuntimeMissing(
-            f"the provider {name} did not start; ONNX Runtime fell back to {session.get_providers()[0]}",
-            "check driver and library versions",
+            f"the provider {name} did not start; ONNX Runtime fell back to {session.get_providers()[0]}{why}",
+            "run graphprune doctor; it checks drivers and library versions",
         )
     return session
+
+
+def _preload(ort: Any, provider: str) -> None:
+    """Load CUDA, cuDNN and TensorRT from their pip packages, where the loader of the system would not look."""
+    if provider not in (CUDA, TENSORRT):
+        return
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    if provider == TENSORRT and importlib.util.find_spec("tensorrt") is not None:
+        with contextlib.suppress(ImportError, OSError):  # then the session says what is missing
+            importlib.import_module("tensorrt")
 
 
 def run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> list[np.ndarray]:
@@ -113,9 +167,10 @@ def failing_in_a_sentence(fix: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - as above
-        raise ModelError(f"ONNX Runtime cannot run the model: {_first_line(error)}", fix) from None
+        raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}", fix) from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception of a foreign library says, in at most one line."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

@@ -13,8 +13,8 @@ import graphprune
 from graphprune import RunOptions, RuntimeOptions
 from graphprune.bench import verdict
 from graphprune.bench.optimised import operators
-from graphprune.bench.ort import Measurement
 from graphprune.bench.overhead import overhead_ms
+from graphprune.bench.runtime import Measurement
 from graphprune.bench.timing import Comparison, Latency
 from graphprune.cost import Cost
 from graphprune.errors import NotFaster, TargetNotReached

@@ -113,8 +113,8 @@ def test_bench_compares_two_files(
     assert run(monkeypatch, "bench", shipped, shipped, "--duration", "0.1", "--threads", "1", "--json", report) == 0
     assert "interleaved pairs" in capsys.readouterr().out
     content = json.loads(report.read_text())
-    assert content["schema"] == "graphprune.bench/1"
-    assert content["comparison"]["pairs"] >= 30
+    assert content["schema"] == "graphprune.bench/2"
+    assert content["measurements"][0]["comparison"]["pairs"] >= 30
 
 
 def test_passes_lists_options_and_papers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,92 @@
+"""What every runtime offers to the timing: a model opened on it, run once, with and without the way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+
+from graphprune.bench.timing import Comparison, compare
+from graphprune.runtime.sessions import Feeds
+
+Source = onnx.ModelProto | Path
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A model that stands ready with its inputs.
+
+    ``run`` goes end to end: inputs from host memory, outputs back in it as float32 or as the model has them, the device
+    idle when it returns. ``device_ms`` runs once on inputs that lie on the device, leaves the outputs there and returns the
+    milliseconds by the clock that the environment names; None where host and device are one. ``facts`` is what opening
+    the model showed, e.g. the nodes on each provider.
+    """
+
+    run: Callable[[], list[np.ndarray]]
+    device_ms: Callable[[], float] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Runtime(Protocol):
+    """A runtime with its settings."""
+
+    @property
+    def name(self) -> str:
+        """As in ``--runtime``."""
+
+    def require(self) -> None:
+        """Raise RuntimeMissing unless models can be run here, RuntimeOptions being what they are."""
+
+    def open(self, model: Source, feeds: Feeds) -> Runner:
+        """Load, build or compile ``model`` for inputs of the shapes of ``feeds``, and run it once.
+
+        Raises
+        ------
+        RuntimeMissing
+            The runtime, or the device asked for, does not start.
+        ModelError
+            The runtime cannot load or run the model.
+        """
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, clocks, threads: what a reader needs to know to repeat a timing."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A comparison, end to end, and the circumstances it holds for; ``device`` compares the time on the device alone."""
+
+    comparison: Comparison
+    batch: int
+    environment: Mapping[str, Any]
+    device: Comparison | None = None
+
+
+def measure_on(
+    runtime: Runtime,
+    original: Source,
+    pruned: Source,
+    feeds: Feeds,
+    *,
+    min_seconds: float = 2.0,
+    undecided_seconds: float = 0.0,
+) -> Measurement:
+    """Time both models on the same ``feeds``, interleaved; where there is a device, then once more on the device alone."""
+    first, second = runtime.open(original, feeds), runtime.open(pruned, feeds)
+    comparison = compare(first.run, second.run, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
+    device = None
+    if first.device_ms and second.device_ms:
+        device = compare(first.device_ms, second.device_ms, min_seconds=min_seconds, timed=_own_clock)
+    environment = runtime.environment()  # clocks are read right after the load, before they fall
+    facts = {"first": dict(first.facts), "second": dict(second.facts)} if first.facts or second.facts else {}
+    return Measurement(comparison, len(next(iter(feeds.values()))), environment | facts, device)
+
+
+def _own_clock(run: Callable[[], object]) -> float:
+    milliseconds = run()
+    assert isinstance(milliseconds, float)
+    return milliseconds
