@@ -1,6 +1,6 @@
 """Pruned networks against the original on every runtime that starts on a GPU machine, into one JSON file.
 
-    python tools/bench_gpu.py --prepare build/gpu                      # here: writes the files, 30 to 40 MB
+    python tools/bench_gpu.py --prepare build/gpu                      # here: writes the files, 50 MB
     python tools/bench_gpu.py --run build/gpu --json out.json          # there: six minutes, and what is done by then counts
     python tools/bench_gpu.py --table out.json                         # the figures as Markdown
 
@@ -18,9 +18,9 @@ The JSON is written after every version of every case, a case that fails is kept
 from __future__ import annotations
 
 import argparse
+import bz2
 import faulthandler
 import gc
-import gzip
 import json
 import os
 import signal
@@ -120,8 +120,8 @@ class Run:
     def _unpack(self, network: str, folder: Path) -> dict[str, Path]:
         paths = {}
         for version, facts in self.manifest[network].items():
-            paths[version] = folder / facts["file"].removesuffix(".gz")
-            with gzip.open(self.folder / facts["file"]) as packed:
+            paths[version] = folder / facts["file"].removesuffix(".bz2")
+            with bz2.open(self.folder / facts["file"]) as packed:
                 paths[version].write_bytes(packed.read())
         return paths
 

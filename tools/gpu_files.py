@@ -2,12 +2,12 @@
 
 The shipped ResNet-32, a CIFAR ResNet-56 from the shared data (left out where there is none), and a ResNet-18 and a ViT-Tiny
 for 224 x 224 pixels with random weights. Times hardly depend on the weights, so those of the last two take 16 values each:
-packed by gzip they need half a byte instead of four, and all files together stay below 64 MiB.
+packed by bz2 they need half a byte instead of four, and all files together stay below 64 MiB.
 """
 
 from __future__ import annotations
 
-import gzip
+import bz2
 import json
 import tempfile
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def prepare(folder: Path, names: list[str]) -> None:
 
 def _version(network: Network, version: str, spec: str, align: int, folder: Path) -> dict[str, Any]:
     """Prune, compute the reference outputs, pack; what the manifest keeps of it."""
-    facts: dict[str, Any] = {"file": f"{network.name}-{version}.onnx.gz", "align": align, "pass": spec}
+    facts: dict[str, Any] = {"file": f"{network.name}-{version}.onnx.bz2", "align": align, "pass": spec}
     path = network.path
     with tempfile.TemporaryDirectory() as temporary:
         if spec:
@@ -101,7 +101,7 @@ def _version(network: Network, version: str, spec: str, align: int, folder: Path
         }
         session = open_session(path, RuntimeOptions(threads=1))
         np.savez(folder / f"{network.name}-{version}.npz", *run(session, inputs(facts["inputs"], REFERENCES)))
-        with gzip.open(folder / facts["file"], "wb", compresslevel=6) as packed:
+        with bz2.open(folder / facts["file"], "wb") as packed:
             packed.write(path.read_bytes())
     return facts
 
