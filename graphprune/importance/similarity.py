@@ -59,6 +59,11 @@ class Moments:
         """Whether what varies in X (for the moments of X with itself) is below the rounding of X."""
         return self.hsic() <= (_ROUNDING * self.q) ** 2
 
+    @property
+    def cross(self) -> Matrix:
+        """``Xc' Yc`` of the centred rows, (dx, dy)."""
+        return self.xy - np.outer(self.x, self.y / self.n)
+
     def hsic(self, *, debiased: bool = False) -> float:
         """``|Xc' Yc|^2`` (squared Frobenius norm of the centred cross product), or its debiased form.
 
@@ -66,7 +71,7 @@ class Moments:
         norms of the centred rows; equals ``n(n-3)`` times the unbiased HSIC estimator. Needs n > 3.
         """
         n, mu, nu = self.n, self.x / self.n, self.y / self.n
-        cross = self.xy - np.outer(self.x, nu)
+        cross = self.cross
         biased = float(np.einsum("ij,ij->", cross, cross))
         if not debiased:
             return biased
@@ -102,17 +107,31 @@ def _ratio(xx: float, yy: float, xy: float) -> float:
     return float(xy / np.sqrt(scale)) if scale > 0 and np.isfinite(scale) else 0.0
 
 
+def centred(rows: NDArray[np.floating]) -> Matrix:
+    """``rows`` (n, d) less their column means, in float64; zeros where what varies is below the rounding."""
+    values = np.asarray(rows, np.float64)
+    less: Matrix = values - values.mean(0)
+    return np.zeros_like(less) if np.sum(less**2) <= (_ROUNDING**2) * np.sum(values**2) else less
+
+
+def spanned(rows: Matrix) -> Matrix:
+    """The same rows (n, d) in a basis of their span where they are fewer than features: (n, n), all inner products as before."""
+    if len(rows) >= rows.shape[1]:
+        return rows
+    lower: Matrix = np.linalg.qr(rows.T, mode="r").T
+    return lower
+
+
 def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating], *, debiased: bool = False) -> float:
     """Linear CKA of two whole matrices with paired rows, ``x`` (n, dx) and ``y`` (n, dy).
 
     With fewer samples than features the (n, n) Gram matrices say the same for less.
     """
     _check_rows(len(x), debiased)
-    x64, y64 = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    xc, yc = x64 - x64.mean(0), y64 - y64.mean(0)
-    if any(np.sum(c**2) <= (_ROUNDING**2) * np.sum(m**2) for c, m in ((xc, x64), (yc, y64))):
+    xc, yc = centred(x), centred(y)
+    if not (xc.any() and yc.any()):
         return 0.0
-    if len(x64) >= min(x64.shape[1], y64.shape[1]):
+    if len(xc) >= min(xc.shape[1], yc.shape[1]):
         return cka(Moments.of(xc, xc), Moments.of(yc, yc), Moments.of(xc, yc), debiased=debiased)
     k, l = xc @ xc.T, yc @ yc.T  # noqa: E741 - the literature's names
     return _ratio(*(_gram_hsic(one, other, debiased) for one, other in ((k, k), (l, l), (k, l))))

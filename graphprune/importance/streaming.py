@@ -11,7 +11,8 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.importance.similarity import Matrix, Moments, cka, linear_cka
+from graphprune.importance.shape_metrics import Products
+from graphprune.importance.similarity import Matrix, Moments, centred, cka, linear_cka, spanned
 
 Rows = NDArray[np.floating]
 
@@ -95,6 +96,18 @@ class StreamedCKA:
         one, two = (self._similarity([half], index) for half in halves)
         return whole, abs(one - two) / 2
 
+    def products(self, index: int, *, in_span: bool = False) -> Products:
+        """Centred products with candidate ``index`` over all rows.
+
+        With ``in_span`` in bases of the spans of the rows, where these are fewer than features: (n, n) instead of (d, d), and
+        as good for everything that rotations of X and of Y do not change.
+        """
+        halves = [half for half in self._halves if half.rows]
+        if all(half.xx is None for half in halves):
+            x, y = (centred(rows) for rows in self._kept(halves, index))
+            return Products.of(spanned(x), spanned(y)) if in_span else Products.of(x, y)
+        return Products.from_moments(*self._moments(halves, index))
+
     @property
     def is_informative(self) -> bool:
         """Whether the reference is finite and varies by more than float32 noise; else every similarity is 0."""
@@ -111,9 +124,17 @@ class StreamedCKA:
 
     def _similarity(self, halves: list[_Half], index: int) -> float:
         if all(half.xx is None for half in halves):
-            x = np.concatenate([rows for half in halves for rows in half.x])
-            y = np.concatenate([rows for half in halves for rows in half.y[index]])
-            return linear_cka(x, y, debiased=self.debiased)
+            return linear_cka(*self._kept(halves, index), debiased=self.debiased)
+        return cka(*self._moments(halves, index), debiased=self.debiased)
+
+    @staticmethod
+    def _kept(halves: list[_Half], index: int) -> tuple[Rows, Rows]:
+        """The rows of halves that have folded none."""
+        x = np.concatenate([rows for half in halves for rows in half.x])
+        return x, np.concatenate([rows for half in halves for rows in half.y[index]])
+
+    def _moments(self, halves: list[_Half], index: int) -> tuple[Moments, Moments, Moments]:
+        """Of X with itself, of candidate ``index`` with itself, and of both."""
         assert self._shift is not None  # there are rows
         xx: Moments | None = None
         yy: Moments | None = None
@@ -123,4 +144,4 @@ class StreamedCKA:
             assert half.xx is not None  # it holds rows, and they are folded now
             xx, yy, xy = _plus(xx, half.xx), _plus(yy, half.yy[index]), _plus(xy, half.xy[index])
         assert xx is not None and yy is not None and xy is not None  # there is at least one half
-        return cka(xx, yy, xy, debiased=self.debiased)
+        return xx, yy, xy

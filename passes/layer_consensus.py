@@ -1,0 +1,118 @@
+"""Pass ``layer-consensus``: remove the residual block that many measures of similarity agree is missed least.
+
+"Layer Pruning with Consensus: A Triple-Win Solution" (IEEE Access 2025). For every candidate block i up to eight dissimilarities
+between the representation of the current network and the one without the block are computed from the same forward passes; each
+ranks the candidates, and the block with the smallest sum of ranks goes. Then the rest is scored again.
+
+Where it departs from the authors' code: scores belong to blocks (there the sorted list loses its link to them, and the first
+block left always goes); all metrics see the same samples; the linear metrics are scored on the rows they are fitted on (there
+on two rows, see ``importance/shape_metrics.py``); ranks are among the blocks that may go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from graphprune.block_pass import BlockPass, Scene
+from graphprune.errors import DataError, OptionError
+from graphprune.importance.consensus import ranks
+from graphprune.plan import Score
+from graphprune.scoring.blocks import compare_blocks
+from graphprune.scoring.dissimilarity import METRICS, Dissimilarities
+from graphprune.structure.blocks import Block
+
+_MIN_ROWS = 3  # as for layer-cka
+
+
+@dataclass(frozen=True)
+class LayerConsensus(BlockPass):
+    """Greedy removal of residual blocks by the sum of their ranks in several dissimilarities.
+
+    The standard error is that of a sum over metrics: how far these disagree about a block, 0 for one metric.
+    """
+
+    name: ClassVar[str] = "layer-consensus"
+    paper: ClassVar[str] = "Layer Pruning with Consensus: A Triple-Win Solution, IEEE Access 2025"
+    score_title: ClassVar[str] = "rank sum"
+
+    metrics: tuple[str, ...] = field(
+        default=METRICS, metadata={"help": "what is asked; the first decides ties; the Gaussian ones need labels"}
+    )
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            if name not in METRICS:
+                raise OptionError(f"there is no metric '{name}'", f"the metrics are: {', '.join(METRICS)}")
+            if self.metrics.count(name) > 1:
+                raise OptionError(f"metric {name} is named twice", "name it once: all have one vote")
+        if not self.metrics:
+            raise OptionError(f"pass {self.name} has no metric", f"name some of: {', '.join(METRICS)}")
+
+    def memory_bytes(self, rows: int, width: int) -> int:
+        return Dissimilarities.memory_bytes(self.metrics, rows, width)
+
+    def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
+        """The rank sum of every candidate; of several representations each metric takes the mean."""
+        context = scene.context
+        metrics: list[str] = []
+        rows: list[list[float]] = []
+        for part in self.parts(scene, candidates):
+            comparisons = compare_blocks(
+                scene.segments,
+                scene.representations,
+                part,
+                scene.gone,
+                context.data,
+                context.batch,
+                context.options.thread_count,
+                lambda: Dissimilarities(self.metrics),
+                against_original=self.reference == "original",
+            )
+            scene.refuse_useless(comparisons, str(self), _MIN_ROWS)
+            metrics = self._possible(scene, comparisons)
+            rows += [
+                [float(np.mean([each.distance(metric, index) for each in comparisons])) for metric in metrics]
+                for index in range(len(part))
+            ]
+        depths = {join.node: depth for depth, join in enumerate(context.joins)}
+        ranked = ranks(list(np.array(rows).T), np.array([depths[block.join] for block in candidates]))
+        return [
+            Score(
+                unit=block.name,
+                score=float(own.sum()),
+                standard_error=float(math.sqrt(len(metrics)) * own.std(ddof=1)) if len(metrics) > 1 else 0.0,
+                details={m: d for m, d in zip(metrics, distances, strict=True) if math.isfinite(d)},
+            )
+            for block, distances, own in zip(candidates, rows, ranked.T, strict=True)
+        ]
+
+    def choose(self, scores: Sequence[Score]) -> int:
+        """The smallest rank sum; of equals the one that the first metric ranks first."""
+        first = next(metric for metric in self.metrics if any(metric in score.details for score in scores))
+        return min(range(len(scores)), key=lambda i: (scores[i].score, scores[i].details.get(first, math.inf), i))
+
+    def _possible(self, scene: Scene, comparisons: Sequence[Dissimilarities]) -> list[str]:
+        """The metrics that the data allows; what is left out is noted.
+
+        Raises
+        ------
+        DataError
+            It allows none.
+        """
+        left_out: dict[str, list[str]] = {}
+        for metric in self.metrics:
+            obstacle = next((why for each in comparisons if (why := each.obstacle(metric))), "")
+            left_out.setdefault(obstacle, []).append(metric)
+        possible = left_out.pop("", [])
+        if not possible:
+            raise DataError(
+                f"none of the metrics of {self} can be computed from {scene.context.data.origin}: {'; '.join(left_out)}",
+                "give labels and more samples, or choose other metrics",
+            )
+        scene.notes.extend(f"{why}: left out {', '.join(names)}" for why, names in left_out.items())
+        return possible
