@@ -14,8 +14,6 @@ from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import svdvals
-from scipy.optimize import linear_sum_assignment
 
 from graphprune.importance.similarity import Matrix, Moments, centred
 
@@ -53,6 +51,8 @@ class Products:
 
 def permutation(products: Products) -> float:
     """``arccos(max_P tr(Xc'Yc P) / (|Xc| |Yc|))`` over all permutations P of the features, in [0, pi]; dx must equal dy."""
+    from scipy.optimize import linear_sum_assignment  # takes a while to import
+
     if not products.is_finite:
         return pi / 2
     rows, columns = linear_sum_assignment(products.xy, maximize=True)
@@ -72,7 +72,7 @@ def linear(products: Products, alpha: float) -> float:
     if not products.is_finite:
         return pi / 2
     zx, zy = _whitener(products.xx, alpha), _whitener(products.yy, alpha)
-    inner = float(svdvals(zx @ products.xy @ zy).sum())
+    inner = float(np.linalg.svd(zx @ products.xy @ zy, compute_uv=False).sum())
     return _angle(inner, float(np.trace(zx @ products.xx @ zx)), float(np.trace(zy @ products.yy @ zy)))
 
 
