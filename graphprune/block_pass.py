@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from graphprune.cost import Cost, part_cost
 from graphprune.errors import DataError
 from graphprune.plan import Decision, RemovedBlock, Score
 from graphprune.runtime.segments import Segments
-from graphprune.scoring.blocks import Comparison
+from graphprune.scoring.blocks import Compared, Comparison, compare_blocks
 from graphprune.structure.blocks import Block
 from graphprune.structure.representation import Representation, find_representations
 from graphprune.structure.stages import Allowance, allowance
+
+R = TypeVar("R")
 
 _MEMORY_BUDGET_BYTES = 1 << 30
 
@@ -51,12 +53,12 @@ class Scene:
     def _is_by_channel(self, representation: Representation) -> bool:
         return representation.layout == "channels" or len(self.context.sizes[representation.tensor]) <= 2
 
-    def refuse_useless(self, comparisons: Sequence[Comparison], spec: str, least_rows: int) -> None:
+    def refuse_useless(self, comparisons: Sequence[Compared[R]], spec: str) -> None:
         """Refuse data from which no score can be computed."""
         origin = self.context.data.origin
-        rows = min(comparison.rows for comparison in comparisons)
-        if rows < least_rows:
-            raise DataError(f"{origin} gives {rows} samples to compare, {spec} needs {least_rows}", "give more data")
+        rows, least = (min(each.rows for each in comparisons), max(each.least_rows for each in comparisons))
+        if rows < least:
+            raise DataError(f"{origin} gives {rows} samples to compare, {spec} needs {least}", "give more data")
         if not any(comparison.is_informative for comparison in comparisons):
             names = ", ".join(f"'{representation.tensor}'" for representation in self.representations)
             raise DataError(
@@ -148,10 +150,40 @@ class BlockPass(Pass):
             score_title=self.score_title,
         )
 
-    def parts(self, scene: Scene, candidates: Sequence[Block]) -> list[Sequence[Block]]:
-        """The candidates in portions that fit the memory at once."""
+    def compared(self, scene: Scene, candidates: Sequence[Block], make: Callable[[], Comparison[R]]) -> list[list[R]]:
+        """For every candidate the results of one comparison per representation, on all of the data.
+
+        ``make`` begins a comparison; it may be sent to another process.
+
+        Raises
+        ------
+        DataError
+            Nothing can be told from the data.
+        """
+        context = scene.context
+        results: list[list[R]] = []
+        for part in self._parts(scene, candidates):
+            comparisons = compare_blocks(
+                scene.segments,
+                scene.representations,
+                part,
+                scene.gone,
+                context.data,
+                context.batch,
+                context.options.thread_count,
+                make,
+                against_original=self.reference == "original",
+                workers=context.workers,
+            )
+            scene.refuse_useless(comparisons, str(self))
+            results += [list(each) for each in zip(*(c.results for c in comparisons), strict=True)]
+        return results
+
+    def _parts(self, scene: Scene, candidates: Sequence[Block]) -> list[Sequence[Block]]:
+        """The candidates in portions that fit the memory at once, of each worker its own."""
         each = sum(self.memory_bytes(scene.row_limit(r), scene.width(r)) for r in scene.representations)
         size = max(1, _MEMORY_BUDGET_BYTES // max(1, each))
+        size *= 1 if scene.context.workers is None else scene.context.workers.count
         return [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
 

@@ -22,6 +22,7 @@ from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import Sizes
 from graphprune.structure.blocks import Join
 from graphprune.target import Target
+from graphprune.workers import Workers
 
 
 class Progress(Protocol):
@@ -38,7 +39,7 @@ class Context:
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
     that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`.
     ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
-    again.
+    again. ``workers`` may score parts of the candidates; None = this process does it.
     """
 
     anatomy: Anatomy
@@ -56,6 +57,7 @@ class Context:
     progress: Progress
     align_is_auto: bool = False
     in_rounds: bool = False
+    workers: Workers | None = None
 
     def multiple(self, size: int) -> int:
         """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` what is left of it for a narrow one."""

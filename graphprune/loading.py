@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
             if external.tensor_bytes(tensor) <= external.INLINE_LIMIT_BYTES:
                 tensor.CopyFrom(external.read(tensor, folder))
     if path is not None:
-        digest = _hash([path, *sorted(data_files)])
+        digest = file_hash([path, *sorted(data_files)])
     normal = normalise(proto, folder)
     model = Model(
         graph=normal.graph,
@@ -170,7 +171,8 @@ def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
     return header
 
 
-def _hash(paths: list[Path]) -> str:
+def file_hash(paths: Sequence[Path]) -> str:
+    """The sha256 of the files' bytes, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

@@ -62,6 +62,28 @@ def codecarbon() -> Any:
     return _extra("codecarbon", "codecarbon", "energy")
 
 
+def distributed() -> Any:
+    """The distributed module, Dask's scheduler and workers.
+
+    Raises
+    ------
+    RuntimeMissing
+        dask[distributed] is not installed.
+    """
+    return _extra("distributed", "Dask's distributed", "dask")
+
+
+def ray() -> Any:
+    """The ray module.
+
+    Raises
+    ------
+    RuntimeMissing
+        Ray is not installed, or the installed one does not load.
+    """
+    return _extra("ray", "Ray", "ray")
+
+
 def _extra(module: str, name: str, extra: str) -> Any:
     """A module that comes with an extra; OSError is a shared library that does not load."""
     try:

@@ -29,6 +29,7 @@ from graphprune.rounds import Rounds, repairs
 from graphprune.subject import CHECKS_ONLY_NOTE, NO_DATA_NOTE, RunOptions, Source, Subject, prepare
 from graphprune.target import Target
 from graphprune.torch_bridge.given import is_module, proto_of
+from graphprune.workers import Workers, hired
 
 DEFAULT_TARGET = Target("flops", 0.8)
 _UNDECIDED_SECONDS = 2.0  # of timing at least, before a result is refused for being no faster
@@ -76,7 +77,8 @@ def prune(
     if options.finetune is not None and options.training_data is None:
         options = replace(options, training_data=_training_data(data))
     rounds = Rounds(subject, options)
-    decisions, small = _decide(subject, chosen, wanted, options, rounds, dry_run=dry_run)
+    with hired(options.jobs, options.backend, options.cluster) as workers:
+        decisions, small = _decide(subject, chosen, wanted, options, rounds, workers, dry_run=dry_run)
     dense, after = subject.anatomy.cost, small.cost
     removed = sum(decision.removed_count for decision in decisions)
     considered = sum(decision.considered for decision in decisions)
@@ -97,7 +99,8 @@ def prune(
     is_default = target is None and wanted is DEFAULT_TARGET
     told = subject.notes if any(each.needs_data for each in chosen) else _relaxed(subject.notes)
     notes = (*told, *((f"no target was given: {wanted}",) if is_default else ()))
-    notes = tuple(dict.fromkeys((*notes, *(note for decision in decisions for note in decision.notes))))
+    told_by = (*(note for decision in decisions for note in decision.notes), *(workers.notes if workers else ()))
+    notes = tuple(dict.fromkeys((*notes, *told_by)))
     result = _result(source, subject, plan, small, notes)
     if dry_run:
         result = replace(result, seconds=time.perf_counter() - started)
@@ -165,7 +168,14 @@ def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
 
 
 def _decide(
-    subject: Subject, passes: Sequence[Pass], target: Target, options: RunOptions, rounds: Rounds, *, dry_run: bool
+    subject: Subject,
+    passes: Sequence[Pass],
+    target: Target,
+    options: RunOptions,
+    rounds: Rounds,
+    workers: Workers | None,
+    *,
+    dry_run: bool,
 ) -> tuple[list[Decision], Anatomy]:
     """Run the passes in turn, each on what the one before left; with training, a round ends before the next begins."""
     small = subject.anatomy
@@ -200,6 +210,7 @@ def _decide(
                 align_is_auto=options.align == "auto",
                 options=options.runtime,
                 progress=options.progress,
+                workers=workers,
             )
             decision = each.decide(context)
             decisions.append(decision)

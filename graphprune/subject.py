@@ -21,6 +21,7 @@ from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Block
 from graphprune.training import TrainOptions
+from graphprune.workers import Backend
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
@@ -52,7 +53,8 @@ class RunOptions:
     ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
     what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
-    the calibration data).
+    the calibration data). Candidates are scored in ``jobs`` processes (-1 = one per core, None = in this one), or by the
+    workers of the ``cluster`` (an address) of the ``backend``, which the result does not show.
     """
 
     seed: int = 0
@@ -71,6 +73,9 @@ class RunOptions:
     finetune: TrainOptions | None = None
     finetune_every: Literal["pass", "removal"] = "pass"
     training_data: Any = None
+    jobs: int | None = None
+    backend: Backend | None = None
+    cluster: str | None = None
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,11 +17,7 @@ import numpy as np
 from graphprune.block_pass import BlockPass, Scene
 from graphprune.importance.streaming import StreamedCKA
 from graphprune.plan import Score
-from graphprune.scoring.blocks import compare_blocks
 from graphprune.structure.blocks import Block
-
-_MIN_ROWS = 3  # the centred rows of two samples are opposite: their CKA is always 1
-_DEBIASED_MIN_ROWS = 8  # four in each half
 
 
 @dataclass(frozen=True)
@@ -38,23 +35,8 @@ class LayerCKA(BlockPass):
 
     def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
         """``1 - CKA`` of every candidate, the mean over the representations."""
-        context = scene.context
-        scores: list[Score] = []
-        for part in self.parts(scene, candidates):
-            streams = compare_blocks(
-                scene.segments,
-                scene.representations,
-                part,
-                scene.gone,
-                context.data,
-                context.batch,
-                context.options.thread_count,
-                lambda: StreamedCKA(debiased=self.debiased),
-                against_original=self.reference == "original",
-            )
-            scene.refuse_useless(streams, str(self), _DEBIASED_MIN_ROWS if self.debiased else _MIN_ROWS)
-            scores += [_score(block.name, [stream.result(i) for stream in streams]) for i, block in enumerate(part)]
-        return scores
+        results = self.compared(scene, candidates, partial(StreamedCKA, debiased=self.debiased))
+        return [_score(block.name, each) for block, each in zip(candidates, results, strict=True)]
 
 
 def _score(name: str, similarities: list[tuple[float, float]]) -> Score:

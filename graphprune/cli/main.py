@@ -23,6 +23,7 @@ from graphprune.cli.options import (
     recovery_options,
     runtime_options,
     show_options,
+    worker_options,
 )
 from graphprune.errors import GraphpruneError
 
@@ -98,6 +99,7 @@ def cli() -> None:
 @recovery_options
 @data_options
 @runtime_options
+@worker_options
 @show_options
 def prune(
     model: Path,

@@ -54,6 +54,17 @@ class Align(click.ParamType[int | str]):
         return int(value)
 
 
+class Jobs(click.ParamType[int]):
+    """A number of processes, or -1."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int) or re.fullmatch(r"-1|[1-9]\d*", value):
+            return int(value)
+        return self.fail(f"'{value}' is neither a whole number of at least 1 nor -1", param, ctx)
+
+
 class Drawing(click.ParamType[Path]):
     """A file to draw into; SVG is the only format."""
 
@@ -210,6 +221,22 @@ def bench_options(command: Command) -> Command:
         ),
         click.option(
             "--cuda-graph", is_flag=True, help="Let ONNX Runtime (cuda, trt) and TensorRT replay CUDA graphs."
+        ),
+    )
+
+
+def worker_options(command: Command) -> Command:
+    """Who scores."""
+    return _together(
+        command,
+        click.option(
+            "--jobs",
+            type=Jobs(),
+            help="Score in N processes; -1: one per core. Default 1, with --backend all that the cluster can take.",
+        ),
+        click.option("--backend", type=click.Choice(["dask", "ray"]), help="Score on a cluster that is already there."),
+        click.option(
+            "--cluster", metavar="ADDRESS", help="Its address; default: DASK_SCHEDULER_ADDRESS or RAY_ADDRESS."
         ),
     )
 

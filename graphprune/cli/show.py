@@ -151,6 +151,9 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         finetune=settings.get("finetune"),
         finetune_every=settings.get("finetune_every", "pass"),
         training_data=settings.get("train_data"),
+        jobs=settings.get("jobs"),
+        backend=settings.get("backend"),
+        cluster=settings.get("cluster"),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
     )

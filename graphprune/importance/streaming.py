@@ -16,6 +16,7 @@ from graphprune.importance.similarity import Matrix, Moments, centred, cka, line
 
 Rows = NDArray[np.floating]
 
+_MIN_ROWS = 3  # the centred rows of two samples are opposite: their CKA is always 1
 _DEBIASED_MIN_ROWS = 4
 
 
@@ -107,6 +108,11 @@ class StreamedCKA:
             x, y = (centred(rows) for rows in self._kept(halves, index))
             return Products.of(spanned(x), spanned(y)) if in_span else Products.of(x, y)
         return Products.from_moments(*self._moments(halves, index))
+
+    @property
+    def least_rows(self) -> int:
+        """Below this many rows the similarity says nothing; debiased, each half needs its four."""
+        return 2 * _DEBIASED_MIN_ROWS if self.debiased else _MIN_ROWS
 
     @property
     def is_informative(self) -> bool:

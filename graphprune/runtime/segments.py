@@ -42,25 +42,41 @@ class Segment:
 
 
 class Segments:
-    """The sessions of one model, cut at ``blocks``; ``targets`` are the tensors whose values are asked for."""
+    """The sessions of one model, cut at ``blocks``; ``targets`` are the tensors whose values are asked for.
+
+    Sessions are opened when first needed.
+    """
 
     def __init__(self, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions) -> None:
-        self.targets = list(targets)
-        self._lock = threading.Lock()
-        self._ort = optional.onnxruntime()
-        self.segments = _cut(View(model), blocks, set(targets))
-        for segment in self.segments:
-            if segment.writes:
-                segment.session = self._open(model, segment, options)
+        self._hold(_cut(View(model), blocks, set(targets)), targets, options)
+        self.model = model
+        self.folder = model.folder
 
-    @staticmethod
-    def _open(model: Model, segment: Segment, options: RuntimeOptions) -> Any:
-        proto = extract(model, segment.nodes, segment.reads, segment.writes)
-        return open_session(proto, replace(options, threads=1), model.folder)
+    def _hold(self, segments: Sequence[Segment], targets: Sequence[str], options: RuntimeOptions) -> None:
+        self.segments = list(segments)
+        self.targets = list(targets)
+        self.options = replace(options, threads=1)
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    def open(self) -> None:
+        """Open what is not open yet."""
+        with self._lock:
+            if not self._is_open:
+                for segment in self.segments:
+                    if segment.writes:
+                        segment.session = open_session(self.proto(segment), self.options, self.folder)
+                self._is_open = True
+
+    def proto(self, segment: Segment) -> onnx.ModelProto:
+        """One segment as a model of its own."""
+        return extract(self.model, segment.nodes, segment.reads, segment.writes)
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Environment:
         """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed."""
-        env: Environment = {name: self._ort.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
+        self.open()
+        value = optional.onnxruntime().OrtValue
+        env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in feeds.items()}
         for segment in self.segments:
             if segment.block is not None and segment.block.join in removed:
                 env[segment.block.exit] = env[segment.block.entry]

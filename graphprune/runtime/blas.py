@@ -1,0 +1,31 @@
+"""Sums that do not depend on the number of cores: BLAS splits products by threads, and rounds by how it split them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+_lock = threading.Lock()
+_inside = 0
+_limits: Any = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS with one thread in this process; the last of several threads to leave puts things back."""
+    global _inside, _limits
+    with _lock:
+        _inside += 1
+        if _inside == 1:
+            _limits = threadpool_limits(1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _limits.restore_original_limits()
