@@ -5,10 +5,29 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("GRAPHPRUNE_DATA", ROOT.parent / "shared"))
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a busy neighbour is no fault of the code
+hypothesis.settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers side by side (``-n``) keep to cores of their own: thread pools that spin on shared ones take many times as long."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        cores, count = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % count :: count] or cores)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything that exports networks stays with one worker, or they would be exported twice."""
+    for item in items:
+        if "zoo" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("zoo"))
 
 
 @pytest.fixture(scope="session")
