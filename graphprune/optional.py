@@ -84,6 +84,17 @@ def ray() -> Any:
     return _extra("ray", "Ray", "ray")
 
 
+def olive(part: str) -> Any:
+    """A module of Olive, by its name below ``olive``.
+
+    Raises
+    ------
+    RuntimeMissing
+        olive-ai is not installed, or it is one without that module.
+    """
+    return _extra(f"olive.{part}", "Olive", "olive")
+
+
 def _extra(module: str, name: str, extra: str) -> Any:
     """A module that comes with an extra; OSError is a shared library that does not load."""
     try:

@@ -13,6 +13,7 @@ import click
 from graphprune import __version__
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
+from graphprune.cli.olive_config import olive_config
 from graphprune.cli.options import (
     Align,
     Drawing,
@@ -256,6 +257,7 @@ def passes(as_json: bool) -> None:
 
 cli.add_command(finetune)
 cli.add_command(evaluate)
+cli.add_command(olive_config)
 
 
 def entry() -> None:

@@ -84,12 +84,7 @@ class Shown:
     def groups(self, inspection: GroupInspection, drawing: Path | None, verbose: bool) -> None:
         """The table of groups, and their picture as an SVG file where one is asked for."""
         if drawing is not None:
-            try:
-                with staged(drawing) as path:
-                    path.write_text(group_svg(inspection), encoding="utf-8")
-            except OSError as error:
-                message = f"cannot write {drawing}: {error.strerror}"
-                raise InputError(message, "free space or choose another --graph") from None
+            write_text(drawing, group_svg(inspection), "--graph")
         self._write_json(inspection.to_dict())
         print_groups(self._out, inspection, verbose)
         if drawing is not None:
@@ -112,6 +107,21 @@ class Shown:
             self._json_path.write_text(text)
         except OSError as error:
             raise InputError(f"cannot write {self._json_path}: {error.strerror}", "choose another --json") from None
+
+
+def write_text(path: Path, text: str, option: str) -> None:
+    """Write a whole file or none.
+
+    Raises
+    ------
+    InputError
+        It cannot be written; ``option`` is what named it.
+    """
+    try:
+        with staged(path) as stage:
+            stage.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}", f"free space or choose another {option}") from None
 
 
 def check_outputs(outputs: dict[str, Path | None], *reads: Any) -> None:

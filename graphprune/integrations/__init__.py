@@ -1,0 +1,1 @@
+"""graphprune as a step of other toolchains. Each of them is imported only when its module is used."""
