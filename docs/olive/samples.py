@@ -10,7 +10,7 @@ from olive.data.registry import Registry
 from torch.utils.data import Dataset
 
 
-class Samples(Dataset):  # type: ignore[misc]  # no stubs
+class Samples(Dataset):
     """``arrays`` share their first axis; one of them may be called labels."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
@@ -26,7 +26,7 @@ class Samples(Dataset):  # type: ignore[misc]  # no stubs
 
 
 @Registry.register_dataset()
-def npz_samples(path: str, **_: object) -> Samples:
-    """``path`` is a parameter in the workflow."""
+def npz_samples(path: str, limit: int | None = None, **_: object) -> Samples:
+    """``path`` and ``limit`` are parameters in the workflow."""
     with np.load(path, allow_pickle=False) as file:
-        return Samples(dict(file))
+        return Samples({name: array[:limit] for name, array in file.items()})
