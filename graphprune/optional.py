@@ -40,6 +40,17 @@ def torch() -> Any:
     return _extra("torch", "PyTorch", "torch")
 
 
+def tensorrt() -> Any:
+    """The tensorrt module.
+
+    Raises
+    ------
+    RuntimeMissing
+        TensorRT is not installed, or its libraries do not load.
+    """
+    return _extra("tensorrt", "TensorRT", "tensorrt")
+
+
 def pillow() -> Any:
     """Pillow's Image module.
 

@@ -36,6 +36,13 @@ def output_path(output: str | os.PathLike[str] | None, *reads: Any) -> Path | No
     return out
 
 
+def cache_folder() -> Path:
+    """``GRAPHPRUNE_CACHE``, or graphprune's folder in the user's cache: for what only saves time."""
+    if named := os.environ.get("GRAPHPRUNE_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphprune"
+
+
 def source_files(*sources: Any) -> list[Path]:
     """The files behind those sources that are paths; ``script.py:function`` is the script."""
     texts = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]

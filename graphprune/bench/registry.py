@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 
 from graphprune.bench.ort import OrtRuntime
 from graphprune.bench.runtime import Runtime
+from graphprune.bench.tensorrt import TensorRTRuntime
 from graphprune.bench.torch import MODES, Precision, TorchRuntime
 from graphprune.errors import OptionError
 from graphprune.runtime.sessions import RuntimeOptions
 
-NAMES = ("ort", *MODES)
+NAMES = ("ort", "tensorrt", *MODES)
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Settings of single runtimes: what torch computes in, and whether ONNX Runtime replays CUDA graphs."""
+    """Settings of single runtimes: what torch computes in; whether ONNX Runtime and TensorRT replay CUDA graphs."""
 
     precision: Precision = "fp32"
     cuda_graph: bool = False
@@ -38,20 +39,27 @@ def runtime(spec: str, options: RuntimeOptions, bench: BenchOptions | None = Non
         options = replace(options, provider=place)
     if name == "ort":
         return _ort(options, bench)
-    graph = MODES[name][1]
-    device = "cuda" if graph and not place and options.provider == "cpu" else options.provider
+    on_gpu_only = name == "tensorrt" or MODES[name][1]
+    device = "cuda" if on_gpu_only and not place and options.provider == "cpu" else options.provider
+    if name == "tensorrt":
+        _refuse_precision(bench, "TensorRT")
+        return TensorRTRuntime(device, bench.cuda_graph)
     return TorchRuntime(name, device, bench.precision, options.thread_count)
 
 
 def _ort(options: RuntimeOptions, bench: BenchOptions) -> OrtRuntime:
-    if bench.precision != "fp32":
-        raise OptionError(
-            f"--precision {bench.precision} is for torch; ONNX Runtime computes in the types of the file",
-            "convert both files, or add --runtime torch",
-        )
+    _refuse_precision(bench, "ONNX Runtime")
     if bench.cuda_graph:
         keys = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
         if options.provider_name not in keys:
             raise OptionError(f"--cuda-graph does nothing on {options.provider}", "add --provider cuda or trt")
         options = replace(options, extra=(*options.extra, (keys[options.provider_name], "1")))
     return OrtRuntime(options)
+
+
+def _refuse_precision(bench: BenchOptions, name: str) -> None:
+    if bench.precision != "fp32":
+        raise OptionError(
+            f"--precision {bench.precision} is for torch; {name} computes in the types of the file",
+            "convert both files, or choose --runtime torch",
+        )

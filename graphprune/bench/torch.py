@@ -12,6 +12,7 @@ import numpy as np
 
 from graphprune import optional
 from graphprune.bench import machine
+from graphprune.bench.cuda import captured, elapsed_ms
 from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
 from graphprune.loading import load
@@ -28,8 +29,6 @@ MODES: Mapping[str, tuple[bool, bool]] = MappingProxyType(
     }
 )
 """Name -> whether it is compiled, whether it is replayed from a CUDA graph."""
-
-_WARM_UPS = 3  # on the stream of the capture: cuDNN and cuBLAS choose and allocate before it
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class TorchRuntime:
         module: Any = to_torch(loaded).eval().to(self.device)
         dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         if dtype is not None:
-            module = module.to(dtype)
+            _convert(torch, module, dtype)
         hosts = [torch.from_numpy(np.ascontiguousarray(feeds[tensor.name])) for tensor in loaded.graph.inputs]
 
         def moved(host: Any) -> Any:
@@ -128,7 +127,7 @@ class TorchRuntime:
         with inference():
             inputs = [moved(host) for host in hosts]
             call(*inputs)
-            replay = _captured(torch, self.device, call, inputs) if graph else None
+            replay = self._graph(torch, lambda: call(*inputs)) if graph else None
 
         def run() -> list[np.ndarray]:
             with inference():
@@ -140,33 +139,31 @@ class TorchRuntime:
 
         def device_ms() -> float:
             with inference(), torch.cuda.device(self.device):
-                begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-                torch.cuda.synchronize()
-                begin.record()
-                _ = replay() if replay is not None else call(*inputs)
-                end.record()
-                end.synchronize()
-                return float(begin.elapsed_time(end))
+                return elapsed_ms(torch, replay or (lambda: call(*inputs)))
 
         run()
         return Runner(run, device_ms if self._is_cuda else None)
 
+    def _graph(self, torch: Any, launch: Callable[[], Any]) -> Callable[[], Any]:
+        """``launch`` replayed from a CUDA graph; what it returns is overwritten each time."""
+        with torch.cuda.device(self.device):
+            replay, outputs = captured(torch, launch)
 
-def _captured(torch: Any, device: str, call: Any, inputs: list[Any]) -> Callable[[], Any]:
-    """``call`` on ``inputs`` as a CUDA graph; its outputs are overwritten by each replay."""
-    with torch.cuda.device(device):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UPS):
-                call(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outputs = call(*inputs)
+        def again() -> Any:
+            replay()
+            return outputs
 
-    def replay() -> Any:
-        graph.replay()
-        return outputs
+        return again
 
-    return replay
+
+def _convert(torch: Any, module: Any, dtype: Any) -> None:
+    """Weights to ``dtype``, and in the graph float32 by that name too: casts, and constants of a type of their own."""
+    from torch.fx.node import map_aggregate
+
+    def other(value: Any) -> Any:
+        return dtype if value is torch.float32 else value
+
+    for node in module.graph.nodes:
+        node.args, node.kwargs = map_aggregate(node.args, other), map_aggregate(node.kwargs, other)
+    module.recompile()
+    module.to(dtype)
