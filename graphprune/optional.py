@@ -106,6 +106,29 @@ def olive(part: str) -> Any:
     return _extra(f"olive.{part}", "Olive", "olive")
 
 
+def jinja2() -> Any:
+    """The jinja2 module.
+
+    Raises
+    ------
+    RuntimeMissing
+        Jinja2 is not installed.
+    """
+    return _extra("jinja2", "Jinja2", "report")
+
+
+def matplotlib() -> Any:
+    """The matplotlib module, with ``matplotlib.figure``.
+
+    Raises
+    ------
+    RuntimeMissing
+        Matplotlib is not installed.
+    """
+    _extra("matplotlib.figure", "Matplotlib", "report")
+    return importlib.import_module("matplotlib")
+
+
 def _extra(module: str, name: str, extra: str) -> Any:
     """A module that comes with an extra; OSError is a shared library that does not load."""
     try:

@@ -43,6 +43,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphprune"
 
 
+@contextmanager
+def aside(path: Path | None) -> Iterator[Path | None]:
+    """Where to write what belongs to the model, until all is well; None where nothing is asked for."""
+    if path is None:
+        yield None
+    else:
+        with models.staged(path) as staged:
+            yield staged
+
+
 def source_files(*sources: Any) -> list[Path]:
     """The files behind those sources that are paths; ``script.py:function`` is the script."""
     texts = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]

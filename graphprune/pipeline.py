@@ -21,6 +21,7 @@ from graphprune.contract import Context, Pass, parse_spec
 from graphprune.data import load_data
 from graphprune.errors import OptionError, PlanError, TargetNotReached
 from graphprune.evaluate import Evaluation, evaluate
+from graphprune.evidence import Report
 from graphprune.execute import execute
 from graphprune.plan import Decision, Plan
 from graphprune.repair.stage import parse_methods
@@ -72,6 +73,8 @@ def prune(
     wanted = _wanted(target, chosen)
     given = proto_of(source, example, data) if is_module(source) else source
     out = outputs.output_path(output, given, data, options.evaluation)
+    report = Report(options, "prune", source=source, passes=list(map(str, chosen)), data=data, target=str(wanted),
+                    output=out, dry_run=dry_run)  # fmt: skip
     subject = prepare(given, data, options)
     outputs.spare_weights(out, subject.model)
     if options.finetune is not None and options.training_data is None:
@@ -104,10 +107,12 @@ def prune(
     result = _result(source, subject, plan, small, notes)
     if dry_run:
         result = replace(result, seconds=time.perf_counter() - started)
-        if save is not None:
-            save(result)
+        with report.written() as write_report:
+            write_report(result, subject, small)
+            if save is not None:
+                save(result)
         return result
-    return _finish(result, subject, rounds, small, out, options, started, save)
+    return _finish(result, subject, rounds, small, out, options, started, save, report)
 
 
 def apply(
@@ -132,6 +137,8 @@ def apply(
     started = time.perf_counter()
     options = options or RunOptions()
     out = outputs.output_path(output, source, data, options.evaluation, plan)
+    report = Report(options, "apply", source=source, plan=plan, data=data, output=out,
+                    allow_other_model=allow_other_model)  # fmt: skip
     plan = plan if isinstance(plan, Plan) else Plan.load(Path(plan))
     subject = prepare(source, data, options)
     outputs.spare_weights(out, subject.model)
@@ -150,7 +157,7 @@ def apply(
     for decision in plan.decisions:
         small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
     result = _result(source, subject, plan, small, subject.notes)
-    return _finish(result, subject, rounds, small, out, options, started, save)
+    return _finish(result, subject, rounds, small, out, options, started, save, report)
 
 
 def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
@@ -247,7 +254,7 @@ def _result(source: Source | nn.Module, subject: Subject, plan: Plan, small: Ana
 
 
 def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, out: Path | None,
-            options: RunOptions, started: float, save: Save | None) -> Result:  # fmt: skip
+            options: RunOptions, started: float, save: Save | None, report: Report) -> Result:  # fmt: skip
     """Write to a hidden place, validate, repair, evaluate and measure that file, and only then move it into place."""
     original, folder, runtime = subject.model.source, subject.model.folder, options.runtime
     held_out = None if options.evaluation is None else load_data(options.evaluation, subject.model, None)
@@ -272,7 +279,7 @@ def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, ou
         if options.measure_latency and options.finetune is not None:
             clock(path)
 
-    with outputs.place(out) as written:
+    with outputs.place(out) as written, report.written() as write_report:
         better = rounds.close(small, judge, written, early)
         result = replace(
             result,
@@ -287,6 +294,7 @@ def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, ou
         if options.measure_latency:
             result = replace(result, measurement=clock(written))
         result = replace(result, output=out, seconds=time.perf_counter() - started)
+        write_report(result, subject, better)
         if save is not None:
             save(result)
     rounds.sweep()

@@ -54,7 +54,8 @@ class RunOptions:
     what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
     the calibration data). Candidates are scored in ``jobs`` processes (-1 = one per core, None = in this one), or by the
-    workers of the ``cluster`` (an address) of the ``backend``, which the result does not show.
+    workers of the ``cluster`` (an address) of the ``backend``, which the result does not show. ``report`` is an HTML file to write;
+    ``command`` is what the user typed, for that report.
     """
 
     seed: int = 0
@@ -76,6 +77,8 @@ class RunOptions:
     jobs: int | None = None
     backend: Backend | None = None
     cluster: str | None = None
+    report: Path | None = None
+    command: str = ""
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
 

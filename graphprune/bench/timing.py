@@ -13,6 +13,8 @@ _MAX_PAIRS = 20_000
 _MIN_PAIRS_SLOW = 5
 _PATIENCE = 15
 _RESAMPLES = 2_000
+_BINS = 40
+_ENDS_PERCENT = (0.5, 99.0)
 
 Clock = Callable[[Callable[[], object]], float]
 """Calls what it is given once, and returns its milliseconds."""
@@ -33,6 +35,25 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """How often both models took how long: counts in the bins between ``edges_ms``, which are equally wide on a log scale.
+
+    The outermost bins also hold what lies beyond them: the slowest hundredth is other programs' doing.
+    """
+
+    edges_ms: tuple[float, ...]
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+
+    @classmethod
+    def of(cls, first_ms: np.ndarray, second_ms: np.ndarray) -> Histogram:
+        low, high = np.percentile(np.concatenate([first_ms, second_ms]), _ENDS_PERCENT)
+        edges = np.geomspace(low, max(high, low * 1.001), _BINS + 1)
+        counts = [np.histogram(np.clip(each, edges[0], edges[-1]), edges)[0] for each in (first_ms, second_ms)]
+        return cls(tuple(float(f"{edge:.5g}") for edge in edges), *(tuple(map(int, each)) for each in counts))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """``ratio`` = median time of the second over median time of the first, with a 95 % bootstrap interval."""
 
@@ -42,6 +63,7 @@ class Comparison:
     ratio_low: float
     ratio_high: float
     pairs: int
+    histogram: Histogram | None = None
 
     @property
     def is_different(self) -> bool:
@@ -100,7 +122,8 @@ def _take(
 def _comparison(samples: tuple[list[float], list[float]], seed: int) -> Comparison:
     a, b = np.array(samples[0]), np.array(samples[1])
     low, high = _bootstrap(a, b, seed)
-    return Comparison(Latency.of(a), Latency.of(b), float(np.median(b) / np.median(a)), low, high, len(a))
+    ratio = float(np.median(b) / np.median(a))
+    return Comparison(Latency.of(a), Latency.of(b), ratio, low, high, len(a), Histogram.of(a, b))
 
 
 def _host_clock(run: Callable[[], object]) -> float:

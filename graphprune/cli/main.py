@@ -120,6 +120,7 @@ def prune(
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
     outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
+    outputs["--report"] = settings["report"]
     check_outputs(outputs, model, settings["data"], evaluation)
 
     def save(result: Result) -> None:
@@ -138,7 +139,7 @@ def prune(
             options=run_options(settings, evaluation, shown),
             save=save,
         )
-    shown.result(result, settings["verbose"])
+    shown.result(result, settings["verbose"], settings["report"])
 
 
 @cli.command()
@@ -166,7 +167,8 @@ def apply(
     from graphprune.cli.show import Shown, check_outputs, run_options
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
-    check_outputs({"-o": out, "--json": json_path}, model, plan, settings["data"], evaluation)
+    outputs = {"-o": out, "--json": json_path, "--report": settings["report"]}
+    check_outputs(outputs, model, plan, settings["data"], evaluation)
     with Shown(json_path, quiet) as shown:
         result = pipeline.apply(
             model,
@@ -177,7 +179,7 @@ def apply(
             options=run_options(settings, evaluation, shown),
             save=shown.save,
         )
-    shown.result(result, settings["verbose"])
+    shown.result(result, settings["verbose"], settings["report"])
 
 
 @cli.command()

@@ -113,7 +113,7 @@ def model_argument(command: Command) -> Command:
 
 
 def output_options(command: Command) -> Command:
-    """Where the result goes, and whether it may."""
+    """Where the result goes, whether it may, and the report on it."""
     return _together(
         command,
         click.option(
@@ -124,6 +124,12 @@ def output_options(command: Command) -> Command:
         ),
         click.option(
             "--allow-slower", is_flag=True, help="Write a result that is not measured faster; else exit code 4."
+        ),
+        click.option(
+            "--report",
+            type=click.Path(path_type=Path),
+            metavar="FILE.html",
+            help="Write a report with pictures, one file that needs no network.",
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -68,10 +69,13 @@ class Shown:
             self._task, self._text = self._bar.add_task(task, total=total or None), task
         self._bar.update(self._task, completed=done)
 
-    def result(self, result: Result, verbose: bool) -> None:
+    def result(self, result: Result, verbose: bool, report: Path | None = None) -> None:
+        """The tables, and the name of the report that was written."""
         if not self._quiet:
             terminal.print_notes(Console(stderr=True, highlight=False), result.notes)
         terminal.print_result(self._out, result, verbose=verbose)
+        if report is not None:
+            self._out.print(f"wrote {escape(str(report))}", soft_wrap=True)
 
     def save(self, result: Result) -> None:
         """Write the JSON file."""
@@ -164,6 +168,8 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         jobs=settings.get("jobs"),
         backend=settings.get("backend"),
         cluster=settings.get("cluster"),
+        report=settings.get("report"),
+        command=shlex.join(["graphprune", *sys.argv[1:]]),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
     )

@@ -7,7 +7,6 @@ layers that write it join it. The layout of it all is in :mod:`graphprune.report
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from xml.etree import ElementTree
 
 from graphprune.report.group_style import STYLE, css_class
 from graphprune.report.rails import Rail, lanes
+from graphprune.report.svg import add, at, box
 from graphprune.report.text import compact, shorten
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ MOST_GROUPS = 400
 """With more groups than that, layers are not drawn, and rails run from group to group."""
 
 _MOST_STOPS = 20_000
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ROW, _BOX, _MARGIN, _TOP = 26, 20, 16, 94
 _OP_WIDTH, _GROUP_WIDTH = 290, 340
 _LETTER = 6.7  # width of a letter of the monospaced font
@@ -107,58 +106,58 @@ class _Picture:
             "height": str(self._height),
             "role": "img",
         }
-        _add(root, "title", {}, f"groups of {Path(inspection.source).name}")
-        _add(root, "style", {}, STYLE)
-        pattern = _add(_add(root, "defs"), "pattern", {"id": "hatch", "width": "6", "height": "6"})
+        add(root, "title", {}, f"groups of {Path(inspection.source).name}")
+        add(root, "style", {}, STYLE)
+        pattern = add(add(root, "defs"), "pattern", {"id": "hatch", "width": "6", "height": "6"})
         pattern.attrib |= {"patternUnits": "userSpaceOnUse", "patternTransform": "rotate(45)"}
-        _add(pattern, "rect", {"class": "hatch-ground", "width": "6", "height": "6"})
-        _add(pattern, "rect", {"class": "hatch-line", "width": "2", "height": "6"})
-        _add(root, "rect", {"class": "ground", "width": "100%", "height": "100%"})
+        add(pattern, "rect", {"class": "hatch-ground", "width": "6", "height": "6"})
+        add(pattern, "rect", {"class": "hatch-line", "width": "2", "height": "6"})
+        add(root, "rect", {"class": "ground", "width": "100%", "height": "100%"})
         free = sum(row.prunable for row in inspection.rows)
         room = int((width - 2 * _MARGIN) / _LETTER)
-        _add(root, "text", _at(_MARGIN, 22, "head"), shorten(Path(inspection.source).name, room))
+        add(root, "text", at(_MARGIN, 22, "head"), shorten(Path(inspection.source).name, room))
         facts = f"{inspection.cost.macs:,} MACs, {inspection.cost.params:,} parameters; "
         facts += f"{free} of {len(inspection.rows)} groups can shrink"
         if not self._with_ops:
             facts += f"; layers are left out, and of many readers all but {self._limit}"
-        _add(root, "text", _at(_MARGIN, 40, "dim"), shorten(facts, room))
+        add(root, "text", at(_MARGIN, 40, "dim"), shorten(facts, room))
         x = float(_MARGIN)
         kinds = Counter(row.kind for row in inspection.rows)
         for kind, label in [*((kind, f"{kind} {count}") for kind, count in kinds.items()), ("frozen", "cannot shrink")]:
-            _add(root, "rect", _box(x, 56, 14, 12, css_class(kind)))
-            _add(root, "text", _at(x + 20, 66), label)
+            add(root, "rect", box(x, 56, 14, 12, css_class(kind)))
+            add(root, "text", at(x + 20, 66), label)
             x += 36 + _LETTER * len(label)
 
     def _group(self, row: GroupRow, rail: Rail, x: int) -> None:
         """The box of a group, its rail, and the curve from its first writer."""
         left, right = self._edges
         y = self._group_y[row.name]
-        group = _add(self._root, "g", {"class": f"group {css_class(row.kind)}{'' if row.prunable else ' frozen'}"})
-        _add(group, "title", {}, _describe(row))
+        group = add(self._root, "g", {"class": f"group {css_class(row.kind)}{'' if row.prunable else ' frozen'}"})
+        add(group, "title", {}, _describe(row))
         box_x, out_x = (right, right) if self._with_ops else (_MARGIN, left)
         lines, arrows = rail.paths(x, left, out_x)
         if self._with_ops:
             start, end = self._op_y[row.writers[0]] + _APART, y + _APART
             lines = f"M{left},{start}C{right - 30},{start},{left + 30},{end},{right - 5},{end}{lines}"
             arrows += f"M{right},{end}l-6,-3v6z"
-        _add(group, "path", {"class": "line", "d": lines})
-        _add(group, "path", {"class": "tip", "d": arrows})
-        _add(group, "rect", _box(box_x, y - _BOX // 2, _GROUP_WIDTH, _BOX))
+        add(group, "path", {"class": "line", "d": lines})
+        add(group, "path", {"class": "tip", "d": arrows})
+        add(group, "rect", box(box_x, y - _BOX // 2, _GROUP_WIDTH, _BOX))
         size = f"{row.size:,}"
         room = int((_GROUP_WIDTH - 22) / _LETTER) - len(size)
-        _add(group, "text", _at(box_x + 8, y + 4), shorten(row.name, room))
-        _add(group, "text", _at(box_x + _GROUP_WIDTH - 8, y + 4, "end"), size)
+        add(group, "text", at(box_x + 8, y + 4), shorten(row.name, room))
+        add(group, "text", at(box_x + _GROUP_WIDTH - 8, y + 4, "end"), size)
 
     def _op(self, name: str) -> None:
         node, y = self._graph.nodes["op", name], self._op_y[name]
         weights = [weight for kind, weight in self._graph.predecessors(("op", name)) if kind == "weight"]
         shapes = [f"{weight}: {'x'.join(map(str, self._graph.nodes['weight', weight]['shape']))}" for weight in weights]
-        op = _add(self._root, "g", {"class": "op"})
-        _add(op, "title", {}, "\n".join([f"{node['kind']} {name}", *shapes, *filter(None, [node["reason"]])]))
-        _add(op, "rect", _box(_MARGIN, y - _BOX // 2, _OP_WIDTH, _BOX))
+        op = add(self._root, "g", {"class": "op"})
+        add(op, "title", {}, "\n".join([f"{node['kind']} {name}", *shapes, *filter(None, [node["reason"]])]))
+        add(op, "rect", box(_MARGIN, y - _BOX // 2, _OP_WIDTH, _BOX))
         room = int((_OP_WIDTH - 22) / _LETTER) - len(node["kind"])
-        _add(op, "text", _at(_MARGIN + 8, y + 4), shorten(node["label"], room))
-        _add(op, "text", _at(_MARGIN + _OP_WIDTH - 8, y + 4, "end dim"), node["kind"])
+        add(op, "text", at(_MARGIN + 8, y + 4), shorten(node["label"], room))
+        add(op, "text", at(_MARGIN + _OP_WIDTH - 8, y + 4, "end dim"), node["kind"])
 
 
 def _describe(row: GroupRow) -> str:
@@ -174,20 +173,3 @@ def _describe(row: GroupRow) -> str:
 def _few(names: Iterable[str], most: int = 12) -> str:
     shown = list(names)
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
-
-
-def _add(
-    parent: ElementTree.Element, tag: str, attributes: dict[str, str] | None = None, text: str = ""
-) -> ElementTree.Element:
-    """A child; what XML cannot hold in any spelling, control characters, becomes a replacement character."""
-    element = ElementTree.SubElement(parent, tag, attributes or {})
-    element.text = _NOT_IN_XML.sub("\ufffd", text) or None
-    return element
-
-
-def _at(x: float, y: float, style: str = "") -> dict[str, str]:
-    return {"x": f"{x:g}", "y": f"{y:g}", **({"class": style} if style else {})}
-
-
-def _box(x: float, y: float, width: int, height: int, style: str = "") -> dict[str, str]:
-    return {**_at(x, y, style), "width": str(width), "height": str(height), "rx": "5"}

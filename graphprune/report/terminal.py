@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from graphprune.report.bench_table import headline
+from graphprune.report.text import change as _change
 from graphprune.report.text import compact
+from graphprune.report.text import size as _size
 from graphprune.report.trajectory import print_trajectory
 from graphprune.training.table import print_training
 
@@ -193,14 +195,3 @@ def print_inspection(console: Console, inspection: Inspection, verbose: bool) ->
     for row in inspection.rows:
         if row.rule:
             console.print(f"no  {escape(row.name)}: {row.rule}\n    [dim]{escape(row.reason)}[/]")
-
-
-def _change(before: float, after: float) -> str:
-    return f"{100 * (after - before) / before:+.2f} %" if before else ""
-
-
-def _size(count_bytes: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count_bytes >= scale:
-            return f"{count_bytes / scale:.2f} {unit}"
-    return f"{count_bytes} B"

@@ -26,3 +26,16 @@ def compact(number: int) -> str:
         value, letter = value / 1000, following
     digits = f"{value:#.3g}".rstrip(".") if letter else f"{value:.0f}"
     return f"{'-' if number < 0 else ''}{digits}{letter}"
+
+
+def change(before: float, after: float) -> str:
+    """The difference as a signed percentage of ``before``; empty where that is nothing."""
+    return f"{100 * (after - before) / before:+.2f} %" if before else ""
+
+
+def size(count_bytes: int) -> str:
+    """Bytes in a unit that leaves at most three digits before the point."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count_bytes >= scale:
+            return f"{count_bytes / scale:.2f} {unit}"
+    return f"{count_bytes} B"

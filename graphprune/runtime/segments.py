@@ -48,7 +48,10 @@ class Segments:
     """
 
     def __init__(self, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions) -> None:
-        self._hold(_cut(View(model), blocks, set(targets)), targets, options)
+        view = View(model)
+        segments = cut(view, blocks)
+        wire(view, segments, targets)
+        self._hold(segments, targets, options)
         self.model = model
         self.folder = model.folder
 
@@ -110,7 +113,7 @@ class Segments:
         return dict(zip(segment.writes, outputs, strict=True))
 
 
-def _cut(view: View, blocks: Sequence[Block], targets: set[str]) -> list[Segment]:
+def cut(view: View, blocks: Sequence[Block]) -> list[Segment]:
     """Order: nodes that need no block, block 0, nodes that need at most block 0, block 1, and so on."""
     ordered = sorted(blocks, key=lambda block: view.order[block.join])
     owner = {name: index for index, block in enumerate(ordered) for name in block.nodes}
@@ -125,7 +128,11 @@ def _cut(view: View, blocks: Sequence[Block], targets: set[str]) -> list[Segment
     for index, block in enumerate(ordered):
         segments.append(Segment(list(block.nodes), block))
         segments.append(Segment(between[index + 1], None))
-    segments = [segment for segment in segments if segment.nodes]
+    return [segment for segment in segments if segment.nodes]
+
+
+def wire(view: View, segments: Sequence[Segment], targets: Collection[str]) -> None:
+    """Note for each of ``segments``, which cover the model, what it reads from others and what others or ``targets`` need."""
     place = {name: index for index, segment in enumerate(segments) for name in segment.nodes}
     for index, segment in enumerate(segments):
         reads = dict.fromkeys(tensor for name in segment.nodes for tensor in view.data_reads(name))
@@ -136,7 +143,6 @@ def _cut(view: View, blocks: Sequence[Block], targets: set[str]) -> list[Segment
             for tensor in written
             if tensor in targets or any(place[reader] != index for reader in view.readers.get(tensor, ()))
         ]
-    return segments
 
 
 def extract(model: Model, nodes: Collection[str], reads: Sequence[str], writes: Sequence[str]) -> onnx.ModelProto:

@@ -1,0 +1,88 @@
+"""The figures at the top of the report, the one that was asked for first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphprune.bench.ort import Measurement
+from graphprune.report.result import Result
+from graphprune.report.text import change, compact, size
+
+_TIMES, _MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number in large type with what it is and the details; ``tone`` is ``good``, ``bad`` or empty."""
+
+    label: str
+    value: str
+    details: tuple[str, ...]
+    tone: str = ""
+
+
+def figures(result: Result) -> list[Figure]:
+    """As many as the run gave."""
+    return [*_figures(result)]
+
+
+def _figures(result: Result) -> Iterator[Figure]:
+    before, after = result.before, result.after
+    if result.measurement is not None:
+        yield _speed(result.measurement)
+    yield Figure("MACs", _percent(before.macs, after.macs), (f"{compact(before.macs)} to {compact(after.macs)}",))
+    if result.validation is not None:
+        sizes = f"{size(before.bytes)} to {size(after.bytes)}"
+        params = f"{compact(before.params)} to {compact(after.params)} parameters"
+        yield Figure("file size", _percent(before.bytes, after.bytes), (sizes, params))
+    else:
+        params = f"{compact(before.params)} to {compact(after.params)}"
+        yield Figure("parameters", _percent(before.params, after.params), (params,))
+    if result.evaluation is not None:
+        yield _quality(result)
+    if result.validation is not None:
+        check = result.validation
+        error = f"{check.max_relative_error:.1e}" if check.max_relative_error else "0"
+        about = f"largest relative difference to the masked original on {check.samples:,} samples"
+        yield Figure("validation error", error, (about, f"limit {check.tolerance:.0e}"), "good")
+
+
+def _speed(measurement: Measurement) -> Figure:
+    times = measurement.comparison
+    provider = measurement.environment["provider"].removesuffix("ExecutionProvider")
+    where = f"{measurement.environment['runtime']} {provider}, batch {measurement.batch}"
+    low, high = 1 / times.ratio_high, 1 / times.ratio_low
+    if not times.is_different:
+        return Figure(
+            "no difference in time", f"{times.speed_up:.2f}{_TIMES}", (f"95 % interval {low:.2f} to {high:.2f}", where)
+        )
+    if times.ratio > 1:
+        interval = f"95 % interval {times.ratio_low:.2f} to {times.ratio_high:.2f}"
+        return Figure("slower", f"{times.ratio:.2f}{_TIMES}", (interval, where), "bad")
+    return Figure("faster", f"{times.speed_up:.2f}{_TIMES}", (f"95 % interval {low:.2f} to {high:.2f}", where), "good")
+
+
+def _quality(result: Result) -> Figure:
+    evaluation = result.evaluation
+    assert evaluation is not None  # the caller looks
+    label = "top-1" if evaluation.kind == "top1" else "agreement with the original"
+    points = 100 * (evaluation.after - evaluation.before)
+    details = [f"{100 * evaluation.before:.2f} % before, {_signed(points)} points on {evaluation.samples:,} samples"]
+    if result.unrepaired is not None:
+        details.append(f"{100 * result.unrepaired.after:.2f} % before {recovery(result)}")
+    return Figure(label, f"{100 * evaluation.after:.2f} %", tuple(details))
+
+
+def recovery(result: Result) -> str:
+    """What was done after the removal, in words."""
+    steps = [word for word, is_done in (("repair", result.repair), ("training", result.training)) if is_done]
+    return " and ".join(steps)
+
+
+def _percent(before: float, after: float) -> str:
+    return change(before, after).replace("-", _MINUS) or "none"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2f}".replace("-", _MINUS)

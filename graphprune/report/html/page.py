@@ -1,0 +1,133 @@
+"""The page: sections for what there is to show, pictures put in, texts escaped, the whole result embedded as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import graphprune
+from graphprune import optional
+from graphprune.repair.outcome import RepairReport
+from graphprune.report.html import charts
+from graphprune.report.html.frontier import frontier_of
+from graphprune.report.html.headline import figures, recovery
+from graphprune.report.html.heatmap import floor_of, heatmap_svg
+from graphprune.report.html.importance import MOST_GROUPS, block_bars, group_multiples
+from graphprune.report.html.pictures import Pictures, Similarity
+from graphprune.report.html.strip import strip_svg
+from graphprune.report.html.style import STYLE
+from graphprune.report.html.trajectory import trajectory_of
+from graphprune.report.result import Result
+from graphprune.report.text import compact
+
+_JSON_LIMIT_BYTES = 240_000
+_FOLDED_ROWS = 60
+_STATES = {"removed": "removed", "cut": "thinner", "kept": "kept", "stays": "cannot go"}
+
+
+def render(result: Result, pictures: Pictures) -> str:
+    """One HTML file that needs nothing from anywhere; readable without scripts, which it has none of.
+
+    Raises
+    ------
+    RuntimeMissing
+        Jinja2 or Matplotlib is not installed.
+    """
+    jinja2 = optional.jinja2()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}"}
+    text, left_out = embedded(result)
+    drawn = {name: jinja2.utils.markupsafe.Markup(svg) for name, svg in _drawings(result, pictures).items()}
+    multiples = group_multiples(result.plan.decisions)
+    page: str = environment.get_template("page.html.j2").render(
+        title=Path(result.source).name,
+        version=graphprune.__version__,
+        style=jinja2.utils.markupsafe.Markup(STYLE),
+        result=result,
+        pictures=pictures,
+        figures=figures(result),
+        drawn=drawn,
+        multiples=[(each, jinja2.utils.markupsafe.Markup(each.svg)) for each in multiples],
+        units_cut=len(result.plan.units),
+        most_groups=MOST_GROUPS,
+        similarity_floor=floor_of(pictures.similarity),
+        alike=_alike(pictures.similarity),
+        largest_score=max((abs(row.score) for row in pictures.blocks if row.score is not None), default=0.0) or 1.0,
+        repairs=_repairs(result.repair),
+        recovery=recovery(result),
+        limits=[decision.limit for decision in result.plan.decisions if decision.limit],
+        folded_rows=_FOLDED_ROWS,
+        states=_STATES,
+        json=jinja2.utils.markupsafe.Markup(text),
+        left_out=left_out,
+    )
+    return page
+
+
+def _drawings(result: Result, pictures: Pictures) -> dict[str, str]:
+    """Every picture, empty where there is nothing to draw."""
+    trajectory, frontier = trajectory_of(result), frontier_of(result.plan)
+    times = result.measurement.comparison if result.measurement is not None else None
+    return {
+        "strip": strip_svg(pictures.strip),
+        "blocks": next(filter(None, map(block_bars, result.plan.decisions)), ""),
+        "heat": heatmap_svg(pictures.similarity) if pictures.similarity.values else "",
+        "trajectory": charts.trajectory_svg(trajectory) if trajectory else "",
+        "frontier": charts.frontier_svg(frontier) if frontier else "",
+        "latency": charts.latency_svg(times) if times is not None and times.histogram else "",
+        "training": charts.training_svg(result.training) if result.training else "",
+    }
+
+
+def embedded(result: Result) -> tuple[str, str]:
+    """The result as JSON that no name in it can break out of, and what had to be left out of it to keep the file small."""
+    content, left_out = result.to_dict(), ""
+    if len(json.dumps(content)) > _JSON_LIMIT_BYTES:
+        left_out = "the scores of single units"
+        for decision in content["plan"]["decisions"]:
+            decision["units"] = [units | {"scores": []} for units in decision["units"]]
+            decision["blocks"] = [block | {"scores": []} for block in decision["blocks"]]
+    text = json.dumps(content, separators=(",", ":"))  # in ASCII, so that no line separator is left
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text, left_out
+
+
+def _repairs(report: RepairReport | None) -> list[dict[str, Any]]:
+    """Per method: layers, layers that kept their new weights, median held-out error before and after."""
+    if report is None:
+        return []
+    rows = []
+    for method in report.methods:
+        layers = [layer for layer in report.layers if layer.method == method]
+        if layers:
+            rows.append(
+                {
+                    "method": method,
+                    "layers": len(layers),
+                    "kept": sum(layer.is_kept for layer in layers),
+                    "before": median(layer.before for layer in layers),
+                    "after": median(layer.after for layer in layers),
+                }
+            )
+    return rows
+
+
+def _alike(similarity: Similarity) -> str:
+    """The two neighbours that are most alike, in a sentence."""
+    pairs: Sequence[tuple[float, int]] = [
+        (similarity.values[row][row + 1], row) for row in range(len(similarity.values) - 1)
+    ]
+    if not pairs:
+        return ""
+    value, row = max(pairs)
+    return f"The neighbours most alike are {similarity.names[row]} and {similarity.names[row + 1]} ({value:.3f})."

@@ -1,0 +1,104 @@
+"""What the report shows beyond the result; gathered only when a report is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["removed", "cut", "kept", "stays"]
+"""What became of a unit: gone, thinner, a candidate that was kept, or out of the question."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with weights and how many channels it writes; 0 after its removal."""
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of the network in execution order: a residual block, or a layer with what follows it.
+
+    ``ms_before`` and ``ms_after`` are medians of its run time; None where nothing was timed.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    is_residual: bool
+    state: State
+    macs_before: int
+    macs_after: int
+    ms_before: float | None = None
+    ms_after: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The network as parts; ``caption`` says how they were timed, or why not."""
+
+    parts: tuple[Part, ...]
+    caption: str
+
+    @property
+    def is_timed(self) -> bool:
+        return all(part.ms_before is not None for part in self.parts)
+
+    def weights(self) -> list[tuple[float, float]]:
+        """What the parts cost before and after: milliseconds, or MACs where nothing was timed."""
+        if self.is_timed:
+            return [(part.ms_before or 0.0, part.ms_after or 0.0) for part in self.parts]
+        return [(float(part.macs_before), float(part.macs_after)) for part in self.parts]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Linear CKA between the outputs of the blocks ``names``; ``note`` tells where there is none, or what it is of."""
+
+    names: tuple[str, ...] = ()
+    values: tuple[tuple[float, ...], ...] = ()
+    removed: frozenset[str] = frozenset()
+    samples: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class BlockRow:
+    """A residual join; ``score`` is the last one its block got, None where it never was a candidate."""
+
+    name: str
+    state: State
+    score: float | None
+    standard_error: float | None
+    macs: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A dependency group: how many of its units go, and why none can where that is so."""
+
+    name: str
+    kind: str
+    size: int
+    removed: int
+    macs: int
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Everything gathered. ``facts`` are the circumstances, ``command`` what makes this run again."""
+
+    strip: Strip
+    similarity: Similarity
+    blocks: tuple[BlockRow, ...]
+    groups: tuple[GroupRow, ...]
+    facts: Mapping[str, str]
+    command: str
+    language: Literal["console", "python"]

@@ -1,0 +1,201 @@
+"""The HTML report: complete, self-contained, the same every time, and safe whatever names the model has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import graphprune
+from graphprune.evidence import Report
+from graphprune.repair.outcome import LayerRepair, RepairReport
+from graphprune.report.html import page as module
+from graphprune.report.html.page import embedded, render
+from graphprune.report.html.pictures import Pictures
+from graphprune.report.result import Result
+from graphprune.training.report import EpochReport, TrainingReport
+from tests.graphs import residual_mlp
+from tests.report.html_page import Page
+
+pytest.importorskip("jinja2", reason="the report needs the extra 'report'")
+pytest.importorskip("matplotlib", reason="the report needs the extra 'report'")
+
+HOSTILE = ['</script><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "a&b<!--", "x' onload='y", "\x00\x1b",
+           "</title></svg></style><b>", "{{ 7*7 }}", "\u2028名前"]  # fmt: skip
+Shown = tuple[Result, Pictures]
+
+
+def samples(count: int = 24) -> Mapping[str, np.ndarray]:
+    return {"x": np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)}
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, path: Path, source: onnx.ModelProto, passes: list[str], target: str,
+          **options: Any) -> Shown:  # fmt: skip
+    """Prune with a report, and keep what it was made from."""
+    kept: list[Shown] = []
+    gather = Report._gather
+
+    def keep(self: Report, result: Result, *others: Any) -> Pictures:
+        kept.append((result, gather(self, result, *others)))
+        return kept[0][1]
+
+    monkeypatch.setattr(Report, "_gather", keep)
+    given = graphprune.RunOptions(report=path, bench_seconds=0.05, **options)
+    graphprune.prune(source, passes, data=samples(), target=target, options=given)
+    return kept[0]
+
+
+@pytest.fixture(scope="module")
+def blocks_gone(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    path = tmp_path_factory.mktemp("report") / "blocks.html"
+    with pytest.MonkeyPatch.context() as patch:
+        return shown(patch, path, residual_mlp(5), ["layer-cka"], "removed=2", evaluation=samples(40))
+
+
+@pytest.fixture(scope="module")
+def units_gone(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    path = tmp_path_factory.mktemp("report") / "units.html"
+    with pytest.MonkeyPatch.context() as patch:
+        return shown(patch, path, residual_mlp(3), ["filter-magnitude"], "flops=0.7", measure_latency=False)
+
+
+def test_a_run_with_blocks_has_its_sections(blocks_gone: Shown) -> None:
+    result, pictures = blocks_gone
+    page = Page(render(result, pictures))
+    assert set(page.sections) == {"network", "importance-blocks", "latency", "trajectory", "similarity", "recovery",
+                                  "blocks", "reproduce", "environment"}  # fmt: skip
+    assert re.search(
+        r"(faster|slower|no difference in time)\s*\d+\.\d\d\N{MULTIPLICATION SIGN}", page.text.replace("\n", "")
+    )
+    assert "agreement with the original" in page.text
+    gone = [block.name for block in result.plan.blocks]
+    assert all(f"{name} (removed)" in page.sections["network"] for name in gone)
+    assert page.sections["blocks"].count("removed as number") == 2
+    assert "others mattered less" in page.sections["blocks"]
+    assert "passes=['layer-cka']" in page.sections["reproduce"]
+
+
+def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:
+    result, pictures = units_gone
+    page = Page(render(result, pictures))
+    assert set(page.sections) == {"network", "importance-units", "frontier", "similarity", "recovery", "blocks", "groups",
+                                  "reproduce", "environment"}  # fmt: skip
+    for units in result.plan.units:
+        left = units.size - len(units.removed)
+        assert f"{units.group}{units.size} to {left}" in re.sub(r"\s+\n", "", page.sections["importance-units"])
+    assert "height: share of the MACs; nothing was timed" in page.sections["network"]
+    assert "it feeds the output" in page.sections["groups"] or "cannot go" in page.sections["groups"]
+
+
+def test_what_did_not_run_is_not_shown(blocks_gone: Shown) -> None:
+    result, pictures = blocks_gone
+    bare = replace(result, measurement=None, evaluation=None, repair=None, validation=None)
+    page = Page(render(bare, pictures))
+    assert not {"latency", "recovery"} & set(page.sections)
+    assert "dry run" in page.text
+    assert "validation error" not in page.text and "agreement" not in page.text
+
+
+def test_repair_and_training_are_told(units_gone: Shown) -> None:
+    result, pictures = units_gone
+    layers = (LayerRepair("one", "ridge", 0.4, 0.1, True, "penalty 1"), LayerRepair("two", "ridge", 0.2, 0.3, False))
+    epochs = tuple(EpochReport(n, None, None, 1.0 / (n + 1), 0.5 + 0.1 * n, 1.0) for n in range(4))
+    training = TrainingReport("top1", epochs, 3, 900, 100, "cpu", "none", "epochs=3")
+    page = Page(
+        render(replace(result, repair=RepairReport(("ridge",), layers, 64, 1.0), training=(training,)), pictures)
+    )
+    text = re.sub(r"\s+", " ", page.sections["recovery"])
+    assert "repair and training" in text
+    assert "ridge1 of 20.30.2" in text.replace(" of ", " of ").replace(" 0", "0")
+    assert "epoch 3 was kept" in text
+    assert "held-out top-1, %" in text
+
+
+def test_nothing_is_loaded_from_anywhere(blocks_gone: Shown, units_gone: Shown) -> None:
+    for result, pictures in (blocks_gone, units_gone):
+        page = Page(render(result, pictures))
+        assert all(url.startswith("#") for url in page.urls())
+        assert not re.search(r"url\((?!#)|@import|//cdn|https?://", page.source)
+        assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+        assert [attributes for tag, attributes in page.elements if tag == "script"] == [
+            {"type": "application/json", "id": "result"}
+        ]
+        assert not {tag for tag, _ in page.elements} & {"link", "img", "iframe", "object", "embed", "base", "form"}
+
+
+def test_every_reference_in_the_page_is_there_once(blocks_gone: Shown) -> None:
+    page = Page(render(*blocks_gone))
+    ids = [str(attributes["id"]) for _, attributes in page.elements if "id" in attributes]
+    assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', page.source)) <= set(ids)
+    assert sorted(set(ids)) == sorted(ids)
+
+
+def test_the_same_run_gives_the_same_bytes(blocks_gone: Shown) -> None:
+    assert render(*blocks_gone) == render(*blocks_gone)
+
+
+def test_the_whole_result_is_embedded(blocks_gone: Shown, units_gone: Shown) -> None:
+    for result, pictures in (blocks_gone, units_gone):
+        assert Page(render(result, pictures)).embedded == json.loads(result.to_json())
+
+
+def test_large_plans_leave_their_scores_out_and_say_so(units_gone: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, pictures = units_gone
+    monkeypatch.setattr(module, "_JSON_LIMIT_BYTES", 100)
+    page = Page(render(result, pictures))
+    assert "without the scores of single units" in page.text
+    expected = json.loads(result.to_json())
+    for decision in expected["plan"]["decisions"]:
+        for units in decision["units"]:
+            assert units["scores"]
+            units["scores"] = []
+    assert page.embedded == expected
+
+
+def hostile_result(result: Result, pictures: Pictures) -> Shown:
+    """Every text that comes from the model, the data or the command line is one that would do harm."""
+    names = {name: HOSTILE[i % len(HOSTILE)] for i, name in enumerate(pictures.similarity.names)}
+    blocks = tuple(
+        replace(block, name=names.get(block.name, HOSTILE[0]),
+                scores=tuple(replace(score, unit=names.get(score.unit, HOSTILE[1])) for score in block.scores))
+        for block in result.plan.blocks
+    )  # fmt: skip
+    decision = replace(result.plan.decisions[0], blocks=blocks, spec=HOSTILE[0], limit=HOSTILE[1])
+    plan = replace(result.plan, decisions=(decision,), asked=HOSTILE[5])
+    parts = tuple(
+        replace(part, name=HOSTILE[i % len(HOSTILE)], reason=HOSTILE[1], layers=tuple(replace(layer, name=HOSTILE[0]) for layer in part.layers))
+        for i, part in enumerate(pictures.strip.parts)
+    )  # fmt: skip
+    similarity = replace(pictures.similarity, names=tuple(names.values()), removed=frozenset(HOSTILE), note=HOSTILE[2])
+    rows = tuple(
+        replace(row, name=HOSTILE[i % len(HOSTILE)], reason=HOSTILE[0]) for i, row in enumerate(pictures.blocks)
+    )
+    bad = Pictures(replace(pictures.strip, parts=parts, caption=HOSTILE[0]), similarity, rows, (),
+                   dict(zip(HOSTILE, HOSTILE, strict=True)), HOSTILE[0], "console")  # fmt: skip
+    return replace(result, source=HOSTILE[0], plan=plan, notes=tuple(HOSTILE)), bad
+
+
+def test_hostile_names_stay_text(blocks_gone: Shown) -> None:
+    result, pictures = hostile_result(*blocks_gone)
+    page, tame = Page(render(result, pictures)), Page(render(*blocks_gone))
+    tags = {tag for tag, _ in page.elements}
+    assert tags <= {tag for tag, _ in tame.elements} | {"p"}
+    assert sum(tag == "script" for tag, _ in page.elements) == 1
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert "</script><script>alert(1)</script>" in page.text
+    assert "{{ 7*7 }}" in page.text and "49" not in page.sections["environment"]
+    assert page.embedded == json.loads(result.to_json())
+    assert page.embedded["notes"] == HOSTILE
+
+
+def test_embedded_json_holds_no_markup(blocks_gone: Shown) -> None:
+    result, _ = hostile_result(*blocks_gone)
+    text, _ = embedded(result)
+    assert not set("<>&\u2028") & set(text)
