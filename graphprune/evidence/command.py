@@ -72,7 +72,9 @@ def facts(result: Result, subject: Subject, options: RunOptions) -> dict[str, st
     if result.output is not None:
         told["output"] = str(result.output)
     if result.measurement is not None:
-        told |= {name: str(value) for name, value in result.measurement.environment.items()}
+        told |= {
+            name: str(value) for name, value in result.measurement.environment.items() if not isinstance(value, dict)
+        }
     else:
         told |= {"provider": options.runtime.provider_name, "python": platform.python_version()}
     told |= {"numpy": np.__version__, "onnx": onnx.__version__, "system": platform.platform(terse=True)}

@@ -48,9 +48,9 @@ _RC = {
 
 @dataclass(frozen=True)
 class Point:
-    """A state of the network on its way: share of the MACs left, the figure it is judged by, and what led there."""
+    """A state of the network on its way: share of the MACs, or of the time, left, the figure it is judged by, and what led there."""
 
-    macs_left: float
+    left: float
     figure: float
     label: str = ""
 
@@ -62,6 +62,7 @@ class Trajectory:
     points: tuple[Point, ...]
     rivals: tuple[Point, ...]
     figure_name: str
+    left_name: str
 
 
 def trajectory_svg(trajectory: Trajectory) -> str:
@@ -73,9 +74,9 @@ def trajectory_svg(trajectory: Trajectory) -> str:
             ax.plot(*_xy(rivals), "o", color=MUTED, alpha=0.35, markersize=4, markeredgewidth=0, label="not taken")
         ax.plot(*_xy(points), "-o", color=ACCENT, markersize=5, label="taken")
         last = points[-1]
-        ax.plot([100 * last.macs_left], [last.figure], "o", color=GONE, markersize=11, fillstyle="none",
+        ax.plot([100 * last.left], [last.figure], "o", color=GONE, markersize=11, fillstyle="none",
                 markeredgewidth=2, label="chosen")  # fmt: skip
-        ax.set_xlabel("MACs left, %")
+        ax.set_xlabel(trajectory.left_name)
         ax.set_ylabel(trajectory.figure_name)
         ax.invert_xaxis()
         figures = [point.figure for point in (*points, *rivals)]
@@ -160,7 +161,7 @@ def training_svg(reports: Sequence[TrainingReport]) -> str:
 
 
 def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    return [100 * point.macs_left for point in points], [point.figure for point in points]
+    return [100 * point.left for point in points], [point.figure for point in points]
 
 
 def _svg(draw: Callable[[Any], None], title: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphprune.bench.ort import Measurement
+from graphprune.bench.runtime import Measurement
 from graphprune.report.result import Result
 from graphprune.report.text import change, compact, size
 

@@ -19,7 +19,7 @@ from graphprune.report.html.importance import MOST_GROUPS, block_bars, group_mul
 from graphprune.report.html.pictures import Pictures, Similarity
 from graphprune.report.html.strip import strip_svg
 from graphprune.report.html.style import STYLE
-from graphprune.report.html.trajectory import trajectory_of
+from graphprune.report.html.trajectory import score_title, trajectory_of
 from graphprune.report.result import Result
 from graphprune.report.text import compact
 
@@ -67,6 +67,7 @@ def render(result: Result, pictures: Pictures) -> str:
         limits=[decision.limit for decision in result.plan.decisions if decision.limit],
         folded_rows=_FOLDED_ROWS,
         states=_STATES,
+        score_title=score_title(result.plan.decisions),
         json=jinja2.utils.markupsafe.Markup(text),
         left_out=left_out,
     )
