@@ -16,7 +16,8 @@ SCHEMA = "graphprune.plan/1"
 
 @dataclass(frozen=True)
 class Score:
-    """One candidate's score at one step (low = removed first) and its standard error over two halves of the data.
+    """One candidate's score at one step (low = removed first) and its standard error over two halves of the data, or
+    over what the score is a sum of where the pass says so.
 
     ``details`` are the figures that the score was made of, by name, where a pass has several.
     """
