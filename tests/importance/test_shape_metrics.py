@@ -106,6 +106,13 @@ def test_a_dead_feature_changes_no_canonical_correlation() -> None:
     )
 
 
+def test_rounding_is_no_direction_to_whiten() -> None:
+    """A feature that is the sum of two others, to float32, adds only noise, which whitening would blow up."""
+    x, y = (rows.astype(np.float32) for rows in pair(1, 40))
+    more = [np.hstack([rows, (rows[:, :1] / 3 + rows[:, 1:2] / 7)]) for rows in (x, y)]
+    assert linear_0(Products.of(*more)) == pytest.approx(linear_0(Products.of(x, y)), abs=1e-4)
+
+
 @ALL
 @pytest.mark.parametrize("flat", [0.0, 0.1, -1234.567, np.nan])
 def test_features_that_do_not_vary_are_at_a_right_angle(metric, flat: float) -> None:  # type: ignore[no-untyped-def]
