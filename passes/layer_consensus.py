@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -22,11 +23,8 @@ from graphprune.block_pass import BlockPass, Scene
 from graphprune.errors import DataError, OptionError
 from graphprune.importance.consensus import ranks
 from graphprune.plan import Score
-from graphprune.scoring.blocks import compare_blocks
-from graphprune.scoring.dissimilarity import METRICS, Dissimilarities
+from graphprune.scoring.dissimilarity import METRICS, Dissimilarities, Distances
 from graphprune.structure.blocks import Block
-
-_MIN_ROWS = 3  # as for layer-cka
 
 
 @dataclass(frozen=True)
@@ -58,28 +56,10 @@ class LayerConsensus(BlockPass):
 
     def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
         """The rank sum of every candidate; of several representations each metric takes the mean."""
-        context = scene.context
-        metrics: list[str] = []
-        rows: list[list[float]] = []
-        for part in self.parts(scene, candidates):
-            comparisons = compare_blocks(
-                scene.segments,
-                scene.representations,
-                part,
-                scene.gone,
-                context.data,
-                context.batch,
-                context.options.thread_count,
-                lambda: Dissimilarities(self.metrics),
-                against_original=self.reference == "original",
-            )
-            scene.refuse_useless(comparisons, str(self), _MIN_ROWS)
-            metrics = self._possible(scene, comparisons)
-            rows += [
-                [float(np.mean([each.distance(metric, index) for each in comparisons])) for metric in metrics]
-                for index in range(len(part))
-            ]
-        depths = {join.node: depth for depth, join in enumerate(context.joins)}
+        results = self.compared(scene, candidates, partial(Dissimilarities, self.metrics))
+        metrics = self._possible(scene, results[0])
+        rows = [[float(np.mean([each.values[metric] for each in one])) for metric in metrics] for one in results]
+        depths = {join.node: depth for depth, join in enumerate(scene.context.joins)}
         ranked = ranks(list(np.array(rows).T), np.array([depths[block.join] for block in candidates]))
         return [
             Score(
@@ -96,23 +76,24 @@ class LayerConsensus(BlockPass):
         first = next(metric for metric in self.metrics if any(metric in score.details for score in scores))
         return min(range(len(scores)), key=lambda i: (scores[i].score, scores[i].details.get(first, math.inf), i))
 
-    def _possible(self, scene: Scene, comparisons: Sequence[Dissimilarities]) -> list[str]:
-        """The metrics that the data allows; what is left out is noted.
+    def _possible(self, scene: Scene, distances: Sequence[Distances]) -> list[str]:
+        """The metrics that the data allows in all representations; what is left out is noted.
 
         Raises
         ------
         DataError
             It allows none.
         """
-        left_out: dict[str, list[str]] = {}
-        for metric in self.metrics:
-            obstacle = next((why for each in comparisons if (why := each.obstacle(metric))), "")
-            left_out.setdefault(obstacle, []).append(metric)
-        possible = left_out.pop("", [])
-        if not possible:
+        obstacles: dict[str, str] = {}
+        for each in distances:
+            obstacles = each.left_out | obstacles
+        reasons = dict.fromkeys(obstacles.values())
+        if len(obstacles) == len(self.metrics):
             raise DataError(
-                f"none of the metrics of {self} can be computed from {scene.context.data.origin}: {'; '.join(left_out)}",
+                f"none of the metrics of {self} can be computed from {scene.context.data.origin}: {'; '.join(reasons)}",
                 "give labels and more samples, or choose other metrics",
             )
-        scene.notes.extend(f"{why}: left out {', '.join(names)}" for why, names in left_out.items())
-        return possible
+        for reason in reasons:
+            left_out = ", ".join(metric for metric in self.metrics if obstacles.get(metric) == reason)
+            scene.notes.append(f"{reason}: left out {left_out}")
+        return [metric for metric in self.metrics if metric not in obstacles]

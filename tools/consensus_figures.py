@@ -31,7 +31,8 @@ def main() -> None:
     options = parser.parse_args()
     images, labels = prepared(options.images)
     path = shared_folder() / "models" / f"{options.model}.onnx"
-    stages = {join.block.name: join.stage for join in find_joins(graphprune.load(path)) if join.block}
+    joins = [join for join in find_joins(graphprune.load(path)) if join.stage >= 0]
+    stages = {join.block.name: join.stage for join in joins if join.block}
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -46,7 +47,7 @@ def main() -> None:
             options=RunOptions(samples=options.images),
         )  # fmt: skip
         say(f"\n{options.model} {spec}: {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s")
-        left = Counter(stages.values())
+        left = Counter(join.stage for join in joins)
         for count, block in enumerate(result.plan.blocks, 1):
             left[stages[block.name]] -= 1
             figures = " ".join(f"{name}={value:.4g}" for name, value in _own(block).items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +22,17 @@ _GAUSSIAN = {"gaussian_stochastic_0": 0, "gaussian_stochastic_1": 1, "gaussian_s
 _OF_ROWS = {"wasserstein", *_GAUSSIAN}
 METRICS = ("cka", "permutation", "linear_1", "linear_0", *_GAUSSIAN, "wasserstein")
 """All names, in the order of the paper's code."""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of one candidate: metric -> distance (small = alike, infinite where that cannot be told).
+
+    ``left_out`` tells of the metrics that the data does not allow why.
+    """
+
+    values: dict[str, float]
+    left_out: dict[str, str]
 
 
 class Dissimilarities:
@@ -47,6 +59,10 @@ class Dissimilarities:
         return self._stream.rows
 
     @property
+    def least_rows(self) -> int:
+        return self._stream.least_rows
+
+    @property
     def is_informative(self) -> bool:
         return self._stream.is_informative
 
@@ -63,7 +79,15 @@ class Dissimilarities:
         if self._keeps:
             self._candidates[index].append(features.copy())
 
-    def obstacle(self, metric: str) -> str:
+    def result(self, index: int) -> Distances:
+        """How far candidate ``index`` is from the reference."""
+        obstacles = {metric: self._obstacle(metric) for metric in self.metrics}
+        return Distances(
+            values={metric: self._distance(metric, index) for metric, why in obstacles.items() if not why},
+            left_out={metric: why for metric, why in obstacles.items() if why},
+        )
+
+    def _obstacle(self, metric: str) -> str:
         """Why the data does not allow ``metric``; empty when it does."""
         if metric in _GAUSSIAN and any(labels is None for labels in self._labels):
             return "the data has no labels"
@@ -73,8 +97,7 @@ class Dissimilarities:
             return f"{self.rows} samples of {self.width} features can always be mapped onto each other"
         return ""
 
-    def distance(self, metric: str, index: int) -> float:
-        """``metric`` between the reference and candidate ``index``: small = alike, infinite where that cannot be told."""
+    def _distance(self, metric: str, index: int) -> float:
         if metric == "cka":
             return 1 - self._stream.result(index)[0]
         if metric == "permutation":

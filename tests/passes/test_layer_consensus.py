@@ -248,7 +248,7 @@ def test_features_that_are_not_finite_are_like_nothing() -> None:
         comparison.reference(x, np.arange(30) % 2)
         for index, rows in enumerate((x + 0.1 * generator.standard_normal(x.shape), broken)):
             comparison.candidate(index, rows)
+        sound, wrong = (comparison.result(index).values for index in (0, 1))
         for metric in METRICS:
-            sound, wrong = (comparison.distance(metric, index) for index in (0, 1))
-            assert sound < wrong, metric
-            assert not math.isnan(wrong)
+            assert sound[metric] < wrong[metric], metric
+            assert not math.isnan(wrong[metric])
