@@ -9,7 +9,8 @@ from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
 from graphprune.cost import Cost, model_cost
 from graphprune.model import Model
-from graphprune.runtime.sizes import Sizes
+from graphprune.runtime.sessions import Feeds, RuntimeOptions
+from graphprune.runtime.sizes import Sizes, concrete_sizes
 from graphprune.structure.blocks import Join, find_joins
 from graphprune.structure.groups import Group, find_groups
 from graphprune.typed_cost import TypedCost
@@ -45,3 +46,9 @@ class Anatomy:
     def typed_cost(self) -> TypedCost:
         """A new cost function, with everything in place."""
         return TypedCost(self.model, self.typing, self.sizes)
+
+
+def look_at(model: Model, feeds: Feeds, runtime: RuntimeOptions) -> Anatomy:
+    """The anatomy of ``model`` at the sizes of ``feeds``."""
+    shapes = {name: array.shape for name, array in feeds.items()}
+    return Anatomy(model, concrete_sizes(model, feeds, runtime), shapes)

@@ -6,7 +6,7 @@ A pass prints as, and parses from, ``layer-cka{floor=1,debiased=true}``. Passes 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
@@ -39,7 +39,7 @@ class Context:
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
     that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`.
     ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
-    again. ``workers`` may score parts of the candidates; None = this process does it.
+    again. ``workers`` may score parts of the candidates; None = this process does it. Timings are for ``bench_batch`` samples.
     """
 
     anatomy: Anatomy
@@ -58,6 +58,7 @@ class Context:
     align_is_auto: bool = False
     in_rounds: bool = False
     workers: Workers | None = None
+    bench_batch: int = 1
 
     def multiple(self, size: int) -> int:
         """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` what is left of it for a narrow one."""
@@ -103,6 +104,13 @@ class Pass:
             No candidate at all.
         """
         raise NotImplementedError
+
+    def steps(self, context: Context) -> Iterator[Decision]:
+        """One decision after another until the target is met, each on what the one before left; most passes make one only.
+
+        With ``context.in_rounds`` the first step is all: the pass is asked again.
+        """
+        yield self.decide(context)
 
     def __str__(self) -> str:
         changed = [f"{f.name}={shown(value)}" for f in fields(self) if (value := getattr(self, f.name)) != default(f)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphprune.anatomy import Anatomy
+from graphprune.anatomy import Anatomy, look_at
 from graphprune.axes.algebra import Atom
 from graphprune.errors import PlanError
 from graphprune.oracle import Removal
@@ -12,7 +12,6 @@ from graphprune.plan import Decision
 from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.structure.blocks import Block
-from graphprune.subject import look_at
 
 
 def execute(

@@ -23,6 +23,7 @@ from graphprune.errors import OptionError, PlanError, TargetNotReached
 from graphprune.evaluate import Evaluation, evaluate
 from graphprune.evidence import Report
 from graphprune.execute import execute
+from graphprune.model import to_proto
 from graphprune.plan import Decision, Plan
 from graphprune.repair.stage import parse_methods
 from graphprune.report.result import Result
@@ -34,6 +35,7 @@ from graphprune.workers import Workers, hired
 
 DEFAULT_TARGET = Target("flops", 0.8)
 _UNDECIDED_SECONDS = 2.0  # of timing at least, before a result is refused for being no faster
+_STEP_SECONDS = 0.5  # of timing at most after each step of a trajectory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -218,14 +220,28 @@ def _decide(
                 options=options.runtime,
                 progress=options.progress,
                 workers=workers,
+                bench_batch=options.bench_batch,
             )
-            decision = each.decide(context)
-            decisions.append(decision)
-            small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
+            for decision in each.steps(context):
+                small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
+                if decision.trajectory and options.measure_latency and not dry_run:
+                    decision = _timed(decision, subject, small, options)
+                decisions.append(decision)
             is_done = context.is_met(small.cost, decision.removed_count, decision.considered)
             if is_done or not in_rounds or decision.limit or not decision.removed_count:
                 break
     return decisions, small
+
+
+def _timed(decision: Decision, subject: Subject, small: Anatomy, options: RunOptions) -> Decision:
+    """The last step of ``decision`` with its time, measured against the dense network."""
+    feeds, model = subject.data.first(options.bench_batch), subject.model
+    seconds = min(options.bench_seconds, _STEP_SECONDS)
+    timing = measure(
+        model.source, to_proto(small.model), feeds, options.runtime, folder=model.folder, min_seconds=seconds
+    )
+    *earlier, last = decision.trajectory
+    return replace(decision, trajectory=(*earlier, replace(last, latency_ratio=timing.comparison.ratio)))
 
 
 def _training_data(data: Any) -> Any:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphprune import model as models
-from graphprune.anatomy import Anatomy
+from graphprune.anatomy import Anatomy, look_at
 from graphprune.data import Data, load_data
 from graphprune.errors import OptionError
 from graphprune.evaluate import Evaluation
 from graphprune.oracle import Removal
 from graphprune.repair.outcome import RepairReport
 from graphprune.repair.stage import DEFAULT, Method, repair
-from graphprune.subject import RunOptions, Subject, look_at
+from graphprune.subject import RunOptions, Subject
 from graphprune.training import TrainingReport, checkpoint, finetune
 from graphprune.validate import Validation, check_normalisation, check_written, validate
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import onnx
 
-from graphprune.anatomy import Anatomy
+from graphprune.anatomy import Anatomy, look_at
 from graphprune.contract import Progress
 from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
 from graphprune.errors import DataError, ModelError
@@ -18,7 +18,6 @@ from graphprune.loading import load
 from graphprune.model import Model
 from graphprune.repair.stage import Method
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
-from graphprune.runtime.sizes import concrete_sizes
 from graphprune.structure.blocks import Block
 from graphprune.training import TrainOptions
 from graphprune.workers import Backend
@@ -129,12 +128,6 @@ def prepare(source: Source, data: Any, options: RunOptions) -> Subject:
     feeds = bound.first(1)
     notes = (NO_DATA_NOTE,) if bound.kind == "synthetic" else ()
     return Subject(look_at(model, feeds, options.runtime), bound, feeds, notes)
-
-
-def look_at(model: Model, feeds: Feeds, runtime: RuntimeOptions) -> Anatomy:
-    """The anatomy of ``model`` at the sizes of ``feeds``."""
-    shapes = {name: array.shape for name, array in feeds.items()}
-    return Anatomy(model, concrete_sizes(model, feeds, runtime), shapes)
 
 
 def _refuse_late(model: Model) -> None:

@@ -60,23 +60,35 @@ class UnitPass(Pass):
         considered = sum(group.size for group in groups)
         if context.is_met(context.now, 0, considered):
             return Decision(str(self), considered=considered)
-        scores, notes = self.finite_scores(context, groups)
-        candidates = [
-            Candidate(
-                group, values, self.least(group), 1 if group.kind in WHOLE_KINDS else context.multiple(group.size)
-            )
-            for group, values in zip(groups, scores, strict=True)
-        ]
+        return self.choose(context, groups, *self.finite_scores(context, groups))
+
+    def choose(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
+    ) -> Decision:
+        """What goes of scored groups."""
+        considered = sum(group.size for group in groups)
         cost = context.anatomy.typed_cost()
 
         def is_met(now: Cost, removed: int) -> bool:
             return context.is_met(now, removed, considered) or (context.in_rounds and removed >= considered / _ROUNDS)
 
+        candidates = self.candidates(context, groups, scores)
         selection = select(candidates, cost, is_met, self.scope, self.most(context, considered))
         removed = sum(len(indices) for indices in selection.removed.values())
         limit = "" if selection.is_met else self.limit(context, cost, removed, considered)
         units = removed_units(groups, scores, selection.removed, context.anatomy.typed_cost())
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
+
+    def candidates(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]]
+    ) -> list[Candidate]:
+        """The scored groups with what must stay of them."""
+        return [
+            Candidate(
+                group, values, self.least(group), 1 if group.kind in WHOLE_KINDS else context.multiple(group.size)
+            )
+            for group, values in zip(groups, scores, strict=True)
+        ]
 
     def finite_scores(
         self, context: Context, groups: Sequence[Group]

@@ -44,18 +44,13 @@ class AMP(UnitPass):
         self.check()
         if context.target.kind == "removed":
             raise OptionError("pass amp cannot aim at a number of units", "give --target params=, flops= or ratio=")
-        groups = self.eligible(context)
+        return super().decide(context)
+
+    def choose(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
+    ) -> Decision:
         considered = sum(group.size for group in groups)
-        if context.is_met(context.now, 0, considered):
-            return Decision(str(self), considered=considered)
-        heads = [group for group in groups if group.kind in HEAD_KINDS]
-        neurons = [group for group in groups if group.kind not in HEAD_KINDS]
-        if not heads or not neurons:
-            missing = "attention heads" if not heads else "MLP neurons"
-            other = "neuron-projection" if not heads else "head-projection"
-            raise NothingToPrune(f"pass amp finds no {missing} to prune", f"use the pass {other}")
-        counts = self._counts(context, heads, neurons)
-        scores, notes = self.finite_scores(context, groups)
+        counts = self._counts(context, *_heads_and_neurons(groups))
         removed = {
             group.atom: np.sort(np.argsort(values, kind="stable")[: counts[group.atom]])
             for group, values in zip(groups, scores, strict=True)
@@ -69,6 +64,11 @@ class AMP(UnitPass):
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        heads, neurons = _heads_and_neurons(groups)
+        if not heads or not neurons:
+            missing = "attention heads" if not heads else "MLP neurons"
+            other = "neuron-projection" if not heads else "head-projection"
+            raise NothingToPrune(f"pass amp finds no {missing} to prune", f"use the pass {other}")
         return projected(self.name, context, groups), ()
 
     def check(self) -> None:
@@ -176,3 +176,8 @@ class AMP(UnitPass):
         if target.kind == "flops":
             return now.macs - target.value * dense.macs
         return now.params - target.value * dense.params
+
+
+def _heads_and_neurons(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    heads = [group for group in groups if group.kind in HEAD_KINDS]
+    return heads, [group for group in groups if group.kind not in HEAD_KINDS]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from graphprune.anatomy import Anatomy
+from graphprune.anatomy import Anatomy, look_at
 from graphprune.data import load_data
 from graphprune.loading import load
 from graphprune.model import Model, to_proto
@@ -18,7 +18,6 @@ from graphprune.repair.sites import Site, find_sites
 from graphprune.repair.stage import MEMORY_LIMIT_BYTES, Method, repair
 from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.subject import look_at
 from tests.graphs import Arrays
 
 ONE_THREAD = RuntimeOptions(threads=1)

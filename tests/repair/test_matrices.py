@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.anatomy import look_at
 from graphprune.loading import load
 from graphprune.model import Model, to_proto
 from graphprune.repair import matrices
 from graphprune.repair.sites import Site, site_of
 from graphprune.structure.view import View
-from graphprune.subject import look_at
 from tests.graphs import build, initialisers, random_feeds, run
 from tests.repair.story import ONE_THREAD
 
