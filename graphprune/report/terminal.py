@@ -150,7 +150,7 @@ def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:
     seen: set[str] = set()
     for units in result.plan.units:
         size, gone = counts.get(units.kind, (0, 0))
-        counts[units.kind] = size + (units.size), gone + len(units.removed)
+        counts[units.kind] = size + (0 if units.group in seen else units.size), gone + len(units.removed)
         seen.add(units.group)
     return counts
 
