@@ -84,7 +84,9 @@ class TensorRTRuntime:
         for name, host in hosts.items():
             if not context.set_input_shape(name, tuple(host.shape)):
                 raise ModelError(f"TensorRT does not take {name} {tuple(host.shape)}", "check the input shapes")
-        buffers = {name: host.to(self.device) for name, host in hosts.items()}
+        buffers = {
+            name: torch.empty(tuple(host.shape), dtype=host.dtype, device=self.device) for name, host in hosts.items()
+        }
         writes = [name for name in names if name not in reads]
         for name in writes:
             shape = tuple(context.get_tensor_shape(name))
