@@ -20,15 +20,16 @@ from graphprune import optional
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
 _SHORT_NAMES = {
     "cpu": CPU,
     "cuda": CUDA,
     "trt": TENSORRT,
     "tensorrt": TENSORRT,
-    "openvino": "OpenVINOExecutionProvider",
+    "openvino": OPENVINO,
 }
 
-_WHEELS = {TENSORRT: "graphprune[trt-ep]", "OpenVINOExecutionProvider": "graphprune[openvino]"}
+_WHEELS = {TENSORRT: "graphprune[trt-ep]", OPENVINO: "graphprune[openvino]"}
 
 Feeds = dict[str, np.ndarray]
 
@@ -119,6 +120,8 @@ def open_session(
     if record_assignment:
         session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     settings = dict(options.extra)
+    if name == OPENVINO:
+        settings["num_of_threads"] = str(options.thread_count)  # it has a pool of its own
     if ":" in options.provider:
         settings["device_id"] = str(options.device_index)
     providers = [(name, settings)] if settings else [name]
