@@ -89,7 +89,8 @@ class Engines:
         if not is_read:
             said = [parser.get_error(index).desc() for index in range(parser.num_errors)] or [self.why()]
             raise ModelError(
-                f"TensorRT cannot read the model: {' '.join(said[0].split())[:300]}", "time it on another runtime, e.g. ort:cuda"
+                f"TensorRT cannot read the model: {' '.join(said[0].split())[:300]}",
+                "time it on another runtime, e.g. ort:cuda",
             )
 
     def _profile(self, builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:

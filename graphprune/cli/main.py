@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphprune import __version__
+from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
 from graphprune.cli.olive_config import olive_config
@@ -259,6 +260,7 @@ def passes(as_json: bool) -> None:
 
 cli.add_command(finetune)
 cli.add_command(evaluate)
+cli.add_command(doctor)
 cli.add_command(olive_config)
 
 
