@@ -18,6 +18,7 @@ from graphprune.repair.gram import Sums
 from graphprune.repair.moments import Moments
 from graphprune.repair.places import places
 from graphprune.repair.sites import Site, is_layer, site_of
+from graphprune.runtime.blas import blas_threads
 from graphprune.runtime.capture import capture
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import Consumer, consumers
@@ -45,10 +46,11 @@ def obs_losses(
     view = View(anatomy.model)
     scored: list[Losses] = []
     for part in _parts(anatomy, view, groups):
-        seen = _seen(anatomy, [reader for readers in part for reader in readers], data, batch, options)
-        for group, readers in zip(groups[len(scored) :], part, strict=False):
-            progress(len(scored))
-            scored.append(_losses(anatomy, group, readers, seen))
+        with blas_threads(options.thread_count):
+            seen = _seen(anatomy, [reader for readers in part for reader in readers], data, batch, options)
+            for group, readers in zip(groups[len(scored) :], part, strict=False):
+                progress(len(scored))
+                scored.append(_losses(anatomy, group, readers, seen))
     return scored
 
 

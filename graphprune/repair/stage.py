@@ -22,6 +22,7 @@ from graphprune.repair.refit import Refit
 from graphprune.repair.rematch import Rematch
 from graphprune.repair.sites import Site, find_sites
 from graphprune.repair.task import Scene, Task
+from graphprune.runtime.blas import blas_threads
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import Sizes
 
@@ -69,6 +70,7 @@ def repair(
         sites = find_sites(original, scene.pruned, sizes)
         tasks = [_task(method, scene, site, memory_limit_bytes) for site in sites]
         with ExitStack() as stack:
+            stack.enter_context(blas_threads(options.thread_count))
             dense = stack.enter_context(March(original, [task.original_reads for task in tasks], options))
             cut = stack.enter_context(March(scene.pruned, [task.pruned_reads for task in tasks], options))
             samples = 0

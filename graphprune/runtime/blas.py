@@ -1,4 +1,7 @@
-"""Sums that do not depend on the number of cores: BLAS splits products by threads, and rounds by how it split them."""
+"""How many threads BLAS may take: as many as the user allows, and one where sums must not depend on the number of cores.
+
+BLAS splits products by threads, and rounds by how it split them.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +32,10 @@ def one_blas_thread() -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 _limits.restore_original_limits()
+
+
+@contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """BLAS with at most ``count`` threads; left to itself it takes every core, and several runs side by side then spin for hours."""
+    with threadpool_limits(count, user_api="blas"):
+        yield

@@ -1,0 +1,38 @@
+"""BLAS keeps to the threads that the user allows."""
+
+from __future__ import annotations
+
+import pytest
+from threadpoolctl import threadpool_info
+
+import graphprune
+from graphprune import RunOptions, RuntimeOptions
+from graphprune.repair import obs, refit
+from graphprune.runtime.blas import blas_threads
+from tests.repair.nets import correlated, resnet
+
+
+def allowed() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_as_many_as_allowed_and_as_before_afterwards() -> None:
+    before = allowed()
+    with blas_threads(1):
+        assert allowed() == {1}
+    assert allowed() == before
+
+
+def test_choice_and_repair_keep_to_the_threads_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself BLAS takes every core: four runs of ``--threads 3`` on 16 cores never ended."""
+    seen: dict[str, set[int]] = {}
+    solve, weigh = refit.refit, obs.removal_losses
+    monkeypatch.setattr(refit, "refit", lambda *a, **k: (seen.setdefault("repair", allowed()), solve(*a, **k))[1])
+    monkeypatch.setattr(
+        obs, "removal_losses", lambda *a, **k: (seen.setdefault("choice", allowed()), weigh(*a, **k))[1]
+    )
+    options = RunOptions(measure_latency=False, runtime=RuntimeOptions(threads=3), repair=("ridge",))
+    before = allowed()
+    graphprune.prune(resnet(1), ["filter-obs"], correlated(16), "flops=0.9", options=options)
+    assert seen == {"repair": {3}, "choice": {3}}
+    assert allowed() == before
