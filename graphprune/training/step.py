@@ -56,7 +56,7 @@ class RecordedStep:
         labels = self._student.labels(batch.labels)
         self._labels = None if labels is None else labels.clone()
         buffers = [(buffer, buffer.clone()) for buffer in self._student.module.buffers()]
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call,unused-ignore]  # torch's own stubs
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):

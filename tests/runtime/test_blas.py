@@ -7,7 +7,8 @@ from threadpoolctl import threadpool_info
 
 import graphprune
 from graphprune import RunOptions, RuntimeOptions
-from graphprune.repair import obs, refit
+from graphprune.importance import obs as importance
+from graphprune.repair import obs, refit, ridge
 from graphprune.runtime.blas import blas_threads
 from tests.repair.nets import correlated, resnet
 
@@ -26,7 +27,7 @@ def test_as_many_as_allowed_and_as_before_afterwards() -> None:
 def test_choice_and_repair_keep_to_the_threads_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Left to itself BLAS takes every core: four runs of ``--threads 3`` on 16 cores never ended."""
     seen: dict[str, set[int]] = {}
-    solve, weigh = refit.refit, obs.removal_losses
+    solve, weigh = ridge.refit, importance.removal_losses
     monkeypatch.setattr(refit, "refit", lambda *a, **k: (seen.setdefault("repair", allowed()), solve(*a, **k))[1])
     monkeypatch.setattr(
         obs, "removal_losses", lambda *a, **k: (seen.setdefault("choice", allowed()), weigh(*a, **k))[1]

@@ -23,7 +23,12 @@ def test_all_come_in_order() -> None:
 
 def test_no_more_than_asked_are_made_in_advance() -> None:
     made: list[int] = []
-    stream = ahead(iter(range(100)), lambda n: made.append(n) or n, depth=2)
+
+    def noted(number: int) -> int:
+        made.append(number)
+        return number
+
+    stream = ahead(iter(range(100)), noted, depth=2)
     assert next(stream) == 0
     stream.close()
     assert len(made) <= 5  # one taken, two waiting, one in hand, one that followed at once
