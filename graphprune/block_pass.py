@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import prod
 from typing import ClassVar, Literal, TypeVar
@@ -15,6 +16,7 @@ from graphprune.contract import Context, Pass
 from graphprune.cost import Cost, part_cost
 from graphprune.errors import DataError
 from graphprune.plan import Decision, RemovedBlock, Score
+from graphprune.rescoring import TITLES, Judge, Rescoring, check
 from graphprune.runtime.segments import Segments
 from graphprune.scoring.blocks import Compared, Comparison, compare_blocks
 from graphprune.structure.blocks import Block
@@ -86,6 +88,13 @@ class BlockPass(Pass):
     representation: tuple[str, ...] = field(
         default=(), metadata={"help": "tensors to compare; default: what the last layer reads"}
     )
+    rescore: Literal["none", "repaired"] = field(
+        default="none", metadata={"help": "judge the lowest scores again, after the repair of what is left"}
+    )
+    judge: Judge = field(default="error", metadata={"help": "by squared error or CKA of the repaired representation"})
+    shortlist: int = field(default=16, metadata={"help": "how many of the lowest scores are judged after repair"})
+    samples: int = field(default=96, metadata={"help": "samples for scoring and repair where blocks are judged"})
+    refits: int = field(default=2, metadata={"help": "layers behind a block that are refitted to judge it"})
 
     @abstractmethod
     def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
@@ -105,41 +114,32 @@ class BlockPass(Pass):
         blocks = [join.block for join in context.joins if join.block]
         representations = find_representations(context.model, blocks, self.representation)
         tensors = [representation.tensor for representation in representations]
-        segments: Segments | None = None
+        segments = Segments(context.model, rules.candidates, tensors, context.options)  # opened when first needed
         removed: list[RemovedBlock] = []
         now = context.now
         notes: list[str] = []
         limit = ""
         considered = len(rules.candidates)
-        while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
-            gone = frozenset(block.join for block in removed)
-            best_case = _best_case(context, rules, costs, gone, now)
-            if not rules.allowed(gone) or (best_case and context.is_last):
-                limit = best_case
-                break
-            if segments is None:
-                segments = Segments(context.model, rules.candidates, tensors, context.options)
-            gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
-            done = context.target.progress(context.dense, now, gone_before, seen)
-            context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
-            allowed = rules.allowed(gone)
-            scores = self.score(Scene(context, segments, representations, gone, notes), allowed)
-            best = self.choose(scores)
-            block, cost, chosen = allowed[best], costs[allowed[best].join], scores[best]
-            now = Cost(now.macs - cost.macs, now.params - cost.params)
-            removed.append(
-                RemovedBlock(
-                    name=block.name,
-                    join=block.join,
-                    entry=block.entry,
-                    exit=block.exit,
-                    macs=cost.macs,
-                    params=cost.params,
-                    score=chosen.score,
-                    standard_error=chosen.standard_error,
-                    scores=tuple(scores),
-                )
-            )
+        with ExitStack() as stack:
+            second = stack.enter_context(self._rescoring(context, representations)) if self.rescore != "none" else None
+            while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
+                gone = frozenset(block.join for block in removed)
+                best_case = _best_case(context, rules, costs, gone, now)
+                if not rules.allowed(gone) or (best_case and context.is_last):
+                    limit = best_case
+                    break
+                gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
+                done = context.target.progress(context.dense, now, gone_before, seen)
+                context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
+                allowed = rules.allowed(gone)
+                if second is None:
+                    scores = self.score(Scene(context, segments, representations, gone, notes), allowed)
+                    best = self.choose(scores)
+                else:
+                    allowed, scores = self._rescored(second, segments, allowed, notes)
+                    best = second.settle(allowed, scores)
+                removed.append(_removal(allowed[best], costs[allowed[best].join], scores, best))
+                now = Cost(now.macs - removed[-1].macs, now.params - removed[-1].params)
         return Decision(
             spec=str(self),
             blocks=tuple(removed),
@@ -147,8 +147,21 @@ class BlockPass(Pass):
             limit=limit,
             considered=considered,
             notes=tuple(dict.fromkeys(notes)),
-            score_title=self.score_title,
+            score_title=self.score_title if self.rescore == "none" else TITLES[self.judge],
         )
+
+    def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:
+        check(context, str(self), self.shortlist, self.samples, self.refits)
+        return Rescoring(context, representations, self.judge, self.shortlist, self.samples, self.refits)
+
+    def _rescored(
+        self, second: Rescoring, origin: Segments, candidates: Sequence[Block], notes: list[str]
+    ) -> tuple[list[Block], list[Score]]:
+        """The candidates that come first by the pass's own score, in the network repaired so far, judged after their repair."""
+        here = second.blocks(candidates)
+        scene = Scene(second.context, second.segments(here, origin), second.representations, frozenset(), notes)
+        first, scores = second.judged(here, self.score(scene, here))
+        return [candidates[index] for index in first], scores
 
     def compared(self, scene: Scene, candidates: Sequence[Block], make: Callable[[], Comparison[R]]) -> list[list[R]]:
         """For every candidate the results of one comparison per representation, on all of the data.
@@ -185,6 +198,21 @@ class BlockPass(Pass):
         size = max(1, _MEMORY_BUDGET_BYTES // max(1, each))
         size *= 1 if scene.context.workers is None else scene.context.workers.count
         return [candidates[start : start + size] for start in range(0, len(candidates), size)]
+
+
+def _removal(block: Block, cost: Cost, scores: Sequence[Score], chosen: int) -> RemovedBlock:
+    """The entry of the plan for the candidate ``chosen``."""
+    return RemovedBlock(
+        name=block.name,
+        join=block.join,
+        entry=block.entry,
+        exit=block.exit,
+        macs=cost.macs,
+        params=cost.params,
+        score=scores[chosen].score,
+        standard_error=scores[chosen].standard_error,
+        scores=tuple(scores),
+    )
 
 
 def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:

@@ -17,6 +17,7 @@ from graphprune.data import Data
 from graphprune.errors import OptionError
 from graphprune.fields import default, items, parse, shown, type_text
 from graphprune.model import Model
+from graphprune.oracle import Removal
 from graphprune.plan import Decision
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import Sizes
@@ -39,7 +40,9 @@ class Context:
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
     that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`.
     ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
-    again. ``workers`` may score parts of the candidates; None = this process does it. Timings are for ``bench_batch`` samples.
+    again. ``origin`` is the network as given (default: ``model``), ``steps`` led from there to ``model``, whose weights have
+    followed if it ``is_repaired``; ``repairs`` are made at the end. ``workers`` may score parts of the candidates; None = this
+    process does it. Timings are for ``bench_batch`` samples.
     """
 
     anatomy: Anatomy
@@ -59,6 +62,10 @@ class Context:
     in_rounds: bool = False
     workers: Workers | None = None
     bench_batch: int = 1
+    origin: Model | None = None
+    steps: tuple[Removal, ...] = ()
+    is_repaired: bool = True
+    repairs: tuple[str, ...] = ()
 
     def multiple(self, size: int) -> int:
         """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` what is left of it for a narrow one."""

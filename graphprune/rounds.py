@@ -38,6 +38,11 @@ class Rounds:
         self.training: list[TrainingReport] = []
         self.unrepaired: Evaluation | None = None
 
+    @property
+    def steps(self) -> tuple[Removal, ...]:
+        """All removals so far."""
+        return (*self._done, *self.fresh)
+
     def close(
         self,
         small: Anatomy,

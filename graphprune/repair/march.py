@@ -8,7 +8,7 @@ files of a temporary folder.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,8 +37,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._held)
 
-    def get(self, batch: int) -> Values:
-        return {n: np.load(v) if isinstance(v, Path) else v for n, v in self._held[batch].items()}
+    def get(self, batch: int, names: Collection[str] | None = None) -> Values:
+        """All that is held of a batch, or the tensors named."""
+        held = self._held[batch]
+        wanted = held if names is None else {name: held[name] for name in names}
+        return {n: np.load(v) if isinstance(v, Path) else v for n, v in wanted.items()}
 
     def put(self, batch: int, values: Values) -> None:
         """Replace what is held of a batch."""
@@ -50,6 +53,11 @@ class Waiting:
             if isinstance(value, Path) and name not in values:
                 value.unlink()
         self._held[batch] = {name: self._kept(old.get(name), value) for name, value in values.items()}
+
+    def add(self, batch: int, values: Values) -> None:
+        """Hold more of a batch."""
+        held = self._held[batch]
+        held.update({name: self._kept(None, value) for name, value in values.items() if name not in held})
 
     def _kept(self, old: np.ndarray | Path | None, value: np.ndarray) -> np.ndarray | Path:
         if isinstance(old, Path):
@@ -65,14 +73,20 @@ class Waiting:
 
 
 class March:
-    """One network on its way; ``stops`` are the tensors to look at, stop by stop."""
+    """One network on its way; ``stops`` are the tensors to look at, stop by stop.
 
-    def __init__(self, model: Model, stops: Sequence[Sequence[str]], options: RuntimeOptions, limit_bytes: int = _MEMORY_LIMIT_BYTES) -> None:  # fmt: skip
+    What is ``known`` is handed over with the inputs: the walk starts there.
+    """
+
+    def __init__(
+        self, model: Model, stops: Sequence[Sequence[str]], options: RuntimeOptions,
+        limit_bytes: int = _MEMORY_LIMIT_BYTES, known: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.model, self._stops, self._options = model, [list(stop) for stop in stops], options
         self._temporary = tempfile.TemporaryDirectory(prefix="graphprune-")
         self._waiting = Waiting(Path(self._temporary.name), limit_bytes)
         self._view = View(model)  # repairs change constants only, so it stays true
-        self._legs, self._needed = _legs(self._view, self._stops)
+        self._legs, self._needed = _legs(self._view, self._stops, known)
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +99,13 @@ class March:
         """How many have been taken."""
         return len(self._waiting)
 
+    @property
+    def reads(self) -> set[str]:
+        """The inputs and known tensors that any leg reads."""
+        return self._needed[0]
+
     def take(self, feeds: Values) -> None:
-        """Hold of one more batch the inputs that any leg reads."""
+        """Hold of one more batch what any leg reads."""
         self._waiting.put(len(self._waiting), {name: feeds[name] for name in feeds if name in self._needed[0]})
 
     def advance(self, stop: int) -> Iterator[Values]:
@@ -117,12 +136,12 @@ class March:
                 self._waiting.put(index, values | {tensor: changed.astype(values[tensor].dtype)})
 
 
-def _legs(view: View, stops: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[set[str]]]:
+def _legs(view: View, stops: Sequence[Sequence[str]], known: Collection[str]) -> tuple[list[list[str]], list[set[str]]]:
     """The nodes to run before each stop, and the tensors that must be held before each leg (and, empty, after the last)."""
     done: set[str] = set()
     legs = []
     for stop in stops:
-        wanted = set().union(*(_makers(view, tensor, done) for tensor in stop))
+        wanted = set().union(*(_makers(view, tensor, done, known) for tensor in stop))
         legs.append(sorted(wanted, key=view.order.__getitem__))
         done |= wanted
     needed: list[set[str]] = [set()]
@@ -133,12 +152,13 @@ def _legs(view: View, stops: Sequence[Sequence[str]]) -> tuple[list[list[str]], 
     return legs, needed[::-1]
 
 
-def _makers(view: View, tensor: str, done: set[str]) -> set[str]:
+def _makers(view: View, tensor: str, done: set[str], known: Collection[str]) -> set[str]:
     """The nodes not in ``done`` that must run for ``tensor``; shapes count, too."""
     found: set[str] = set()
     stack = [tensor]
     while stack:
-        name = view.producer.get(stack.pop())
+        read = stack.pop()
+        name = None if read in known else view.producer.get(read)
         if name is not None and name not in done and name not in found:
             found.add(name)
             stack.extend(view.data_reads(name))

@@ -7,7 +7,7 @@ repairs in force, and what the original network would want of it; so errors do n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ from graphprune.errors import OptionError
 from graphprune.model import Model
 from graphprune.oracle import Removal
 from graphprune.repair.channel_map import ChannelMap
-from graphprune.repair.march import March
+from graphprune.repair.march import March, Values
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.repair.refit import Refit
 from graphprune.repair.rematch import Rematch
@@ -68,7 +68,7 @@ def repair(
     samples = 0
     for method in methods:
         sites = find_sites(original, scene.pruned, sizes)
-        tasks = [_task(method, scene, site, memory_limit_bytes) for site in sites]
+        tasks = [task_of(method, scene, site, memory_limit_bytes) for site in sites]
         with ExitStack() as stack:
             stack.enter_context(blas_threads(options.thread_count))
             dense = stack.enter_context(March(original, [task.original_reads for task in tasks], options))
@@ -82,16 +82,21 @@ def repair(
                 samples += len(part)
             for index, task in enumerate(tasks):
                 progress(f"repair {method}", index, len(tasks))
-                for theirs, mine in zip(dense.advance(index), cut.advance(index), strict=True):
-                    task.add(theirs, mine, cut.batches)
-                outcome, change = task.finish()
-                layers.append(outcome)
-                if change is not None:
-                    cut.amend(task.site.exit, *change)
+                layers.append(carry_out(task, dense.advance(index), cut, index))
     return scene.pruned, RepairReport(tuple(methods), tuple(layers), samples, time.perf_counter() - started)
 
 
-def _task(method: Method, scene: Scene, site: Site, memory_limit_bytes: int) -> Task:
+def carry_out(task: Task, theirs: Iterable[Values], cut: March, stop: int) -> LayerRepair:
+    """One layer's repair; ``theirs`` are the batches of the original, ``cut`` is on its way to the layer's ``stop``."""
+    for their_part, my_part in zip(theirs, cut.advance(stop), strict=True):
+        task.add(their_part, my_part, cut.batches)
+    outcome, change = task.finish()
+    if change is not None:
+        cut.amend(task.site.exit, *change)
+    return outcome
+
+
+def task_of(method: Method, scene: Scene, site: Site, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> Task:
     """How ``method`` goes about ``site``."""
     if method == "stats":
         return Rematch(scene, site)

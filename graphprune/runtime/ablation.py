@@ -45,17 +45,22 @@ def ablations(
 ) -> Iterator[Ablation]:
     """Yield an :class:`Ablation` per batch of ``data``; at most ``threads`` batches are in memory.
 
-    The reference is the network without the blocks in ``removed``, or the whole one with ``against_original``.
+    The reference is the network without the blocks in ``removed``, or the whole one (``segments.origin`` if there is one) with
+    ``against_original``.
     """
+    origin = (segments.origin or segments) if against_original else None
+    is_same = origin is None or (origin is segments and not removed)
 
-    def features(values: dict[str, object]) -> Features:
-        return [r.features(values[r.tensor].numpy()) for r in representations]  # type: ignore[attr-defined]
+    def features(values: dict[str, object], tensors: Sequence[str]) -> Features:
+        return [r.features(values[t].numpy()) for r, t in zip(representations, tensors, strict=True)]  # type: ignore[attr-defined]
 
     def work(part: Batch) -> Ablation:
         env = segments.run(part.feeds, removed)
-        reference = segments.run(part.feeds) if against_original and removed else env
-        without = [features(segments.without(env, block, removed)) for block in candidates]
-        return Ablation(features(reference), without, part.labels)
+        reference = env if is_same or origin is None else origin.run(part.feeds)
+        without = [features(segments.without(env, block, removed), mine) for block in candidates]
+        return Ablation(features(reference, mine if origin is None else origin.targets), without, part.labels)
+
+    mine = [representation.tensor for representation in representations]
 
     batches = data.batches(batch)
     with ThreadPoolExecutor(threads) as pool:

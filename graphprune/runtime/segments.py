@@ -44,7 +44,8 @@ class Segment:
 class Segments:
     """The sessions of one model, cut at ``blocks``; ``targets`` are the tensors whose values are asked for.
 
-    Sessions are opened when first needed.
+    Sessions are opened when first needed. ``origin`` are those of the network as given, where this one has come out of it with
+    other weights.
     """
 
     def __init__(self, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions) -> None:
@@ -61,6 +62,7 @@ class Segments:
         self.options = replace(options, threads=1)
         self._lock = threading.Lock()
         self._is_open = False
+        self.origin: Segments | None = None
 
     def open(self) -> None:
         """Open what is not open yet."""

@@ -1,0 +1,215 @@
+"""What would be left to repair without a block? Candidates judged after the layers behind the gap have been refitted.
+
+A candidate costs what follows it: its network is walked from the last known tensor before the gap, over a few samples held in
+memory, and only the layers that the removal concerns, or the first few of them, are refitted, as :func:`repair` does it. All
+candidates share the original's activations and those of the network pruned so far. Their Gram matrices have nothing in
+common: each gap changes what all later layers read. The winner's weights are the next parent's, so later removals are judged on
+top of earlier repairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.data import LABEL_NAMES, Batch, Data
+from graphprune.model import Model
+from graphprune.oracle import Removal
+from graphprune.repair.march import March, Values
+from graphprune.repair.recording import Recording
+from graphprune.repair.sites import find_sites
+from graphprune.repair.stage import carry_out, repair, task_of
+from graphprune.repair.survivors import survivors
+from graphprune.repair.task import Scene, Task
+from graphprune.rewrite import remove_blocks
+from graphprune.runtime.ablation import Features
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.runtime.sizes import Sizes
+from graphprune.scoring.blocks import Comparison
+from graphprune.structure.blocks import Block, find_joins
+from graphprune.structure.representation import Representation
+from graphprune.structure.view import View
+
+C = TypeVar("C", bound=Comparison[object])
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What trials stand on: the network as given, the steps that led to ``model``, and the samples.
+
+    ``sizes`` are the concrete tensor shapes of ``model``; ``representations`` are its tensors that are compared, after at most
+    ``refits`` layers of each candidate have been refitted. ``is_repaired`` tells that ``model`` needs no repair of earlier steps.
+    """
+
+    original: Model
+    model: Model
+    steps: tuple[Removal, ...]
+    is_repaired: bool
+    sizes: Sizes
+    representations: tuple[Representation, ...]
+    data: Data
+    batch: int
+    refits: int
+    options: RuntimeOptions
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A network without ``block``, and the layers to refit in it."""
+
+    block: Block
+    model: Model
+    tasks: list[Task]
+
+    @property
+    def reads(self) -> list[str]:
+        """Of the original."""
+        return [tensor for task in self.tasks for tensor in task.original_reads]
+
+
+class Trials:
+    """Judges removals from ``parent``, the network pruned and repaired so far; :meth:`settle` makes one of them the parent."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground, self._steps = ground, ground.steps
+        data = ground.data
+        parts = list(data.batches(ground.batch))  # read once: the source may give other samples next time
+        self._feeds: list[Values] = [part.feeds for part in parts]
+        self.data = Data(
+            data.specs, lambda: (_arrays(part) for part in parts), data.kind, data.origin, sum(map(len, parts))
+        )
+        self.parent = ground.model
+        self._open = ExitStack()
+        self._theirs = self._open.enter_context(Recording(ground.original, self._feeds, ground.options))
+        self._mine = Recording(self.parent, self._feeds, ground.options)
+        self._wanted = _in_original(ground)
+        self._gone: dict[str, str] = {}  # exits of removed blocks, and their entries
+        self._tried: dict[str, _Trial] = {}
+        self.refits = 0
+
+    def __enter__(self) -> Self:
+        if self._steps and not self._ground.is_repaired:
+            ground = self._ground
+            repaired, _ = repair(
+                ground.original, self.parent, self._steps, ground.sizes, self.data, ground.batch, ("ridge",), ground.options,
+                lambda *_: None,
+            )  # fmt: skip
+            self._move_to(repaired)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # fmt: skip
+        self._mine.close()
+        self._open.close()
+
+    @property
+    def blocks(self) -> dict[str, Block]:
+        """The blocks of the parent, by join."""
+        return {join.node: join.block for join in find_joins(self.parent, self._ground.sizes) if join.block}
+
+    @property
+    def representations(self) -> list[Representation]:
+        """As they are called in the parent."""
+        view = View(self.parent)
+        return [replace(each, tensor=_left(view, each.tensor, self._gone)) for each in self._ground.representations]
+
+    def judge(self, joins: Sequence[str], make: Callable[[], C]) -> list[C]:
+        """One comparison per representation, of the original with the parent without each of the blocks, refitted."""
+        blocks = self.blocks
+        trials = [self._trial(blocks[join]) for join in joins]
+        self._theirs.want({*self._wanted, *(tensor for trial in trials for tensor in trial.reads)})
+        self._mine.want({block.entry for block in blocks.values()})
+        features = [self._features(trial, blocks) for trial in trials]
+        self._tried = dict(zip(joins, trials, strict=True))
+        comparisons = [make() for _ in self._wanted]
+        for batch in range(len(self._feeds)):
+            theirs = self._theirs.get(batch, self._wanted)
+            for index, comparison in enumerate(comparisons):
+                comparison.reference(self._wanted_features(index, theirs[self._wanted[index]]))
+                for candidate, found in enumerate(features):
+                    comparison.candidate(candidate, found[batch][index])
+        return comparisons
+
+    def settle(self, join: str) -> None:
+        """Go on from the network without this block, which has been judged, as it has been refitted."""
+        trial = self._tried[join]
+        self._gone[trial.block.exit] = trial.block.entry
+        self._steps = (*self._steps, Removal(self.parent, (trial.block,)))
+        self._move_to(trial.model)
+
+    def _wanted_features(self, index: int, values: np.ndarray) -> NDArray[np.floating]:
+        """Of the original, without the channels that earlier steps have cut."""
+        representation = self._ground.representations[index]
+        axis = 1 if representation.layout == "channels" else values.ndim - 1
+        left = survivors(self._ground.steps, self._wanted[index], axis, values.shape[axis])
+        return representation.features(np.take(values, left, axis) if len(left) < values.shape[axis] else values)
+
+    def _move_to(self, parent: Model) -> None:
+        self._mine.close()
+        self.parent, self._tried = parent, {}
+        self._mine = Recording(parent, self._feeds, self._ground.options)
+
+    def _trial(self, block: Block) -> _Trial:
+        """The network without ``block``, before anything is refitted."""
+        ground = self._ground
+        model = remove_blocks(self.parent, [block])
+        scene = Scene(ground.original, model, (*self._steps, Removal(self.parent, (block,))))
+        concerned = {site.node for site in find_sites(self.parent, model, ground.sizes)}
+        sites = [site for site in find_sites(ground.original, model, ground.sizes) if site.node in concerned]
+        return _Trial(block, model, [task_of("ridge", scene, site) for site in sites[: ground.refits]])
+
+    def _features(self, trial: _Trial, blocks: dict[str, Block]) -> list[Features]:
+        """Refit the layers of a trial; the features of every batch, for every representation."""
+        representations, batches = self._ground.representations, range(len(self._feeds))
+        view, gone = View(trial.model), self._gone | {trial.block.exit: trial.block.entry}
+        tensors = [_left(view, representation.tensor, gone) for representation in representations]
+        stops = [*(task.pruned_reads for task in trial.tasks), tensors]
+        with March(trial.model, stops, self._ground.options, known=self._known(trial, blocks, view)) as cut:
+            self._mine.want(cut.reads)
+            for batch in batches:
+                cut.take(self._mine.get(batch, cut.reads))
+            for index, task in enumerate(trial.tasks):
+                carry_out(task, (self._theirs.get(batch, task.original_reads) for batch in batches), cut, index)
+            self.refits += len(trial.tasks)
+            return [
+                [each.features(values[tensor]) for each, tensor in zip(representations, tensors, strict=True)]
+                for values in cut.advance(len(trial.tasks))
+            ]
+
+    def _known(self, trial: _Trial, blocks: dict[str, Block], view: View) -> list[str]:
+        """Entries of blocks whose values are the parent's: before the gap, and before the first layer to be refitted."""
+        before = View(self.parent).order
+        first = min((view.order[task.node.name] for task in trial.tasks), default=len(view.order))
+        entries = [each.entry for each in blocks.values() if before[each.join] <= before[trial.block.join]]
+        return [entry for entry in entries if entry in view.producer and view.order[view.producer[entry]] < first]
+
+
+def _arrays(part: Batch) -> Values:
+    """Feeds and labels, as a source gives them."""
+    name = next(name for name in LABEL_NAMES if name not in part.feeds)
+    return part.feeds if part.labels is None else {**part.feeds, name: part.labels}
+
+
+def _in_original(ground: Ground) -> list[str]:
+    """What the representations are called, and stand for, in the network as given: past a removed block, for its exit."""
+    names = []
+    for representation in ground.representations:
+        tensor = representation.tensor
+        for step in reversed(ground.steps):
+            exits = {block.entry: block.exit for block in step.blocks}
+            while tensor in exits:
+                tensor = exits[tensor]
+        names.append(tensor)
+    return names
+
+
+def _left(view: View, tensor: str, gone: dict[str, str]) -> str:
+    """What ``tensor`` is called where the blocks with the exits ``gone`` are gone."""
+    while tensor not in view.producer and tensor in gone:
+        tensor = gone[tensor]
+    return tensor
