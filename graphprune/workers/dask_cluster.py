@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelledError
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from graphprune.workers.base import Answer, Lost, Workers, answer
 
 _ANSWER_SECONDS = 10
 _WORKER_SECONDS = 30
+_FAILURES = (CancelledError, FutureCancelledError, TimeoutError, OSError, RuntimeError)  # workers or scheduler are gone
 
 
 class DaskCluster(Workers):
@@ -27,6 +29,7 @@ class DaskCluster(Workers):
         super().__init__()
         self._distributed = optional.distributed()
         self._limit = limit
+        self._threads = 1
         self._client = self._connected(address)
         self._parallel: Any = None
         self._there: Any = None
@@ -59,27 +62,39 @@ class DaskCluster(Workers):
 
     @property
     def count(self) -> int:
-        threads: int = max(1, sum(self._client.nthreads().values()))
-        return threads if self._limit is None else min(self._limit, threads)
+        with suppress(*_FAILURES):  # the next task will tell; until then what was known last
+            self._threads = max(1, sum(self._client.nthreads().values()))
+        return self._threads if self._limit is None else min(self._limit, self._threads)
 
     def _begin(self, shared: Any) -> None:
         """On every worker there is: what lies on one only would die with it, and no other could make it again."""
-        with joblib.parallel_config("dask", client=self._client, scatter=[shared]):
-            self._parallel = joblib.Parallel(n_jobs=-1, batch_size=1, pre_dispatch="all").__enter__()
+        with self._losses_told():
+            self._client.wait_for_workers(1, timeout=_WORKER_SECONDS)
+            with joblib.parallel_config("dask", client=self._client, scatter=[shared]):
+                self._parallel = joblib.Parallel(n_jobs=-1, batch_size=1, pre_dispatch="all").__enter__()
         self._there = shared
 
     def _send(self, calls: Sequence[tuple[Callable[..., Any], Any]]) -> list[Answer]:
-        before = set(self._client.nthreads())
-        try:
+        with self._losses_told():
+            before = set(self._client.nthreads())
             answers: list[Answer] = self._parallel(
                 joblib.delayed(answer)(self._facts, work, self._there, item) for work, item in calls
             )
             gone = len(before - set(self._client.nthreads()))
-        except (CancelledError, FutureCancelledError, TimeoutError, OSError, self._distributed.KilledWorker) as error:
-            raise Lost(f"the Dask cluster lost a task ({type(error).__name__})") from None
         if gone:
-            self.notes[f"{gone} of {len(before)} Dask workers left; nothing is lost: others took over its work"] = None
+            self.notes[f"{gone} of {len(before)} Dask workers left; nothing is lost: others took over their work"] = (
+                None
+            )
         return answers
+
+    @contextmanager
+    def _losses_told(self) -> Iterator[None]:
+        if self._client.status != "running":
+            raise Lost("the Dask scheduler is gone")
+        try:
+            yield
+        except (*_FAILURES, self._distributed.KilledWorker) as error:
+            raise Lost(f"the Dask cluster lost a task ({type(error).__name__})") from None
 
     def _end(self) -> None:
         if self._parallel is not None:

@@ -53,21 +53,24 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     assert len(rounds) == 3
     assert not armed.exists()
     assert len(before - pids(cluster)) == 1
-    assert "1 of 2 Dask workers left; nothing is lost: others took over its work" in result.notes
+    assert "1 of 2 Dask workers left; nothing is lost: others took over their work" in result.notes
 
 
 def pids(cluster: Any) -> set[int]:
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=30)
+        client.wait_for_workers(2, timeout=120)  # a killed one is started again
         return set(client.run(os.getpid).values())
 
 
-def test_a_task_that_kills_every_worker_is_done_here(cluster: Any) -> None:
-    """Dask gives up after the fourth; this process is asked last."""
+def test_a_scheduler_that_went_away_is_done_without(cluster: Any) -> None:
     with hired(None, "dask", cluster.scheduler_address) as workers:
         assert workers is not None
-        assert workers.map(die_elsewhere, os.getpid(), [5]) == [5]
-        assert any("the Dask cluster lost a task" in note for note in workers.notes)
+        assert workers.map(double, 2, [1, 2]) == [2, 4]
+        count = workers.count
+        workers._client.close()  # type: ignore[attr-defined] - as it closes itself when nobody answers
+        assert workers.count == count
+        assert workers.map(double, 3, [1, 2]) == [3, 6]
+        assert any("the Dask scheduler is gone" in note for note in workers.notes)
 
 
 def test_a_scheduler_file_and_the_environment_name_the_cluster(
@@ -88,3 +91,11 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(RuntimeMissing, match=f"no Dask scheduler answers at {address}"), hired(1, "dask", address):
             pass
+
+
+def test_a_task_that_kills_every_worker_is_done_here(cluster: Any) -> None:
+    """Dask gives up after the fourth; this process is asked last."""
+    with hired(None, "dask", cluster.scheduler_address) as workers:
+        assert workers is not None
+        assert workers.map(die_elsewhere, os.getpid(), [5]) == [5]
+        assert any("the Dask cluster lost a task" in note for note in workers.notes)
