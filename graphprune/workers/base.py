@@ -32,7 +32,6 @@ class Workers(ABC):
         self.notes: dict[str, None] = {}
         self._facts = facts()
         self._shared: Any = None
-        self._losses = 0
 
     @property
     @abstractmethod
@@ -55,7 +54,7 @@ class Workers(ABC):
             A worker lacks graphprune, or has another version of something that matters.
         """
         calls = [(work, item) for item in items]
-        while self._losses < _ATTEMPTS:
+        for _ in range(_ATTEMPTS):
             try:
                 if self._shared is not shared:
                     self._drop()
@@ -63,7 +62,6 @@ class Workers(ABC):
                     self._shared = shared
                 answers = self._send(calls)
             except Lost as loss:
-                self._losses += 1
                 self.notes[f"{loss}; nothing is lost: what it had not finished was worked out again"] = None
                 self._drop()
             except (ImportError, AttributeError) as error:  # what unpickling raises where code is missing

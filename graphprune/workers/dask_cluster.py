@@ -62,12 +62,13 @@ class DaskCluster(Workers):
 
     @property
     def count(self) -> int:
-        with suppress(*_FAILURES):  # the next task will tell; until then what was known last
-            self._threads = max(1, sum(self._client.nthreads().values()))
+        if self._client.status == "running":
+            with suppress(*_FAILURES):  # the next task will tell; until then what was known last
+                self._threads = max(1, sum(self._client.nthreads().values()))
         return self._threads if self._limit is None else min(self._limit, self._threads)
 
     def _begin(self, shared: Any) -> None:
-        """On every worker there is: what lies on one only would die with it, and no other could make it again."""
+        """On every worker there is. Dask thins the copies out between calls; if the last one dies, it is sent again."""
         with self._losses_told():
             self._client.wait_for_workers(1, timeout=_WORKER_SECONDS)
             with joblib.parallel_config("dask", client=self._client, scatter=[shared]):

@@ -53,7 +53,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     assert len(rounds) == 3
     assert not armed.exists()
     assert len(before - pids(cluster)) == 1
-    assert "1 of 2 Dask workers left; nothing is lost: others took over their work" in result.notes
+    lost = [note for note in result.notes if "nothing is lost" in note]
+    assert lost  # by Dask's own means; or by ours, when the worker took the last copy of the samples with it
 
 
 def pids(cluster: Any) -> set[int]:

@@ -52,7 +52,7 @@ def test_what_always_dies_elsewhere_is_done_here() -> None:
     with hired(2) as workers:
         assert workers is not None
         assert workers.map(die_elsewhere, os.getpid(), [1, 2]) == [1, 2]
-        assert workers.map(die_elsewhere, os.getpid(), [5]) == [5]  # nobody is sent there any more
+        assert workers.map(double, 2, [5]) == [10]  # and others get their chance again
 
 
 def test_an_error_of_the_work_comes_as_it_is(two: Workers) -> None:
