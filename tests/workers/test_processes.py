@@ -26,9 +26,10 @@ def two() -> Iterator[Workers]:
         yield workers
 
 
-def test_two_processes_write_the_bytes_of_one(tmp_path: Path) -> None:
-    serial = written(lambda path: pruned(path), tmp_path, "serial")
-    assert written(lambda path: pruned(path, jobs=2, threads=2), tmp_path, "two") == serial
+@pytest.mark.parametrize("each", ["layer-cka", "layer-consensus"])
+def test_two_processes_write_the_bytes_of_one(each: str, tmp_path: Path) -> None:
+    serial = written(lambda path: pruned(path, each=each), tmp_path, "serial")
+    assert written(lambda path: pruned(path, jobs=2, threads=2, each=each), tmp_path, "two") == serial
 
 
 def test_no_worker_means_this_process() -> None:
