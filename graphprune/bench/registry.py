@@ -44,6 +44,8 @@ def runtime(spec: str, options: RuntimeOptions, bench: BenchOptions | None = Non
     if name == "tensorrt":
         _refuse_precision(bench, "TensorRT")
         return TensorRTRuntime(device, bench.cuda_graph)
+    if bench.cuda_graph and not MODES[name][1]:
+        raise OptionError(f"--cuda-graph is not for {name}", f"choose --runtime {name}-cudagraph")
     return TorchRuntime(name, device, bench.precision, options.thread_count)
 
 

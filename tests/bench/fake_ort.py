@@ -44,10 +44,28 @@ class FakeOrt:
 
     @property
     def OrtValue(self) -> Any:
-        def place(array: np.ndarray, device: str, index: int) -> str:
-            return f"{array.shape} on {device}:{index}"
+        def place(array: np.ndarray, device: str, index: int) -> Any:
+            return FakeValue(self, f"{array.shape} on {device}:{index}")
 
         return SimpleNamespace(ortvalue_from_numpy=place)
+
+    def RunOptions(self) -> Any:
+        return SimpleNamespace(add_run_config_entry=lambda key, value: self.calls.append(f"{key}={value}"))
+
+
+@dataclass
+class FakeValue:
+    """A value on the device, by its place."""
+
+    ort: FakeOrt
+    place: str
+
+    def update_inplace(self, array: np.ndarray) -> None:
+        self.ort.calls.append(f"{array.shape} to {self.place}")
+
+    def numpy(self) -> np.ndarray:
+        self.ort.calls.append(f"fetch {self.place}")
+        return np.zeros(3, np.float32)
 
 
 @dataclass
@@ -74,11 +92,13 @@ class FakeSession:
     def io_binding(self) -> Any:
         say = self.ort.calls.append
         return SimpleNamespace(
-            bind_ortvalue_input=lambda name, value: say(f"bind {name} {value}"),
+            bind_ortvalue_input=lambda name, value: say(f"bind {name} {value.place}"),
+            bind_ortvalue_output=lambda name, value: say(f"bind {name} {value.place}"),
+            get_outputs=lambda: [FakeValue(self.ort, "the place of y")],
             bind_output=lambda name, device, index: say(f"bind {name} {device}:{index}"),
             synchronize_inputs=lambda: say("wait for inputs"),
             synchronize_outputs=lambda: say("wait for outputs"),
         )
 
-    def run_with_iobinding(self, binding: Any) -> None:
+    def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
         self.ort.calls.append("bound run")

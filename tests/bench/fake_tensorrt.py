@@ -24,7 +24,7 @@ class Severity(IntEnum):
 class ILogger:
     Severity = Severity
 
-    def log(self, severity: Severity, message: str) -> None:
+    def log(self, severity: IntEnum, message: str) -> None:
         raise NotImplementedError
 
 
@@ -130,9 +130,9 @@ class FakeEngine:
 
     def __init__(self, trt: FakeTensorRT, proto: onnx.ModelProto) -> None:
         self._trt = trt
-        self._inputs = [value.name for value in proto.graph.input]
-        self._outputs = [value.name for value in proto.graph.output]
-        self._names = self._inputs + self._outputs
+        self._inputs: list[str] = [value.name for value in proto.graph.input]
+        self._outputs: list[str] = [value.name for value in proto.graph.output]
+        self._names: list[str] = self._inputs + self._outputs
         self.num_io_tensors, self.num_layers = len(self._names), len(proto.graph.node)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}

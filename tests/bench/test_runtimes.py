@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphprune import optional
+from graphprune import optional, questions
 from graphprune.bench import machine
-from graphprune.bench.ort import OrtRuntime
+from graphprune.bench.ort import OrtRuntime, bound
 from graphprune.bench.registry import NAMES, BenchOptions, runtime
 from graphprune.bench.runtime import Runner, Source, measure_on
 from graphprune.bench.torch import TorchRuntime
@@ -116,6 +116,7 @@ def test_precision_converts_weights_and_float_inputs() -> None:
         ("tflite", ONE, BenchOptions(), "there is no runtime 'tflite'"),
         ("ort", ONE, BenchOptions(precision="bf16"), "computes in the types of the file"),
         ("ort", ONE, BenchOptions(cuda_graph=True), "does nothing on cpu"),
+        ("torch-compile", ONE, BenchOptions(cuda_graph=True), "--cuda-graph is not for torch-compile"),
         ("ort:gpu9", ONE, BenchOptions(), "there is no provider 'gpu9'"),
         ("ort:cuda:x", ONE, BenchOptions(), "names the device 'x'"),
         ("torch:tpu", ONE, BenchOptions(), "torch has no device 'tpu'"),
@@ -149,18 +150,37 @@ def test_torch_says_what_it_cannot_run() -> None:
 def test_gpu_sessions_bind_their_buffers(fake: Fake) -> None:
     ort = fake(nodes={CUDA: 7, CPU: 2})
     runner = OrtRuntime(RuntimeOptions("cuda:1", 1)).open(residual_mlp(1), {"x": np.zeros((4, 4), np.float32)})
-    preload, record, session, _ = ort.calls[:4]
-    assert (preload, record) == ("session.record_ep_graph_assignment_info=1", "preload")
+    record, preload, session = ort.calls[:3]
+    assert (record, preload) == ("session.record_ep_graph_assignment_info=1", "preload")
     assert session == f"session {CUDA} {{'device_id': '1'}}"
-    assert "bind x (4, 4) on cuda:1" in ort.calls
-    assert "bind y cuda:1" in ort.calls
+    assert ort.calls[3:8] == [
+        "bind x (4, 4) on cuda:1",
+        "bind y cuda:1",
+        "gpu_graph_id=-1",
+        "bound run",
+        "bind y the place of y",
+    ]
     assert runner.facts == {"nodes": {CUDA: 7, CPU: 2}}
     ort.calls.clear()
     assert runner.device_ms is not None
     assert runner.device_ms() > 0
     assert ort.calls == ["wait for inputs", "bound run", "wait for outputs"]
-    runner.run()
-    assert ort.calls[3:] == ["run"]  # end to end: from host memory and back
+    ort.calls.clear()
+    runner.run()  # end to end: from host memory and back, through the same places
+    assert ort.calls == ["(4, 4) to (4, 4) on cuda:1", "bound run", "fetch the place of y"]
+
+
+def test_bound_buffers_are_what_onnx_runtime_takes() -> None:
+    """The same calls on the real one, its device being the CPU."""
+    proto = residual_mlp(2, mask=True)
+    feeds = random_feeds(proto, batch=3)
+    given = {name: array.copy() for name, array in feeds.items()}
+    runner = bound(open_session(proto, ONE), given, ("cpu", 0), {})
+    np.testing.assert_allclose(runner.run()[0], run(proto, feeds)[0], rtol=1e-5, atol=1e-6)
+    given["x"][:] = 1  # what lies in host memory now is what the next run takes
+    assert runner.device_ms is not None
+    assert runner.device_ms() > 0
+    np.testing.assert_allclose(runner.run()[0], run(proto, given)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_cuda_graphs_are_the_providers_own_option(fake: Fake) -> None:
@@ -215,11 +235,13 @@ def test_a_runtime_that_is_missing_ends_before_anything_is_timed(
     torch = pytest.importorskip("torch", reason="torch is not installed")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
+    timed: list[object] = []
+    monkeypatch.setattr(questions, "measure_on", lambda *given, **settings: timed.append(given))
     line = ["--runtime", "ort", "--runtime", "torch-cudagraph"]
     assert command(monkeypatch, "bench", shipped, shipped, *line) == 6
     shown = capsys.readouterr()
     assert "finds no CUDA device" in shown.err
-    assert shown.out == ""
+    assert (shown.out, timed) == ("", [])
 
 
 def test_names_are_those_of_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,7 +252,7 @@ def test_libraries_are_found_where_pip_and_the_loader_have_them(
 
 def test_a_probe_that_dies_or_hangs_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = tmp_path / "python"
-    monkeypatch.setattr(system.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setattr(system, "_PATIENCE_SECONDS", 1)
     for body, says in (
         ("echo 'undefined symbol' >&2; kill -SEGV $$", "ended with -11"),
