@@ -105,7 +105,8 @@ class Run:
     def go(self, device: str) -> None:
         self.result |= {"machine": describe(), "files": self.manifest}
         signal.signal(signal.SIGALRM, _too_long)
-        faulthandler.dump_traceback_later(60 * self.options.minutes + 30, exit=True)  # stuck inside a library
+        late = 60 * self.options.minutes + 30  # by then it is stuck inside a library
+        faulthandler.dump_traceback_later(late, exit=True, file=sys.__stderr__ or sys.stderr)
         with tempfile.TemporaryDirectory() as temporary:
             files = {name: self._unpack(name, Path(temporary)) for name in self.manifest}
             files = {name: paths for name, paths in files.items() if "original" in paths}

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -15,18 +15,20 @@ from graphprune.errors import InputError, ModelError
 from graphprune.loading import load
 from graphprune.model import staged
 
+if TYPE_CHECKING:
+    import tensorrt as trt
+
 _WORKSPACE_BYTES = 4 << 30
 
 
 class Engines:
     """Builds engines for the current CUDA device, named ``gpu``, and keeps them and the times of their tactics in ``folder``."""
 
-    def __init__(self, trt: Any, gpu: str, folder: Path) -> None:
-        self._trt = trt
+    def __init__(self, gpu: str, folder: Path) -> None:
         self._gpu = gpu
         self.folder = folder
         self.errors: list[str] = []
-        self.logger = _logger(trt, self.errors)
+        self.logger = _logger(self.errors)
         self.origin = ""
         """Where the last engine came from: "built" or "cache"."""
 
@@ -40,9 +42,11 @@ class Engines:
         ModelError
             TensorRT cannot read the model or build an engine of it.
         """
+        import tensorrt as trt
+
         key = {
             "gpu": self._gpu,
-            "tensorrt": self._trt.__version__,
+            "tensorrt": trt.__version__,
             "model": load(model).sha256,
             "shapes": {name: list(shape) for name, shape in sorted(shapes.items())},
             "workspace_bytes": _WORKSPACE_BYTES,
@@ -61,9 +65,10 @@ class Engines:
         return self.errors[-1].splitlines()[0][:300] if self.errors else "TensorRT gives no reason"
 
     def _build(self, model: Source, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-        trt = self._trt
+        import tensorrt as trt
+
         builder = trt.Builder(self.logger)
-        network = builder.create_network(_flags(trt))
+        network = builder.create_network(_flags())
         self._parse(network, model)
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
@@ -80,8 +85,10 @@ class Engines:
         self._keep(timings, bytes(config.get_timing_cache().serialize()))
         return bytes(blob)
 
-    def _parse(self, network: Any, model: Source) -> None:
-        parser = self._trt.OnnxParser(network, self.logger)
+    def _parse(self, network: trt.INetworkDefinition, model: Source) -> None:
+        import tensorrt as trt
+
+        parser = trt.OnnxParser(network, self.logger)
         if isinstance(model, onnx.ModelProto):
             is_read = parser.parse(model.SerializeToString())
         else:
@@ -93,7 +100,13 @@ class Engines:
                 "time it on another runtime, e.g. ort:cuda",
             )
 
-    def _profile(self, builder: Any, config: Any, network: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def _profile(
+        self,
+        builder: trt.Builder,
+        config: trt.IBuilderConfig,
+        network: trt.INetworkDefinition,
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> None:
         """Free axes are built for the sizes that are timed, and for no others: an engine for a range would be slower."""
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         free = [tensor.name for tensor in inputs if -1 in tuple(tensor.shape)]
@@ -114,21 +127,24 @@ class Engines:
             self.errors.append(f"cannot write {path}")
 
 
-def _flags(trt: Any) -> int:
+def _flags() -> int:
     """Strongly typed, with the batch as an axis: asked for in 10, the only kind in 11, which ignores or lacks the flags."""
+    import tensorrt as trt
+
     kinds = trt.NetworkDefinitionCreationFlag
     names = ("STRONGLY_TYPED", "EXPLICIT_BATCH")
     return sum(1 << int(getattr(kinds, name)) for name in names if hasattr(kinds, name))
 
 
-def _logger(trt: Any, errors: list[str]) -> Any:
+def _logger(errors: list[str]) -> trt.ILogger:
     """A logger that keeps errors for our messages; TensorRT's own prints everything to stdout."""
+    import tensorrt as trt
 
-    class Logger(trt.ILogger):  # type: ignore[misc]  # a class that exists only where TensorRT does
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
-        def log(self, severity: Any, message: str) -> None:
+        def log(self, severity: trt.ILogger.Severity, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                 errors.append(message)
 

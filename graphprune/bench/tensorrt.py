@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
 from graphprune.outputs import cache_folder
 from graphprune.runtime.sessions import Feeds
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class TensorRTRuntime:
 
     def open(self, model: Source, feeds: Feeds) -> Runner:
         self.require()
-        trt, torch = optional.tensorrt(), optional.torch()
+        import tensorrt as trt
+
+        torch = optional.torch()
         with torch.cuda.device(self.device):
-            engines = Engines(trt, torch.cuda.get_device_name(), self.cache or cache_folder() / "tensorrt")
+            engines = Engines(torch.cuda.get_device_name(), self.cache or cache_folder() / "tensorrt")
             blob = engines.engine(model, {name: array.shape for name, array in feeds.items()})
             engine = trt.Runtime(engines.logger).deserialize_cuda_engine(blob)
             if engine is None:
@@ -63,7 +68,7 @@ class TensorRTRuntime:
                     f"TensorRT cannot load the engine ({engines.why()})",
                     f"delete {engines.folder} if TensorRT or the driver has changed; see graphprune doctor",
                 )
-            return self._runner(trt, torch, engine, feeds, engines)
+            return self._runner(torch, engine, feeds, engines)
 
     def environment(self) -> dict[str, Any]:
         trt, torch = optional.tensorrt(), optional.torch()
@@ -76,7 +81,9 @@ class TensorRTRuntime:
         }
         return facts | machine.gpu(torch.device(self.device).index or 0) | machine.host()
 
-    def _runner(self, trt: Any, torch: Any, engine: Any, feeds: Feeds, engines: Engines) -> Runner:
+    def _runner(self, torch: Any, engine: trt.ICudaEngine, feeds: Feeds, engines: Engines) -> Runner:
+        import tensorrt as trt
+
         context = engine.create_execution_context()
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         reads = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]

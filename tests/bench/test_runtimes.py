@@ -21,6 +21,7 @@ from graphprune.bench.torch import TorchRuntime
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
 from graphprune.runtime.sessions import RuntimeOptions, open_session
 from tests.bench.fake_ort import CPU, CUDA, TENSORRT, FakeOrt
+from tests.bench.fake_tensorrt import FakeTorch
 from tests.command import command
 from tests.graphs import random_feeds, residual_mlp, run
 
@@ -277,3 +278,26 @@ def test_governor_and_clock_where_the_system_tells(tmp_path: Path, monkeypatch: 
     (tmp_path / "cpuinfo").write_text("model name : Fast\ncpu MHz : 2000.1\ncpu MHz : 2445.4\n")
     monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "cpuinfo")
     assert (machine.host()["cpu_mhz"], machine.host()["processor"]) == (2445, "Fast")
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-cudagraph", "torch-compile-cudagraph"])
+def test_torch_on_a_device_is_timed_by_events(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a GPU, walked on the CPU: real tensors, and streams, events and graphs that say when they are used."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    calls: list[str] = []
+    fake = FakeTorch(torch, calls)
+    monkeypatch.setattr(fake, "compile", lambda module, dynamic: module, raising=False)
+    monkeypatch.setattr(optional, "torch", lambda: fake)
+    monkeypatch.setattr(TorchRuntime, "require", lambda self: None)
+    monkeypatch.setattr(TorchRuntime, "_is_cuda", True)
+    proto = residual_mlp(2)
+    feeds = random_feeds(proto)
+    runner = TorchRuntime(name, "cpu").open(proto, feeds)
+    calls.clear()
+    assert runner.device_ms is not None
+    assert runner.device_ms() == 1.25
+    replayed = ["replay"] if name.endswith("cudagraph") else []
+    assert calls == ["event", *replayed, "event", "wait"]
+    calls.clear()
+    np.testing.assert_allclose(runner.run()[0], run(proto, feeds)[0], rtol=1e-4, atol=1e-5)
+    assert calls == replayed

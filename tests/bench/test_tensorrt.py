@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -34,7 +35,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Installed:
     def make(*, has_gpu: bool = True, **settings: Any) -> FakeTensorRT:
         trt = FakeTensorRT(**settings)
         fake = FakeTorch(torch, trt.calls, has_gpu=has_gpu)
-        monkeypatch.setattr(optional, "tensorrt", lambda: trt)
+        monkeypatch.setitem(sys.modules, "tensorrt", cast(ModuleType, trt))
         monkeypatch.setattr(optional, "torch", lambda: fake)
         return trt
 
