@@ -48,7 +48,10 @@ def tensorrt() -> Any:
     RuntimeMissing
         TensorRT is not installed, or its libraries do not load.
     """
-    return _extra("tensorrt", "TensorRT", "tensorrt")
+    module = _extra("tensorrt", "TensorRT", "tensorrt")
+    if not hasattr(module, "__version__"):  # the folder of its type stubs alone
+        raise RuntimeMissing("TensorRT is not installed, only its stubs", "run: pip install 'graphprune[tensorrt]'")
+    return module
 
 
 def pillow() -> Any:

@@ -181,6 +181,12 @@ def test_without_the_package_the_exit_code_is_six(
     assert "pip install 'graphprune[tensorrt]'" in capsys.readouterr().err
 
 
+def test_stubs_alone_are_no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    with pytest.raises(RuntimeMissing, match="only its stubs"):
+        TensorRTRuntime().require()
+
+
 def test_it_takes_the_gpu_and_its_own_settings(installed: Installed) -> None:
     installed()
     options = RuntimeOptions(threads=1)
