@@ -28,7 +28,7 @@ from graphprune.passes.joint_cka import JointCKA
 from graphprune.plan import Decision, Plan
 from graphprune.report.result import Result
 
-OPTIONS = RunOptions(runtime=RuntimeOptions(threads=1), bench_seconds=1.0, batch=64)
+OPTIONS = RunOptions(runtime=RuntimeOptions(threads=1), bench_seconds=1.0, batch=64, allow_slower=True)
 
 
 @dataclass(frozen=True)
