@@ -71,9 +71,10 @@ def cases(device: str) -> Iterator[Case]:
         everywhere, others = ["torch:cpu"], []
     plan: list[tuple[list[str], tuple[str, ...], tuple[int, ...]]] = [
         (others, ("fp32",), (1, 256)),
-        (everywhere[:1], ("bf16", "fp32"), (1, 256)),
-        (everywhere[1:], ("bf16", "fp32"), (1, 256)),
+        (everywhere, ("bf16",), (1, 256)),
+        (everywhere[:1], ("fp32",), (1, 256)),
         ([f"torch-compile:{device}"], ("bf16",), (256,)),
+        (everywhere[1:], ("fp32",), (1, 256)),
         ([f"torch-compile-cudagraph:{device}"] if device != "cpu" else [], ("bf16",), (1, 256)),
         (["ort:cpu"], ("fp32",), (1,)),
         ([*others, *everywhere], ("bf16", "fp32"), (32,)),
