@@ -21,7 +21,10 @@ pytest.importorskip("matplotlib", reason="the report needs the extra 'report'")
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver here")
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver here"),
+]
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
          "disable-component-update", "disable-sync", "disable-dev-shm-usage", "hide-scrollbars")  # fmt: skip
 LUMINANCE = """

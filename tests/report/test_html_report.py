@@ -27,6 +27,7 @@ from tests.report.html_page import Page
 pytest.importorskip("jinja2", reason="the report needs the extra 'report'")
 pytest.importorskip("matplotlib", reason="the report needs the extra 'report'")
 
+pytestmark = pytest.mark.xdist_group("report")
 HOSTILE = ['</script><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "a&b<!--", "x' onload='y", "\x00\x1b",
            "</title></svg></style><b>", "{{ 7*7 }}", "\u2028名前"]  # fmt: skip
 Shown = tuple[Result, Pictures]
