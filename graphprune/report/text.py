@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.cells import cell_len, set_cell_size
 
 _ELLIPSIS = "…"
@@ -26,6 +28,20 @@ def compact(number: int) -> str:
         value, letter = value / 1000, following
     digits = f"{value:#.3g}".rstrip(".") if letter else f"{value:.0f}"
     return f"{'-' if number < 0 else ''}{digits}{letter}"
+
+
+def without_common(names: Iterable[str]) -> dict[str, str]:
+    """Names without the modules that all dotted ones begin with: ``model.vit.layers.0`` is ``layers.0`` among its like."""
+    paths = {name: name.split(".") for name in names}
+    dotted = [path for path in paths.values() if len(path) > 1]
+    shared = 0
+    while (
+        len(dotted) > 1
+        and all(len(path) > shared + 1 for path in dotted)
+        and len({path[shared] for path in dotted}) == 1
+    ):
+        shared += 1
+    return {name: (".".join(path[shared:]) or name) if len(path) > 1 else name for name, path in paths.items()}
 
 
 def change(before: float, after: float) -> str:

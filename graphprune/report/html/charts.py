@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log10
 from typing import Any
 from xml.etree import ElementTree
 
@@ -44,6 +45,10 @@ _RC = {
     "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
 }
+
+
+_TICKS = ((1.2, (1, 1.5, 2, 3, 5, 7)), (2.0, (1, 2, 5)), (3.2, (1, 3)))
+"""How many decades an axis spans at most, and the ticks within each of them."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,9 @@ def latency_svg(comparison: Comparison) -> str:
         ax.set_xlim(histogram.edges_ms[0], histogram.edges_ms[-1])
         ax.set_ylim(bottom=0)
         ticker = optional.matplotlib().ticker
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        span = log10(histogram.edges_ms[-1] / histogram.edges_ms[0])
+        subs = next((subs for most, subs in _TICKS if span < most), (1,))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
         ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_minor_locator(ticker.NullLocator())
         if len([t for t in ax.get_xticks() if histogram.edges_ms[0] <= t <= histogram.edges_ms[-1]]) < 3:

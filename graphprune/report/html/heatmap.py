@@ -7,13 +7,13 @@ from xml.etree import ElementTree
 
 from graphprune.report.html.pictures import Similarity
 from graphprune.report.svg import add, at
-from graphprune.report.text import shorten
+from graphprune.report.text import shorten, without_common
 
 LEVELS = 16
 """Shades; the style sheet has a class ``q0`` to ``q15`` for each."""
 
 _SIDE, _LEFT, _TOP = 290.0, 90.0, 4.0
-_NAMED_PITCH = 7.0
+_NAMED_PITCH, _WIDEST_PITCH = 7.0, 40.0
 
 
 def floor_of(similarity: Similarity) -> float:
@@ -25,10 +25,11 @@ def floor_of(similarity: Similarity) -> float:
 def heatmap_svg(similarity: Similarity) -> str:
     """Squares of one shade are one path; each row has a title with its nearest relative."""
     count, low = len(similarity.names), floor_of(similarity)
-    pitch = _SIDE / count
+    extent = min(_SIDE, _WIDEST_PITCH * count)
+    pitch = extent / count
     width = _LEFT + _SIDE + 2
     root = ElementTree.Element(
-        "svg", {"viewBox": f"0 0 {width:g} {_TOP + _SIDE + 40:g}", "class": "heat", "role": "img"}
+        "svg", {"viewBox": f"0 0 {width:g} {_TOP + extent + 40:g}", "class": "heat", "role": "img"}
     )
     add(root, "title", {}, f"similarity of the outputs of {count} blocks")
     shades: dict[int, list[str]] = defaultdict(list)
@@ -42,6 +43,7 @@ def heatmap_svg(similarity: Similarity) -> str:
     for shade, squares in sorted(shades.items()):
         add(root, "path", {"class": f"q{shade}", "d": "".join(squares)})
     step = max(1, round(_NAMED_PITCH / pitch))
+    short = without_common(similarity.names)
     for row, name in enumerate(similarity.names):
         group = add(root, "g", {"class": "cell"})
         add(group, "title", {}, _describe(similarity, row))
@@ -59,13 +61,13 @@ def heatmap_svg(similarity: Similarity) -> str:
         if row % step == 0:
             style = "label removed" if name in similarity.removed else "label"
             place = {**at(_LEFT - 6, round(_TOP + (row + 0.5) * pitch + 3, 1), style), "text-anchor": "end"}
-            add(group, "text", place, shorten(name, 14))
-    _legend(root, low)
+            add(group, "text", place, shorten(short[name], 14))
+    _legend(root, low, _TOP + extent + 12)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _legend(root: ElementTree.Element, low: float) -> None:
-    y, width = _TOP + _SIDE + 12, _SIDE / 2
+def _legend(root: ElementTree.Element, low: float, y: float) -> None:
+    width = _SIDE / 2
     for shade in range(LEVELS):
         place = {"x": f"{_LEFT + shade * width / LEVELS:.1f}", "y": f"{y:g}"}
         add(root, "rect", {**place, "width": f"{width / LEVELS:.1f}", "height": "8", "class": f"q{shade}"})

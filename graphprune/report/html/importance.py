@@ -11,7 +11,7 @@ import numpy as np
 
 from graphprune.plan import Decision, RemovedUnits
 from graphprune.report.svg import add, at
-from graphprune.report.text import shorten
+from graphprune.report.text import shorten, without_common
 
 MOST_GROUPS = 48
 _MOST_BARS = 64
@@ -88,6 +88,7 @@ def block_bars(decision: Decision) -> str:
     bars = add(root, "g")
     _bars(bars, [each.score for each in first], [each.unit in gone for each in first], width, room, base)
     add(root, "path", {"class": "axis", "d": f"M0,{base:g}H{width:g}"})
+    short = without_common([each.unit for each in first])
     most = max((abs(each.score) for each in first), default=0.0) or 1.0
     for index, each in enumerate(first):
         middle = (index + 0.5) * pitch
@@ -113,5 +114,5 @@ def block_bars(decision: Decision) -> str:
                 "text-anchor": "end",
                 "class": "label",
             }
-            add(cell, "text", turned, shorten(each.unit, 13))
+            add(cell, "text", turned, shorten(short[each.unit], 13))
     return ElementTree.tostring(root, encoding="unicode")

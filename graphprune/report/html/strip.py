@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from graphprune.report.html.pictures import Part, Strip
 from graphprune.report.svg import add, at
-from graphprune.report.text import compact, shorten
+from graphprune.report.text import compact, shorten, without_common
 
 _WIDTH, _TOP, _GAP = 376, 34, 2.0
 _LEAST_HEIGHT = 3.0
@@ -30,7 +30,8 @@ def strip_svg(strip: Strip) -> str:
     """The picture as SVG text; rest the pointer on a part for its layers, MACs and time."""
     parts, weights = strip.parts, strip.weights()
     total = sum(before for before, _ in weights) or 1.0
-    room = max(520.0, 11.0 * len(parts))
+    room = min(max(260.0, 44.0 * len(parts)), max(520.0, 11.0 * len(parts)))
+    short = without_common([part.name for part in parts])
     heights = [tuple(_height(each, total, room) for each in pair) for pair in weights]
     ends = [_TOP + sum(h + _GAP for h in column if h) for column in zip(*heights, strict=True)]
     root = ElementTree.Element(
@@ -53,7 +54,7 @@ def strip_svg(strip: Strip) -> str:
         middle = y_before + pair[0] / 2
         if pair[0] >= 6 and middle - label_free >= _LABEL_HEIGHT:
             place = {**at(_LABEL_RIGHT, round(middle + 3.2, 1), "label"), "text-anchor": "end"}
-            add(group, "text", place, shorten(part.name, _LABEL_CELLS))
+            add(group, "text", place, shorten(short[part.name], _LABEL_CELLS))
             label_free = middle
         y_before += pair[0] + _GAP if pair[0] else 0
         y_after += pair[1] + _GAP if pair[1] else 0
