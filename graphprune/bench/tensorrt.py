@@ -99,8 +99,10 @@ class TensorRTRuntime:
             shape = tuple(context.get_tensor_shape(name))
             if min(shape, default=0) < 0:
                 raise ModelError(f"the size of the output {name} depends on values", "time it on another runtime")
-            dtype = getattr(torch, _TORCH.get(engine.get_tensor_dtype(name).name, "float32"))
-            buffers[name] = torch.empty(shape, dtype=dtype, device=self.device)
+            kind = engine.get_tensor_dtype(name).name
+            if kind not in _TORCH:
+                raise ModelError(f"the output {name} is {kind}, which torch has no type for", "cast it in the file")
+            buffers[name] = torch.empty(shape, dtype=getattr(torch, _TORCH[kind]), device=self.device)
         for name in names:
             context.set_tensor_address(name, buffers[name].data_ptr())
 

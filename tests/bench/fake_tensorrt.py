@@ -49,11 +49,13 @@ class MemoryPoolType(IntEnum):
 
 @dataclass
 class FakeTensorRT:
-    """``parse_error`` is what the parser says of every model, ``build_error`` what the builder logs before it gives up."""
+    """``parse_error`` is what the parser says of every model, ``build_error`` what the builder logs before it gives up;
+    ``output`` is the type of outputs."""
 
     __version__: str = "11.4.0.106"
     parse_error: str = ""
     build_error: str = ""
+    output: str = "HALF"
     calls: list[str] = field(default_factory=list)
     ILogger: type = ILogger
     TensorIOMode: type = TensorIOMode
@@ -144,7 +146,7 @@ class FakeEngine:
         return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return SimpleNamespace(name="HALF")
+        return SimpleNamespace(name=self._trt.output)
 
     def create_execution_context(self) -> Any:
         return self

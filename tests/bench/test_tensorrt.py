@@ -145,6 +145,7 @@ def test_files_are_read_by_the_parser_with_their_data(installed: Installed, ship
     [
         ({"parse_error": "no importer for Frobnicate\nin node 3"}, 4, "cannot read the model: no importer for Frob"),
         ({"build_error": "out of workspace\nreally"}, 4, "cannot build an engine: out of workspace"),
+        ({"output": "FP4"}, 4, "the output y is FP4"),
         ({}, 200, r"does not take x \(2, 200\)"),
     ],
 )
