@@ -49,12 +49,12 @@ def olive_pass(name: str, *, search: bool = False, **settings: Any) -> Any:
     return kind(cpu(), config)
 
 
-def handler(model: onnx.ModelProto, folder: Path) -> Any:
+def handler(model: onnx.ModelProto, folder: Path, *, is_external: bool = False) -> Any:
     from olive.model import ONNXModelHandler
 
     folder.mkdir(exist_ok=True)
-    onnx.save(model, folder / "model.onnx")
-    return ONNXModelHandler(folder / "model.onnx")
+    onnx.save(model, folder / "model.onnx", save_as_external_data=is_external, location="w.bin", size_threshold=0)
+    return ONNXModelHandler(folder if is_external else folder / "model.onnx")
 
 
 def test_without_olive_the_way_to_get_it_is_named(
@@ -191,8 +191,9 @@ def test_pass_does_what_the_command_does(olive: Any, tmp_path: Path) -> None:
         assert names == ["filter-pls-vip.plan.json", "filter-pls-vip.result.json"]
 
 
-def test_the_same_pass_twice_leaves_both_plans(olive: Any, tmp_path: Path) -> None:
-    given = handler(residual_mlp(4), tmp_path / "given")
+@pytest.mark.parametrize("is_external", [False, True])
+def test_the_same_pass_twice_leaves_both_plans(olive: Any, is_external: bool, tmp_path: Path) -> None:
+    given = handler(residual_mlp(4), tmp_path / "given", is_external=is_external)
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32))
     settings = quick(target="removed=1", floor=0, skip_first=False, data=str(tmp_path / "data.npz"))
     for number in (1, 2):
@@ -200,6 +201,8 @@ def test_the_same_pass_twice_leaves_both_plans(olive: Any, tmp_path: Path) -> No
     names = {Path(file).name for file in given.model_attributes["additional_files"]}
     assert {"layer-cka.plan.json", "layer-cka-2.plan.json"} <= names
     assert all(Path(file).is_file() for file in given.model_attributes["additional_files"])
+    assert (Path(given.model_path).parent / "model.onnx.data").is_file() == is_external
+    assert sum(node.op_type == "Add" for node in onnx.load(given.model_path).graph.node) == 2
 
 
 @pytest.mark.parametrize("is_search", [False, True])
