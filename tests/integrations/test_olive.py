@@ -193,7 +193,7 @@ def test_pass_does_what_the_command_does(olive: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_external", [False, True])
 def test_the_same_pass_twice_leaves_both_plans(olive: Any, is_external: bool, tmp_path: Path) -> None:
-    given = handler(residual_mlp(4), tmp_path / "given", is_external=is_external)
+    given = handler(residual_mlp(4, 32), tmp_path / "given", is_external=is_external)
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32))
     settings = quick(target="removed=1", floor=0, skip_first=False, data=str(tmp_path / "data.npz"))
     for number in (1, 2):
