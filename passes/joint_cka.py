@@ -53,7 +53,7 @@ class JointCKA(Pass):
     scope: Scope = field(
         default="group", metadata={"help": "filters: the same share of each layer, or the lowest of all"}
     )
-    repair: bool = field(default=True, metadata={"help": "refit both children before they are judged"})
+    refit: bool = field(default=True, metadata={"help": "repair both children before they are judged"})
     samples: int = field(default=256, metadata={"help": "samples that the search looks at: half to fit, half to judge"})
     floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
     skip_first: bool | None = field(default=None, metadata={"help": "keep the first block of a stage; auto: in a CNN"})
@@ -83,7 +83,7 @@ class JointCKA(Pass):
         layers = LayerCKA(
             floor=self.floor, skip_first=self.skip_first, exclude=self.exclude, representation=self.representation
         )
-        repairs = self.repair and context.data.kind != "synthetic"
+        repairs = self.refit and context.data.kind != "synthetic"
         yield from Search(str(self), layers, units, kind, self.match, self.arbiter, repairs, self.samples).run(context)
 
     def _units(self, context: Context) -> tuple[UnitPass | None, str]:

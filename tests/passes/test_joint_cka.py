@@ -79,7 +79,7 @@ def test_trajectory_is_recorded_and_the_target_is_met(tmp_path: Path) -> None:
 def test_the_child_with_the_higher_similarity_wins() -> None:
     """Both children made by other passes from the even samples, and judged on the odd ones the slow way."""
     proto, data = small_resnet(), images(32)
-    step = pruned(proto, "joint-cka{match=flops,repair=false}", data, "flops=0.95", PLAIN).plan.trajectory[0]
+    step = pruned(proto, "joint-cka{match=flops,refit=false}", data, "flops=0.95", PLAIN).plan.trajectory[0]
     half = replace(PLAIN, samples=16)
     layer = pruned(proto, "layer-cka", data[::2], "removed=1", half)
     left = layer.after.macs / layer.before.macs
@@ -111,7 +111,7 @@ def _with(proto: onnx.ModelProto, change: dict[str, Any]) -> onnx.ModelProto:
 def test_of_equals_the_layer_goes() -> None:
     """Branches that add nothing: every child is its parent."""
     proto = _with(small_resnet(), {f"b{i}": 0.0 for i in range(5)})
-    step = pruned(proto, "joint-cka{repair=false}", images(), "flops=0.95", PLAIN).plan.trajectory[0]
+    step = pruned(proto, "joint-cka{refit=false}", images(), "flops=0.95", PLAIN).plan.trajectory[0]
     assert step.score == step.rival_score == pytest.approx(1.0)
     assert (step.kind, step.rival_kind) == ("layer", "filters")
 
@@ -152,7 +152,7 @@ def test_equal_time(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(comparison=SimpleNamespace(ratio=1.25 * sizes(child) / sizes(layer)))
 
     monkeypatch.setattr(children, "measure", clock)
-    result = pruned(proto, "joint-cka{match=latency,repair=false}", images(), "flops=0.97", PLAIN)
+    result = pruned(proto, "joint-cka{match=latency,refit=false}", images(), "flops=0.97", PLAIN)
     step = result.plan.trajectory[0]
     assert step.kind == "filters"
     blocks = 6 * 2 * 6 * 6 * 9
@@ -228,7 +228,7 @@ def test_held_out_samples_neither_choose_nor_repair() -> None:
     assert len(one.blocks) == 2
     assert [block.scores for block in one.blocks] == [block.scores for block in two.blocks]
     assert [step.score for step in one.trajectory] != [step.score for step in two.trajectory]
-    unrepaired = plan(replace(LAYERS_ONLY, repair=False), data)
+    unrepaired = plan(replace(LAYERS_ONLY, refit=False), data)
     assert unrepaired.blocks[0].scores == one.blocks[0].scores
     assert unrepaired.blocks[1].scores != one.blocks[1].scores
 
@@ -237,7 +237,7 @@ def test_both_children_are_repaired() -> None:
     """It can only be seen in the scores, which rise."""
 
     def step(repair: bool) -> Step:
-        joint = JointCKA(repair=repair, exclude=("b3*", "b4*"))
+        joint = JointCKA(refit=repair, exclude=("b3*", "b4*"))
         return graphprune.prune(
             small_resnet(), [joint], images(), "flops=0.95", dry_run=True, options=QUIET
         ).plan.trajectory[0]
@@ -250,7 +250,7 @@ def test_both_children_are_repaired() -> None:
 
 def test_loss_on_labels_decides() -> None:
     proto, data = small_resnet(), labelled(32)
-    result = pruned(proto, "joint-cka{arbiter=loss,repair=false}", data, "flops=0.95", PLAIN)
+    result = pruned(proto, "joint-cka{arbiter=loss,refit=false}", data, "flops=0.95", PLAIN)
     step = result.plan.trajectory[0]
     assert result.model is not None and step.arbiter == "loss"
     odd = {name: array[1::2] for name, array in data.items()}
