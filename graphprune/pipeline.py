@@ -23,6 +23,8 @@ from graphprune.errors import OptionError, PlanError, TargetNotReached
 from graphprune.evaluate import Evaluation, evaluate
 from graphprune.evidence import Report
 from graphprune.execute import execute
+from graphprune.latency.clock import settled
+from graphprune.latency.search import LatencySearch
 from graphprune.model import to_proto
 from graphprune.plan import Decision, Plan
 from graphprune.repair.stage import parse_methods
@@ -82,8 +84,9 @@ def prune(
     if options.finetune is not None and options.training_data is None:
         options = replace(options, training_data=_training_data(data))
     rounds = Rounds(subject, options)
+    search = LatencySearch.of(wanted, subject, options) if wanted.kind == "latency" else None
     with hired(options.jobs, options.backend, options.cluster) as workers:
-        decisions, small = _decide(subject, chosen, wanted, options, rounds, workers, dry_run=dry_run)
+        decisions, small = _decide(subject, chosen, wanted, options, rounds, workers, search, dry_run=dry_run)
     dense, after = subject.anatomy.cost, small.cost
     removed = sum(decision.removed_count for decision in decisions)
     considered = sum(decision.considered for decision in decisions)
@@ -91,20 +94,20 @@ def prune(
         model_sha256=subject.model.sha256,
         decisions=tuple(decisions),
         asked=str(wanted),
-        reached=wanted.reached(dense, after, removed, considered),
+        reached=search.reached if search else wanted.reached(dense, after, removed, considered),
         repair=repairs(options, subject.data),
         seed=options.seed,
         data={"kind": subject.data.kind, "origin": subject.data.origin, "limit": subject.data.limit},
         tool=f"graphprune {graphprune.__version__}",
     )
-    if not wanted.is_met(dense, after, removed, considered):
+    if not (search.is_met if search else wanted.is_met(dense, after, removed, considered)):
         limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
         limits = limits or f"{plan.reached:.4g} is where the passes ended"
         raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
     is_default = target is None and wanted is DEFAULT_TARGET
     told = subject.notes if any(each.needs_data for each in chosen) else _relaxed(subject.notes)
     notes = (*told, *((f"no target was given: {wanted}",) if is_default else ()))
-    told_by = (*(note for decision in decisions for note in decision.notes), *(workers.notes if workers else ()))
+    told_by = (*(search.notes if search else ()), *(note for decision in decisions for note in decision.notes), *(workers.notes if workers else ()))
     notes = tuple(dict.fromkeys((*notes, *told_by)))
     result = _result(source, subject, plan, small, notes)
     if dry_run:
@@ -183,6 +186,7 @@ def _decide(
     options: RunOptions,
     rounds: Rounds,
     workers: Workers | None,
+    search: LatencySearch | None,
     *,
     dry_run: bool,
 ) -> tuple[list[Decision], Anatomy]:
@@ -226,12 +230,12 @@ def _decide(
                 workers=workers,
                 bench_batch=options.bench_batch,
             )
-            for decision in each.steps(context):
+            for decision in search.steps(each, context) if search else each.steps(context):
                 small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
                 if decision.trajectory and options.measure_latency and not dry_run:
                     decision = _timed(decision, subject, small, options)
                 decisions.append(decision)
-            is_done = context.is_met(small.cost, decision.removed_count, decision.considered)
+            is_done = search is not None or context.is_met(small.cost, decision.removed_count, decision.considered)
             if is_done or not in_rounds or decision.limit or not decision.removed_count:
                 break
     return decisions, small
@@ -312,7 +316,8 @@ def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, ou
             after=replace(result.after, bytes=sum(file.stat().st_size for file in written.parent.iterdir())),
         )
         if options.measure_latency:
-            result = replace(result, measurement=clock(written))
+            timing = clock(written)
+            result = replace(result, measurement=timing, **settled(result.plan, timing, result.notes))
         result = replace(result, output=out, seconds=time.perf_counter() - started)
         write_report(result, subject, better)
         if save is not None:

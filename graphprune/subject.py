@@ -51,6 +51,7 @@ class RunOptions:
     at all (``measure_latency``); a result that is not faster is refused, unless ``allow_slower``. ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
     ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
     what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
+    Measured times of layers are kept in ``cache_dir`` (None: the user's cache) if ``use_cache``.
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
     the calibration data). Candidates are scored in ``jobs`` processes (-1 = one per core, None = in this one), or by the
     workers of the ``cluster`` (an address) of the ``backend``, which the result does not show. ``report`` is an HTML file to write;
@@ -69,6 +70,8 @@ class RunOptions:
     measure_latency: bool = True
     allow_slower: bool = False
     align: int | Literal["auto"] = 1
+    cache_dir: Path | None = None
+    use_cache: bool = True
     repair: tuple[Method, ...] | None = None
     finetune: TrainOptions | None = None
     finetune_every: Literal["pass", "removal"] = "pass"

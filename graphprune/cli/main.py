@@ -19,6 +19,7 @@ from graphprune.cli.options import (
     Align,
     Drawing,
     bench_options,
+    cache_options,
     data_options,
     model_argument,
     output_options,
@@ -85,7 +86,8 @@ def cli() -> None:
 @click.option(
     "--target",
     metavar="KIND=VALUE",
-    help="flops=0.5 or params=0.5 (share left), removed=4 (units), ratio=0.3 (share of units). Default: flops=0.8.",
+    help="flops=0.5, params=0.5 or latency=0.6 (share left), latency=5ms, removed=4 (units), ratio=0.3 (share of units). "
+    "Default: flops=0.8.",
 )
 @click.option(
     "--align",
@@ -94,6 +96,7 @@ def cli() -> None:
     show_default=True,
     help="Keep widths in multiples of N; auto: what the provider likes.",
 )
+@cache_options
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")

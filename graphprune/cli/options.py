@@ -247,6 +247,19 @@ def worker_options(command: Command) -> Command:
     )
 
 
+def cache_options(command: Command) -> Command:
+    """Where the times that latency targets need are kept."""
+    return _together(
+        command,
+        click.option(
+            "--cache-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Keep measured times of layers here; default: GRAPHPRUNE_CACHE or the user's cache.",
+        ),
+        click.option("--no-cache", is_flag=True, help="Measure anew, keep nothing."),
+    )
+
+
 def show_options(command: Command) -> Command:
     """What is printed."""
     return _together(

@@ -161,6 +161,8 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         measure_latency=not settings["no_bench"],
         allow_slower=settings.get("allow_slower", False),
         align=settings.get("align", 1),
+        cache_dir=settings.get("cache_dir"),
+        use_cache=not settings.get("no_cache", False),
         repair=settings.get("repair"),
         finetune=settings.get("finetune"),
         finetune_every=settings.get("finetune_every", "pass"),

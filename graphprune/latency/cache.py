@@ -1,0 +1,73 @@
+"""Measured times kept on disk, by machine, runtime, provider, threads, batch and model; plain JSON, written atomically.
+
+A file that cannot be read, or holds anything but times, is ignored with a note; one that cannot be written is no reason to stop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "graphprune.latency/1"
+VARIABLE = "GRAPHPRUNE_CACHE"
+
+
+def default_folder() -> Path:
+    """``GRAPHPRUNE_CACHE``, or graphprune's folder in the user's cache."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "graphprune"
+
+
+class Cache:
+    """Signature -> milliseconds. ``key`` is everything that the times hold for; ``folder`` None keeps nothing."""
+
+    def __init__(self, folder: Path | None, key: Mapping[str, Any]) -> None:
+        self.key = dict(key)
+        self.notes: list[str] = []
+        self.times_ms: dict[str, float] = {}
+        self.path: Path | None = None
+        if folder is not None:
+            name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:24]
+            self.path = folder / "latency" / f"{name}.json"
+            self.times_ms = self._read()
+
+    def _read(self) -> dict[str, float]:
+        if self.path is None or not self.path.exists():
+            return {}
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            if content["schema"] != SCHEMA or content["key"] != self.key:
+                raise ValueError("it is for something else")
+            times = {str(name): float(value) for name, value in content["times_ms"].items()}
+            if not all(math.isfinite(value) and value > 0 for value in times.values()):
+                raise ValueError("a time is no positive number")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self.notes.append(f"the cached times in {self.path} cannot be used ({error}); they were measured again")
+            return {}
+        return times
+
+    def save(self) -> None:
+        """Move a complete file into place, or leave a note."""
+        if self.path is None:
+            return
+        content = {"schema": SCHEMA, "key": self.key, "times_ms": self.times_ms}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".latency-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(content, file)
+                os.replace(name, self.path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            self.notes.append(f"the measured times cannot be kept in {self.path}: {error.strerror}")

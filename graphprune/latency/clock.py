@@ -1,0 +1,82 @@
+"""A clock for whole networks: candidates against the network as given, interleaved, in the target's unit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import onnx
+
+from graphprune.bench.ort import Measurement, measure
+from graphprune.errors import NothingToPrune
+from graphprune.latency.closing import TOLERANCE
+from graphprune.model import Model, to_proto
+from graphprune.plan import Plan
+from graphprune.runtime.sessions import Feeds, RuntimeOptions
+from graphprune.target import Target
+
+
+class Clock(Protocol):
+    """Times a network; the value is in the unit of the target (a share of the given network's time, or milliseconds)."""
+
+    asked: float
+    dense: float
+
+    def time(self, model: Model) -> float:
+        """The time of ``model``."""
+        ...
+
+
+class WholeClock:
+    """The clock on the wall: ONNX Runtime with the options, inputs and batch that the result is measured with."""
+
+    def __init__(
+        self,
+        target: Target,
+        original: Path | onnx.ModelProto,
+        folder: Path | None,
+        feeds: Feeds,
+        options: RuntimeOptions,
+        seconds: float,
+    ) -> None:
+        self._target, self._original, self._folder = target, original, folder
+        self._feeds, self._options, self._seconds = feeds, options, seconds
+        self.asked = target.value
+        self.dense = 1.0
+        if target.unit == "ms":
+            self.dense = self._against(original).comparison.first.median_ms
+            if self.dense <= target.value:
+                raise NothingToPrune(
+                    f"the model takes {self.dense:.3g} ms already, the target is {target.value:g} ms", "ask for less"
+                )
+
+    def time(self, model: Model) -> float:
+        return value_of(self._target, self._against(to_proto(model)))
+
+    def _against(self, other: Path | onnx.ModelProto) -> Measurement:
+        return measure(
+            self._original, other, self._feeds, self._options, folder=self._folder, min_seconds=self._seconds
+        )
+
+
+def value_of(target: Target, measurement: Measurement) -> float:
+    """What a measurement says about a latency target: the ratio of times, or the milliseconds."""
+    times = measurement.comparison
+    return times.second.median_ms if target.unit == "ms" else times.ratio
+
+
+def settled(plan: Plan, measurement: Measurement, notes: tuple[str, ...]) -> dict[str, Any]:
+    """The plan of a latency target with the last word on it, the written file's time; and a note where that is off."""
+    if not plan.asked.startswith("latency="):
+        return {}
+    target = Target.parse(plan.asked)
+    reached = value_of(target, measurement)
+    off = reached / target.value - 1
+    if off > TOLERANCE and plan.reached <= (1 + TOLERANCE) * target.value:
+        figures = f"{reached:.3g}{target.unit}, {100 * off:.1f} % above {target}"
+        notes = (
+            *notes,
+            f"the written file takes {figures}; when it was chosen it took {plan.reached:.3g}{target.unit}",
+        )
+    return {"plan": replace(plan, reached=reached), "notes": notes}

@@ -1,0 +1,128 @@
+"""The loop that closes in on a time: propose by the table, measure the whole, correct, propose again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+TOLERANCE = 0.03
+"""How far the reached time may be from the asked one, either way."""
+_TRIES = 10
+_BETWEEN = (0.5, 0.75, 0.25, 0.9, 0.1)
+
+
+@dataclass(frozen=True)
+class Proposal(Generic[T]):
+    """Something that can be measured: ``estimate`` is its time by the table, as a share of the present time."""
+
+    key: Hashable
+    estimate: float
+    thing: T
+
+
+@dataclass(frozen=True)
+class Reading(Generic[T]):
+    """A proposal and its measured time, in the target's unit."""
+
+    proposal: Proposal[T]
+    value: float
+
+
+@dataclass(frozen=True)
+class Closing(Generic[T]):
+    """``best`` is what was settled on; ``is_met`` tells whether it takes no longer than asked, to within the tolerance.
+
+    ``readings`` are all that was measured, in order.
+    """
+
+    best: Reading[T]
+    asked: float
+    is_met: bool
+    readings: list[Reading[T]] = field(default_factory=list)
+
+    @property
+    def is_close(self) -> bool:
+        return abs(self.best.value / self.asked - 1) <= TOLERANCE
+
+    def neighbours(self) -> tuple[float | None, float | None]:
+        """The nearest measured times below and above the asked one."""
+        below = [reading.value for reading in self.readings if reading.value <= self.asked]
+        above = [reading.value for reading in self.readings if reading.value > self.asked]
+        return max(below, default=None), min(above, default=None)
+
+
+def close_in(
+    asked: float,
+    start: float,
+    propose: Callable[[float], Proposal[T]],
+    measure: Callable[[Proposal[T]], float],
+) -> Closing[T]:
+    """Find what takes ``asked``; the present network takes ``start``.
+
+    ``propose`` returns the best thing whose estimate fits a budget (a share of the present time), or, where nothing does,
+    the least there is. Each reading corrects the next budget: savings scale as the last measurement says, and once the asked
+    time lies between two readings, the budget is interpolated between theirs.
+    """
+    readings: dict[Hashable, Reading[T]] = {}
+    budget = asked / start
+    for _ in range(_TRIES):
+        proposal = propose(budget)
+        if proposal.key in readings:
+            fresh = _between(asked, start, readings, propose)
+            if fresh is None:
+                break
+            proposal = fresh
+        readings[proposal.key] = Reading(proposal, measure(proposal))
+        if abs(readings[proposal.key].value / asked - 1) <= TOLERANCE:
+            break
+        budget = _budget(asked, start, list(readings.values()))
+    return _settled(asked, list(readings.values()))
+
+
+def _ends(
+    asked: float, start: float, readings: list[Reading[T]]
+) -> tuple[tuple[float, float], tuple[float, float] | None]:
+    """(estimate, value) of the tightest readings above the asked time (the present network at least) and below it."""
+    points = [(reading.proposal.estimate, reading.value) for reading in readings]
+    below = max((point for point in points if point[1] <= asked), default=None)
+    above = [point for point in [(1.0, start), *points] if point[1] > asked and (below is None or point[0] > below[0])]
+    return min(above, default=(1.0, start)), below
+
+
+def _budget(asked: float, start: float, readings: list[Reading[T]]) -> float:
+    above, below = _ends(asked, start, readings)
+    if below is not None:
+        span = above[1] - below[1]
+        return below[0] + (above[0] - below[0]) * (asked - below[1]) / span if span > 0 else below[0]
+    saved = start - above[1]
+    if saved <= 0:  # nothing has come of it yet
+        return above[0] / 2
+    return max(0.0, 1 - (1 - above[0]) * min((start - asked) / saved, 3.0))
+
+
+def _between(
+    asked: float, start: float, readings: dict[Hashable, Reading[T]], propose: Callable[[float], Proposal[T]]
+) -> Proposal[T] | None:
+    """Something not measured yet between the ends; None where the steps are too coarse for it."""
+    above, below = _ends(asked, start, list(readings.values()))
+    if below is None and propose(0.0).key in readings:
+        return None  # not even the least there is
+    low, high = below[0] if below else 0.0, above[0]
+    for share in _BETWEEN:
+        proposal = propose(low + share * (high - low))
+        if proposal.key not in readings:
+            return proposal
+    return None
+
+
+def _settled(asked: float, readings: list[Reading[T]]) -> Closing[T]:
+    close = [reading for reading in readings if abs(reading.value / asked - 1) <= TOLERANCE]
+    below = [reading for reading in readings if reading.value <= asked]
+    if close:
+        return Closing(min(close, key=lambda reading: abs(reading.value - asked)), asked, True, readings)
+    if below:
+        return Closing(max(below, key=lambda reading: reading.value), asked, True, readings)
+    return Closing(min(readings, key=lambda reading: reading.value), asked, False, readings)

@@ -1,0 +1,58 @@
+"""Proposals of a pass that removes blocks one after the other: how many of them, in its order, for a budget of time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphprune.contract import Context, Pass
+from graphprune.latency.closing import Proposal
+from graphprune.latency.table import CostTable
+from graphprune.plan import Decision
+from graphprune.target import Target
+
+_BEYOND = 0.85  # of the MACs that the table thinks are enough, so that one question is
+_LEAST = 1e-6
+
+
+class Prefixes:
+    """The pass is asked for fewer and fewer MACs until the blocks it removes take enough time; each prefix is a proposal."""
+
+    def __init__(self, each: Pass, context: Context, table: CostTable) -> None:
+        self._each, self._context, self._table = each, context, table
+        self._nodes = {join.block.join: join.block.nodes for join in context.joins if join.block}
+        self._decision: Decision | None = None
+        self._asked = 1.0
+        self._is_exhausted = False
+
+    def __call__(self, budget: float) -> Proposal[Decision]:
+        self._extend(budget)
+        estimates = self.estimates()
+        for count, estimate in enumerate(estimates):
+            if estimate <= budget:
+                return self._proposal(count, estimate)
+        return self._proposal(len(estimates) - 1, estimates[-1])
+
+    def estimates(self) -> list[float]:
+        """Estimated share of the present time without the first 0, 1, 2 ... blocks."""
+        assert self._decision is not None
+        gone: list[str] = []
+        shares = [1.0]
+        for block in self._decision.blocks:
+            gone += self._nodes[block.join]
+            shares.append(self._table.without(set(gone)))
+        return shares
+
+    def _extend(self, budget: float) -> None:
+        """Ask for more blocks until the table says that they are enough, or there are no more."""
+        while not self._is_exhausted and (self._decision is None or self.estimates()[-1] > budget):
+            self._asked = max(_LEAST, _BEYOND * min(budget, self._asked))
+            left = self._asked * self._context.now.macs / self._context.dense.macs
+            context = replace(self._context, target=Target("flops", left), is_last=False)
+            self._decision = self._each.decide(context)
+            macs = sum(block.macs for block in self._decision.blocks)
+            reached = (self._context.now.macs - macs) / self._context.now.macs
+            self._is_exhausted = reached > self._asked  # by its rules it may take no more
+
+    def _proposal(self, count: int, estimate: float) -> Proposal[Decision]:
+        assert self._decision is not None
+        return Proposal(count, estimate, replace(self._decision, blocks=self._decision.blocks[:count], limit=""))

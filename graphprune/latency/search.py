@@ -1,0 +1,160 @@
+"""Passes run for a time: each is asked for proposals, candidates are rewritten in memory and measured whole.
+
+Passes run in turn, each from what the one before left. A pass that removes blocks goes in steps; where another pass follows,
+it stops above the asked time, and the last one closes the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from graphprune.anatomy import Anatomy
+from graphprune.bench.alignment import multiple_for
+from graphprune.bench.ort import environment
+from graphprune.contract import Context, Pass
+from graphprune.errors import OptionError
+from graphprune.execute import execute
+from graphprune.latency.cache import Cache, default_folder
+from graphprune.latency.clock import Clock, WholeClock
+from graphprune.latency.closing import TOLERANCE, Closing, Proposal, Reading, close_in
+from graphprune.latency.prefixes import Prefixes
+from graphprune.latency.table import Surveyor
+from graphprune.latency.widths import Knapsack, Rule, Scored, levels
+from graphprune.oracle import Removal
+from graphprune.plan import Decision
+from graphprune.runtime.sessions import Feeds
+from graphprune.subject import RunOptions, Subject
+from graphprune.target import Target
+from graphprune.unit_pass import UnitPass
+
+_HELD_FOR = ("runtime", "provider", "device", "threads", "processor")  # of the environment
+
+
+@dataclass
+class LatencySearch:
+    """The state of one run: ``reached`` is the measured time of what the passes so far left, in the target's unit.
+
+    ``feeds`` is one sample, to look at candidates with.
+    """
+
+    target: Target
+    clock: Clock
+    surveyor: Surveyor
+    feeds: Feeds
+    reached: float = field(init=False)
+
+    @classmethod
+    def of(cls, target: Target, subject: Subject, options: RunOptions) -> LatencySearch:
+        """The search for the model of a run, on the wall clock.
+
+        Raises
+        ------
+        OptionError
+            Timing is switched off, or training is to follow every removal.
+        NothingToPrune
+            The model is that fast already.
+        """
+        if not options.measure_latency:
+            raise OptionError(f"only a timing tells when {target} is reached", "leave out --no-bench")
+        if options.finetune is not None and options.finetune_every == "removal":
+            raise OptionError(
+                "a latency cannot be the target of training after every removal", "give flops=, params= or removed="
+            )
+        model, feeds = subject.model, subject.data.first(options.bench_batch)
+        where = environment(options.runtime)
+        key = {name: where[name] for name in _HELD_FOR if name in where}
+        shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
+        key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}
+        folder = (options.cache_dir or default_folder()) if options.use_cache else None
+        surveyor = Surveyor(feeds, options.runtime, Cache(folder, key), options.progress)
+        options.progress("measuring", 0, 0)
+        clock = WholeClock(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)
+        return cls(target, clock, surveyor, subject.feeds)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What became of the cached times."""
+        return tuple(self.surveyor.cache.notes)
+
+    def __post_init__(self) -> None:
+        self.reached = self.clock.dense
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the time is no longer than asked, to within the tolerance."""
+        return self.reached <= self.clock.asked * (1 + TOLERANCE)
+
+    def decide(self, each: Pass, context: Context) -> Decision:
+        """What ``each`` removes for the target, with the limit that stopped it if it did not get there.
+
+        Raises
+        ------
+        NothingToPrune
+            The pass finds nothing.
+        """
+        if self.is_met:
+            return Decision(str(each))
+        if context.align == 1 and not context.align_is_auto:  # no multiple was asked for: the table decides
+            context = replace(context, align=multiple_for(context.options), align_is_auto=True)
+        found = close_in(self.clock.asked, self.reached, self._proposals(each, context), self._measuring(each, context))
+        best = found.best
+        if not found.is_close and not context.is_last and not isinstance(each, UnitPass):
+            best = _above(found) or best
+        self.reached = best.value
+        decision = best.proposal.thing
+        if not found.is_met:
+            return replace(decision, limit=self._limit(each, context, decision, found))
+        is_coarse = best is found.best and not found.is_close
+        notes = (*decision.notes, *((_steps_note(self.target, found),) if is_coarse else ()))
+        return replace(decision, notes=notes)
+
+    def _proposals(self, each: Pass, context: Context) -> Callable[[float], Proposal[Decision]]:
+        if not isinstance(each, UnitPass):
+            return Prefixes(each, context, self.surveyor.table(context.anatomy, {}))
+        each.check()
+        groups = each.eligible(context)
+        scores, notes = each.finite_scores(context, groups)
+        scored = Scored(each, context, groups, scores, notes)
+        steps = levels(each, context, groups)
+        table = self.surveyor.table(context.anatomy, steps)
+        return Knapsack(scored, table, steps) if scored.has_choice else Rule(scored, table)
+
+    def _measuring(self, each: Pass, context: Context) -> Callable[[Proposal[Decision]], float]:
+        def measure(proposal: Proposal[Decision]) -> float:
+            context.progress(f"{each.name}: timing a candidate", 0, 0)
+            return self._time(context.anatomy, proposal.thing, context)
+
+        return measure
+
+    def _time(self, anatomy: Anatomy, decision: Decision, context: Context) -> float:
+        if not decision.removed_count:
+            return self.reached
+        steps: list[Removal] = []
+        return self.clock.time(execute(anatomy, decision, steps, self.feeds, context.options).model)
+
+    def _limit(self, each: Pass, context: Context, decision: Decision, found: Closing[Decision]) -> str:
+        rules = (
+            f", because of {', '.join(each.rules(context))}" if isinstance(each, UnitPass) else ", where its rules end"
+        )
+        what = "units" if decision.units else "blocks"
+        gone = f"{decision.removed_count} of {decision.considered} {what} gone by {each.name}"
+        return f"at most {self._figure(found.best.value)} with {gone}{rules}"
+
+    def _figure(self, value: float) -> str:
+        return f"latency={value:.3g}{self.target.unit}"
+
+
+def _above(found: Closing[Decision]) -> Reading[Decision] | None:
+    """The shortest time that was measured above the asked one."""
+    above = [reading for reading in found.readings if reading.value > found.asked]
+    return min(above, key=lambda reading: reading.value, default=None)
+
+
+def _steps_note(target: Target, found: Closing[Decision]) -> str:
+    below, above = found.neighbours()
+    other = "the network as it was" if above is None else f"latency={above:.3g}{target.unit}"
+    return (
+        f"the steps of this network do not come within {100 * TOLERANCE:.0f} % of {target}: the nearest are "
+        f"latency={below:.3g}{target.unit} and {other}"
+    )

@@ -1,0 +1,163 @@
+"""What each piece of a network costs at which width, measured on the runtime; the time of any choice of units by product.
+
+A piece that two groups shrink is timed for each of them alone, and its time for both is the product of the two ratios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphprune.anatomy import Anatomy
+from graphprune.axes.algebra import Atom
+from graphprune.bench.overhead import overhead_ms
+from graphprune.contract import Progress
+from graphprune.latency import pieces as cutting
+from graphprune.latency.cache import Cache
+from graphprune.latency.pieces import Piece
+from graphprune.latency.stopwatch import times_ms
+from graphprune.model import Model, to_proto
+from graphprune.rewrite import remove_units
+from graphprune.runtime.segments import extract
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+
+_LEAST_MS = 1e-4
+_AT_ONCE = 12  # sessions open at the same time
+
+
+@dataclass
+class PieceCost:
+    """``ms`` at full width; ``curves`` tell for each atom the share of it at ascending counts."""
+
+    piece: Piece
+    ms: float
+    curves: dict[Atom, tuple[list[int], list[float]]] = field(default_factory=dict)
+
+    def at(self, counts: Mapping[Atom, int]) -> float:
+        """Milliseconds when so many indices of each atom stay; between measured counts on a straight line."""
+        ms = self.ms
+        for atom, (known, shares) in self.curves.items():
+            if atom in counts:
+                ms *= float(np.interp(counts[atom], known, shares))
+        return ms
+
+
+class CostTable:
+    """The pieces of one network with their times."""
+
+    def __init__(self, costs: Sequence[PieceCost]) -> None:
+        self.costs = list(costs)
+        self.whole_ms = sum(cost.ms for cost in self.costs)
+        self._of: dict[Atom, list[PieceCost]] = {}
+        for cost in self.costs:
+            for atom in cost.curves:
+                self._of.setdefault(atom, []).append(cost)
+
+    def share(self, counts: Mapping[Atom, int]) -> float:
+        """Estimated time with so many indices of each atom left, over that of the network as it is."""
+        return sum(cost.at(counts) for cost in self.costs) / self.whole_ms
+
+    def group_share(self, atom: Atom, count: int, counts: Mapping[Atom, int]) -> float:
+        """The same for those pieces alone that ``atom`` shrinks, with ``count`` of it left."""
+        changed = {**counts, atom: count}
+        return sum(cost.at(changed) for cost in self._of.get(atom, [])) / self.whole_ms
+
+    def without(self, nodes: Collection[str]) -> float:
+        """Estimated share of time without the pieces whose layer is one of ``nodes``."""
+        gone = sum(cost.ms for cost in self.costs if cost.piece.layer in nodes)
+        return 1 - gone / self.whole_ms
+
+
+class Surveyor:
+    """Measures tables for one machine and one batch; what was measured before comes from ``cache``."""
+
+    def __init__(self, feeds: Feeds, options: RuntimeOptions, cache: Cache, progress: Progress) -> None:
+        self._feeds, self._options, self._progress = feeds, options, progress
+        self.cache = cache
+
+    def table(self, anatomy: Anatomy, levels: Mapping[Atom, Sequence[int]]) -> CostTable:
+        """The cost of ``anatomy`` at full width, and with each atom at each of its ``levels`` (counts below its size)."""
+        found = cutting.cut(anatomy.model)
+        inside = cutting.atoms_in(anatomy.model, anatomy.typing, found) if levels else [frozenset[Atom]()] * len(found)
+        jobs: dict[str, tuple[Model, Piece, Feeds]] = {}
+        whole = self._signatures(anatomy.model, found, jobs)
+        narrow: dict[tuple[int, Atom, int], str] = {}
+        for colour in colours(levels, inside):
+            for step in range(max(len(levels[atom]) for atom in colour)):
+                counts = {atom: levels[atom][step] for atom in colour if step < len(levels[atom])}
+                kept = {atom: np.arange(atom.size) < count for atom, count in counts.items()}
+                model = remove_units(anatomy.model, anatomy.typing, kept)
+                touched = [index for index, atoms in enumerate(inside) if not atoms.isdisjoint(counts)]
+                signed = self._signatures(model, [found[index] for index in touched], jobs)
+                for index, name in zip(touched, signed, strict=True):
+                    atom = next(atom for atom in counts if atom in inside[index])
+                    narrow[index, atom, counts[atom]] = name
+                self._measure(jobs)
+        self._measure(jobs)
+        self.cache.save()
+        return CostTable(self._costs(found, whole, narrow))
+
+    def _costs(
+        self, found: Sequence[Piece], whole: Sequence[str], narrow: Mapping[tuple[int, Atom, int], str]
+    ) -> list[PieceCost]:
+        idle = overhead_ms(1, self._options)
+        times = {name: max(_LEAST_MS, ms - idle) for name, ms in self.cache.times_ms.items()}
+        costs = [PieceCost(piece, times[name]) for piece, name in zip(found, whole, strict=True)]
+        points: dict[tuple[int, Atom], list[tuple[int, float]]] = {}
+        for (index, atom, count), name in narrow.items():
+            points.setdefault((index, atom), [(atom.size, 1.0)]).append((count, times[name] / costs[index].ms))
+        for (index, atom), curve in points.items():
+            ordered = sorted(curve)
+            costs[index].curves[atom] = [count for count, _ in ordered], [share for _, share in ordered]
+        return costs
+
+    def _signatures(
+        self, model: Model, found: Sequence[Piece], jobs: dict[str, tuple[Model, Piece, Feeds]]
+    ) -> list[str]:
+        """The signature of each piece of ``model``; those without a time become jobs."""
+        taps = list(dict.fromkeys(tensor for piece in found for tensor in piece.reads if tensor not in self._feeds))
+        values = dict(self._feeds)
+        if taps:
+            session = open_session(to_proto(model, taps), self._options, model.folder)
+            values |= zip(taps, run(session, self._feeds, taps), strict=True)
+        signed = []
+        for piece in found:
+            entering = {name: values[name] for name in piece.reads}
+            name = cutting.signature(model, piece, entering)
+            signed.append(name)
+            if name not in self.cache.times_ms:
+                jobs.setdefault(name, (model, piece, entering))
+        return signed
+
+    def _measure(self, jobs: dict[str, tuple[Model, Piece, Feeds]]) -> None:
+        """Time what is waiting, a few at once."""
+        names = list(jobs)
+        for start in range(0, len(names), _AT_ONCE):
+            part = names[start : start + _AT_ONCE]
+            self._progress("timing layers", start, len(names))
+            waiting = [jobs[name] for name in part]
+            models = [(extract(m, piece.nodes, piece.reads, piece.writes), feeds) for m, piece, feeds in waiting]
+            folder = waiting[0][0].folder
+            measured = times_ms(models, self._options, folder)
+            self.cache.times_ms |= {name: max(_LEAST_MS, ms) for name, ms in zip(part, measured, strict=True)}
+        jobs.clear()
+
+
+def colours(levels: Mapping[Atom, Sequence[int]], inside: Sequence[frozenset[Atom]]) -> list[list[Atom]]:
+    """The atoms in sets of which no two shrink the same piece, so that each set can shrink at once."""
+    rivals: dict[Atom, set[Atom]] = {atom: set() for atom in levels if levels[atom]}
+    for atoms in inside:
+        present = [atom for atom in rivals if atom in atoms]
+        for atom in present:
+            rivals[atom].update(other for other in present if other is not atom)
+    sets: list[list[Atom]] = []
+    for atom, others in rivals.items():
+        for each in sets:
+            if others.isdisjoint(each):
+                each.append(atom)
+                break
+        else:
+            sets.append([atom])
+    return sets
