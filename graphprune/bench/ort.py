@@ -37,13 +37,22 @@ def measure(
     folder: Path | None = None,
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
+    openings: int = 4,
 ) -> Measurement:
-    """Time both models on the same ``feeds``; see :func:`graphprune.bench.timing.compare`.
+    """Time both models on the same ``feeds``; see :func:`graphprune.bench.timing.compare_opened`.
 
     ``folder`` is where the external data of in-memory models lies.
     """
     runtime = OrtRuntime(options, folder)
-    return measure_on(runtime, original, pruned, feeds, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
+    return measure_on(
+        runtime,
+        original,
+        pruned,
+        feeds,
+        min_seconds=min_seconds,
+        undecided_seconds=undecided_seconds,
+        openings=openings,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
-from graphprune.bench.timing import Comparison, compare
+from graphprune.bench.timing import Comparison, compare, compare_opened
 from graphprune.runtime.sessions import Feeds
 
 Source = onnx.ModelProto | Path
@@ -74,10 +74,18 @@ def measure_on(
     *,
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
+    openings: int = 1,
 ) -> Measurement:
     """Time both models on the same ``feeds``, interleaved; where there is a device, then once more on the device alone."""
-    first, second = runtime.open(original, feeds), runtime.open(pruned, feeds)
-    comparison = compare(first.run, second.run, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
+    opened: list[Runner] = []
+
+    def open_pair() -> tuple[Callable[[], object], Callable[[], object]]:
+        opened.clear()  # two at a time
+        opened.extend(runtime.open(model, feeds) for model in (original, pruned))
+        return opened[0].run, opened[1].run
+
+    comparison = compare_opened(open_pair, openings, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
+    first, second = opened
     device = None
     if first.device_ms and second.device_ms:
         device = compare(first.device_ms, second.device_ms, min_seconds=min_seconds, timed=_own_clock)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -15,9 +16,12 @@ _PATIENCE = 15
 _RESAMPLES = 2_000
 _BINS = 40
 _ENDS_PERCENT = (0.5, 99.0)
+_SLOW_OPENING_SECONDS = 1.0
 
 Clock = Callable[[Callable[[], object]], float]
 """Calls what it is given once, and returns its milliseconds."""
+Samples = tuple[list[float], list[float]]
+"""Milliseconds of the first and of the second, pair by pair."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +92,59 @@ def compare(
     """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``.
 
     Slow models stop short of ``min_pairs`` after fifteen times ``min_seconds``, but not before five pairs. Where the interval
-    then covers 1, the runs go on until there are ``undecided_seconds`` of them: a second look, not a search for a lucky one.
+    then covers 1, there is a second look of ``undecided_seconds``, and that one counts.
     ``timed`` is the host's clock unless another is given.
     """
+    return compare_opened(
+        lambda: (first, second), 1, min_pairs=min_pairs, min_seconds=min_seconds, undecided_seconds=undecided_seconds,
+        seed=seed, timed=timed,
+    )  # fmt: skip
+
+
+def compare_opened(
+    open_pair: Callable[[], tuple[Callable[[], object], Callable[[], object]]],
+    openings: int,
+    *,
+    min_pairs: int = 30,
+    min_seconds: float = 2.0,
+    undecided_seconds: float = 0.0,
+    seed: int = 0,
+    timed: Clock | None = None,
+) -> Comparison:
+    """As :func:`compare`, the runs shared out over several openings of the two.
+
+    Where a runtime puts buffers and weights differs from opening to opening, and moves the ratio by a few per cent: more runs
+    of one opening make the interval narrower, not truer. What takes longer to open than to time is opened once.
+    """
     timed = timed or _host_clock
-    for _ in range(_WARM_UPS):
-        first()
-        second()
-    samples: tuple[list[float], list[float]] = ([], [])
-    started = time.perf_counter()
-    _take(samples, (first, second), timed, started, min_pairs, min_seconds)
-    result = _comparison(samples, seed)
-    if not result.is_different and time.perf_counter() - started < undecided_seconds:
-        _take(samples, (first, second), timed, started, min_pairs, undecided_seconds)
-        result = _comparison(samples, seed)
+    result = _comparison(_openings(open_pair, openings, timed, min_pairs, min_seconds), seed)
+    if not result.is_different and undecided_seconds > min_seconds:
+        result = _comparison(_openings(open_pair, openings, timed, min_pairs, undecided_seconds), seed)
     return result
 
 
+def _openings(
+    open_pair: Callable[[], tuple[Callable[[], object], Callable[[], object]]], openings: int, timed: Clock,
+    min_pairs: int, min_seconds: float,
+) -> list[Samples]:  # fmt: skip
+    """Samples of each opening."""
+    parts: list[Samples] = []
+    while len(parts) < openings:
+        begun = time.perf_counter()
+        runs = open_pair()
+        for _ in range(_WARM_UPS):
+            runs[0]()
+            runs[1]()
+        if time.perf_counter() - begun > _SLOW_OPENING_SECONDS:
+            openings = len(parts) + 1
+        parts.append(([], []))
+        share = 1 / openings
+        _take(parts[-1], runs, timed, time.perf_counter(), ceil(min_pairs * share), min_seconds * share)
+    return parts
+
+
 def _take(
-    samples: tuple[list[float], list[float]], runs: tuple[Callable[[], object], Callable[[], object]],
+    samples: Samples, runs: tuple[Callable[[], object], Callable[[], object]],
     timed: Clock, started: float, min_pairs: int, min_seconds: float,
 ) -> None:  # fmt: skip
     """Add pairs until there are enough."""
@@ -119,9 +157,10 @@ def _take(
             break
 
 
-def _comparison(samples: tuple[list[float], list[float]], seed: int) -> Comparison:
-    a, b = np.array(samples[0]), np.array(samples[1])
-    low, high = _bootstrap(a, b, seed)
+def _comparison(parts: Sequence[Samples], seed: int) -> Comparison:
+    arrays = [(np.array(a), np.array(b)) for a, b in parts]
+    a, b = (np.concatenate(each) for each in zip(*arrays, strict=True))
+    low, high = _bootstrap(arrays, seed)
     ratio = float(np.median(b) / np.median(a))
     return Comparison(Latency.of(a), Latency.of(b), ratio, low, high, len(a), Histogram.of(a, b))
 
@@ -132,12 +171,19 @@ def _host_clock(run: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - begin) / 1e6
 
 
-def _bootstrap(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the ratio of medians; pairs are resampled together, for they share the disturbances."""
+def _bootstrap(parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the ratio of medians.
+
+    Openings are resampled, then pairs within each; pairs stay together, for they share the disturbances.
+    """
     generator = np.random.default_rng(seed)
+    length = min(len(a) for a, _ in parts)  # openings weigh alike
+    stacked = np.array([[each[:length] for each in part] for part in parts])  # (openings, 2, pairs)
     ratios = []
     for _ in range(_RESAMPLES // 100):  # in slices: 20,000 pairs times 2,000 resamples would be 320 MB
-        rows = generator.integers(0, len(a), (100, len(a)))
-        ratios.append(np.median(b[rows], axis=1) / np.median(a[rows], axis=1))
+        drawn = generator.integers(0, len(parts), (100, len(parts), 1))
+        rows = generator.integers(0, length, (100, len(parts), length))
+        a, b = (stacked[drawn, side, rows].reshape(100, -1) for side in (0, 1))
+        ratios.append(np.median(b, axis=1) / np.median(a, axis=1))
     low, high = np.percentile(np.concatenate(ratios), [2.5, 97.5])
     return float(low), float(high)

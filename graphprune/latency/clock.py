@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import onnx
 
-from graphprune.bench.ort import Measurement, measure
+from graphprune.bench.ort import measure
+from graphprune.bench.runtime import Measurement
 from graphprune.errors import NothingToPrune
 from graphprune.latency.closing import TOLERANCE
 from graphprune.model import Model, to_proto

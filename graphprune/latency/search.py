@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from graphprune.anatomy import Anatomy
 from graphprune.bench.alignment import multiple_for
-from graphprune.bench.ort import environment
+from graphprune.bench.ort import OrtRuntime
 from graphprune.contract import Context, Pass
 from graphprune.errors import OptionError
 from graphprune.execute import execute
@@ -28,7 +28,7 @@ from graphprune.subject import RunOptions, Subject
 from graphprune.target import Target
 from graphprune.unit_pass import UnitPass
 
-_HELD_FOR = ("runtime", "provider", "device", "threads", "processor")  # of the environment
+_HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")  # of the environment
 
 
 @dataclass
@@ -62,7 +62,7 @@ class LatencySearch:
                 "a latency cannot be the target of training after every removal", "give flops=, params= or removed="
             )
         model, feeds = subject.model, subject.data.first(options.bench_batch)
-        where = environment(options.runtime)
+        where = OrtRuntime(options.runtime).environment()
         key = {name: where[name] for name in _HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
         key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}

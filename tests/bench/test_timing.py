@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -86,9 +87,9 @@ def test_percentiles() -> None:
 def test_interval_is_repeatable() -> None:
     generator = np.random.default_rng(1)
     a, b = generator.uniform(1, 2, 200), generator.uniform(1, 2, 200)
-    assert timing._bootstrap(a, b, 7) == timing._bootstrap(a, b, 7)
-    narrow = timing._bootstrap(np.tile(a, 20), np.tile(b, 20), 7)
-    wide = timing._bootstrap(a, b, 7)
+    assert timing._bootstrap([(a, b)], 7) == timing._bootstrap([(a, b)], 7)
+    narrow = timing._bootstrap([(np.tile(a, 20), np.tile(b, 20))], 7)
+    wide = timing._bootstrap([(a, b)], 7)
     assert narrow[1] - narrow[0] < wide[1] - wide[0]
 
 
@@ -100,3 +101,32 @@ def test_undecided_runs_go_on_and_decided_ones_do_not(clock: Clock) -> None:
     assert close.ratio_high < 1
     clear = compare(lambda: clock.work(1.0), lambda: clock.work(0.5), min_seconds=1.0, undecided_seconds=5.0)
     assert clear.pairs < 1000
+
+
+def test_openings_that_differ_widen_the_interval(clock: Clock) -> None:
+    """Each opening has luck of its own; one of them alone would be sure of the wrong ratio."""
+    luck = iter([0.90, 1.08, 0.95, 1.07] * 2)
+
+    def lucky() -> tuple[Callable[[], object], Callable[[], object]]:
+        factor = next(luck)
+        return lambda: clock.work(1.0), lambda: clock.work(factor)
+
+    one = timing.compare_opened(lambda: (lambda: clock.work(1.0), lambda: clock.work(0.9)), 1, min_seconds=4.0)
+    four = timing.compare_opened(lucky, 4, min_seconds=4.0)
+    assert one.ratio_high < 1
+    assert four.ratio_low < 1 < four.ratio_high
+    assert four.ratio == pytest.approx(1.0, abs=0.04)
+    assert one.pairs == pytest.approx(four.pairs, rel=0.15)
+
+
+def test_what_opens_slowly_is_opened_once(clock: Clock) -> None:
+    opened: list[int] = []
+
+    def slow() -> tuple[Callable[[], object], Callable[[], object]]:
+        opened.append(1)
+        clock.work(3000)
+        return lambda: clock.work(1.0), lambda: clock.work(1.0)
+
+    result = timing.compare_opened(slow, 4, min_seconds=1.0)
+    assert len(opened) == 1
+    assert result.pairs > 400
