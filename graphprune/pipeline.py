@@ -107,7 +107,11 @@ def prune(
     is_default = target is None and wanted is DEFAULT_TARGET
     told = subject.notes if any(each.needs_data for each in chosen) else _relaxed(subject.notes)
     notes = (*told, *((f"no target was given: {wanted}",) if is_default else ()))
-    told_by = (*(search.notes if search else ()), *(note for decision in decisions for note in decision.notes), *(workers.notes if workers else ()))
+    told_by = (
+        *(search.notes if search else ()),
+        *(note for decision in decisions for note in decision.notes),
+        *(workers.notes if workers else ()),
+    )
     notes = tuple(dict.fromkeys((*notes, *told_by)))
     result = _result(source, subject, plan, small, notes)
     if dry_run:

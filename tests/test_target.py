@@ -125,3 +125,28 @@ def test_narrow_groups_have_two_steps_under_auto(size: int, multiple: int) -> No
     automatic = replace(context("flops=0.5", 0, 0), align=16, align_is_auto=True)
     assert automatic.multiple(size) == multiple
     assert replace(automatic, align_is_auto=False).multiple(size) == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [
+        ("latency=0.6", 0.6, ""),
+        ("latency=5ms", 5.0, "ms"),
+        ("latency=0.25ms", 0.25, "ms"),
+        ("latency=120ms", 120, "ms"),
+    ],
+)
+def test_latency_is_a_share_or_a_time(text: str, value: float, unit: str) -> None:
+    target = Target.parse(text)
+    assert (target.kind, target.value, target.unit) == ("latency", value, unit)
+    assert str(target) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["latency=1", "latency=5", "latency=0", "latency=0ms", "latency=-1ms", "latency=ms", "latency=infms",
+             "latency=nan", "latency=nanms", "latency=5s", "flops=5ms"],
+)  # fmt: skip
+def test_other_latencies_are_refused(text: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Target.parse(text)
+    assert text in caught.value.message

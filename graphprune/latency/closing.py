@@ -10,7 +10,8 @@ T = TypeVar("T")
 
 TOLERANCE = 0.03
 """How far the reached time may be from the asked one, either way."""
-_TRIES = 10
+_AIM = 0.015  # close enough to look no further
+_TRIES, _PATIENCE = 10, 4
 _BETWEEN = (0.5, 0.75, 0.25, 0.9, 0.1)
 
 
@@ -76,7 +77,8 @@ def close_in(
                 break
             proposal = fresh
         readings[proposal.key] = Reading(proposal, measure(proposal))
-        if abs(readings[proposal.key].value / asked - 1) <= TOLERANCE:
+        off = min(abs(reading.value / asked - 1) for reading in readings.values())
+        if off <= _AIM or (off <= TOLERANCE and len(readings) >= _PATIENCE):
             break
         budget = _budget(asked, start, list(readings.values()))
     return _settled(asked, list(readings.values()))

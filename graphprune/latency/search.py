@@ -20,7 +20,7 @@ from graphprune.latency.clock import Clock, WholeClock
 from graphprune.latency.closing import TOLERANCE, Closing, Proposal, Reading, close_in
 from graphprune.latency.prefixes import Prefixes
 from graphprune.latency.table import Surveyor
-from graphprune.latency.widths import Knapsack, Rule, Scored, levels
+from graphprune.latency.widths import Knapsack, Rule, Scored, even_steps, levels
 from graphprune.oracle import Removal
 from graphprune.plan import Decision
 from graphprune.runtime.sessions import Feeds
@@ -111,13 +111,13 @@ class LatencySearch:
 
     def _proposals(self, each: Pass, context: Context) -> Callable[[float], Proposal[Decision]]:
         if not isinstance(each, UnitPass):
-            return Prefixes(each, context, self.surveyor.table(context.anatomy, {}))
+            return Prefixes(each, context, self.surveyor.table(context.anatomy, {}, {}))
         each.check()
         groups = each.eligible(context)
         scores, notes = each.finite_scores(context, groups)
         scored = Scored(each, context, groups, scores, notes)
         steps = levels(each, context, groups)
-        table = self.surveyor.table(context.anatomy, steps)
+        table = self.surveyor.table(context.anatomy, steps, even_steps(context, groups))
         return Knapsack(scored, table, steps) if scored.has_choice else Rule(scored, table)
 
     def _measuring(self, each: Pass, context: Context) -> Callable[[Proposal[Decision]], float]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from graphprune.anatomy import Anatomy
 from graphprune.axes.algebra import Atom
@@ -77,8 +78,11 @@ class Surveyor:
         self._feeds, self._options, self._progress = feeds, options, progress
         self.cache = cache
 
-    def table(self, anatomy: Anatomy, levels: Mapping[Atom, Sequence[int]]) -> CostTable:
-        """The cost of ``anatomy`` at full width, and with each atom at each of its ``levels`` (counts below its size)."""
+    def table(self, anatomy: Anatomy, levels: Mapping[Atom, Sequence[int]], steps: Mapping[Atom, int]) -> CostTable:
+        """The cost of ``anatomy`` at full width, and with each atom at each of its ``levels`` (counts below its size).
+
+        Among counts that are multiples of the atom's entry in ``steps``, fewer never take longer: what says otherwise is noise.
+        """
         found = cutting.cut(anatomy.model)
         inside = cutting.atoms_in(anatomy.model, anatomy.typing, found) if levels else [frozenset[Atom]()] * len(found)
         jobs: dict[str, tuple[Model, Piece, Feeds]] = {}
@@ -97,11 +101,12 @@ class Surveyor:
                 self._measure(jobs)
         self._measure(jobs)
         self.cache.save()
-        return CostTable(self._costs(found, whole, narrow))
+        return CostTable(self._costs(found, whole, narrow, steps))
 
     def _costs(
-        self, found: Sequence[Piece], whole: Sequence[str], narrow: Mapping[tuple[int, Atom, int], str]
-    ) -> list[PieceCost]:
+        self, found: Sequence[Piece], whole: Sequence[str], narrow: Mapping[tuple[int, Atom, int], str],
+        steps: Mapping[Atom, int],
+    ) -> list[PieceCost]:  # fmt: skip
         idle = overhead_ms(1, self._options)
         times = {name: max(_LEAST_MS, ms - idle) for name, ms in self.cache.times_ms.items()}
         costs = [PieceCost(piece, times[name]) for piece, name in zip(found, whole, strict=True)]
@@ -109,8 +114,7 @@ class Surveyor:
         for (index, atom, count), name in narrow.items():
             points.setdefault((index, atom), [(atom.size, 1.0)]).append((count, times[name] / costs[index].ms))
         for (index, atom), curve in points.items():
-            ordered = sorted(curve)
-            costs[index].curves[atom] = [count for count, _ in ordered], [share for _, share in ordered]
+            costs[index].curves[atom] = smoothed(dict(curve), steps.get(atom, 1))
         return costs
 
     def _signatures(
@@ -143,6 +147,15 @@ class Surveyor:
             measured = times_ms(models, self._options, folder)
             self.cache.times_ms |= {name: max(_LEAST_MS, ms) for name, ms in zip(part, measured, strict=True)}
         jobs.clear()
+
+
+def smoothed(shares: Mapping[int, float], step: int) -> tuple[list[int], list[float]]:
+    """Ascending counts and their shares of the full time, those at multiples of ``step`` (and the full one) made monotone."""
+    counts = sorted(shares)
+    even = [count for count in counts if count % step == 0 or count == counts[-1]]
+    fitted = isotonic_regression([shares[count] for count in even]).x
+    monotone = dict(zip(even, (float(share) / float(fitted[-1]) for share in fitted), strict=True))
+    return counts, [monotone.get(count, shares[count]) for count in counts]
 
 
 def colours(levels: Mapping[Atom, Sequence[int]], inside: Sequence[frozenset[Atom]]) -> list[list[Atom]]:

@@ -20,7 +20,7 @@ from graphprune.target import Target
 from graphprune.unit_pass import UnitPass, removed_units
 
 _MOST_LEVELS = 12
-_NO_GAIN = 0.99  # a width that takes more than this share of a wider one's time is no step of the staircase
+_NO_GAIN = 0.98  # a width that takes more than this share of a wider one's time is no step of the staircase
 _LINEARISATIONS = 4
 _CLOSE = 0.005
 _HALVINGS = 12
@@ -40,6 +40,11 @@ class Scored:
     def has_choice(self) -> bool:
         """Whether units of different groups compete; else the pass has a rule of its own for how much of each group goes."""
         return type(self.each).choose is UnitPass.choose and self.each.scope == "global"
+
+
+def even_steps(context: Context, groups: Sequence[Group]) -> dict[Atom, int]:
+    """The step of the runtime's kernels for each group."""
+    return {group.atom: 1 if group.kind in WHOLE_KINDS else context.multiple(group.size) for group in groups}
 
 
 def levels(each: UnitPass, context: Context, groups: Sequence[Group]) -> dict[Atom, list[int]]:
@@ -118,13 +123,15 @@ class Knapsack:
         return options
 
     def _cheapest(self) -> dict[Atom, int]:
-        """As little as the pass may leave, of each group the cheapest width."""
+        """As little as the pass may leave; of widths that cost about the same, the narrowest."""
         counts: dict[Atom, int] = {group.atom: group.size for group in self._scored.groups}
         left = self._most
-        for index, group in enumerate(self._scored.groups):
-            fitting = [o for o in self._options(index, counts) if group.size - o.kept <= left]
-            counts[group.atom] = fitting[-1].kept
-            left -= group.size - fitting[-1].kept
+        for group in self._scored.groups:
+            fitting = [kept for kept in (group.size, *self._levels[group.atom]) if group.size - kept <= left]
+            costs = {kept: self._table.group_share(group.atom, kept, counts) for kept in fitting}
+            least = min(costs.values())
+            counts[group.atom] = min(kept for kept, cost in costs.items() if cost <= least / _NO_GAIN)
+            left -= group.size - counts[group.atom]
         return counts
 
     def _loss(self, counts: Mapping[Atom, int]) -> float:

@@ -1,0 +1,172 @@
+"""Latency targets from end to end: a made-up clock where a number is checked, the real one once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import graphprune
+from graphprune import RunOptions, RuntimeOptions
+from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
+from graphprune.latency import search as search_room
+from graphprune.latency import table as table_room
+from graphprune.latency.closing import TOLERANCE
+from graphprune.model import Model, constant_dims
+from graphprune.report.result import Result
+from graphprune.target import Target
+from tests.command import command
+from tests.graphs import residual_mlp
+
+OPTIONS = RunOptions(
+    repair=(),
+    allow_slower=True,
+    use_cache=False,
+    bench_seconds=0.02,
+    align=2,
+    samples=32,
+    runtime=RuntimeOptions(threads=1),
+)
+
+
+def staircase(model: Model) -> float:
+    """A runtime that works on blocks of four, and starts every operator for a price."""
+    total = 0.0
+    for node in model.graph.nodes:
+        dims = [constant_dims(tensor) for tensor in node.inputs[1:2] if type(tensor).__name__ == "Constant"]
+        total += 30 + sum(float(np.prod([ceil(size / 4) * 4 for size in each])) for each in dims)
+    return total
+
+
+class FakeClock:
+    """The made-up runtime, in the target's unit; the network as given takes 10 ms."""
+
+    def __init__(self, target: Target, original: object, *_: object) -> None:
+        self.dense, self.asked = (10.0 if target.unit else 1.0), target.value
+        self.whole: float | None = None
+        self.times = 0
+
+    def time(self, model: Model) -> float:
+        assert self.whole is not None
+        self.times += 1
+        return self.dense * staircase(model) / self.whole
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
+    """Every search gets the made-up clock, and a table that is off: by parameters, without the price of operators."""
+    made: list[FakeClock] = []
+    real = search_room.LatencySearch.decide
+
+    def remembering(*arguments: Any) -> FakeClock:
+        made.append(FakeClock(*arguments))
+        return made[-1]
+
+    def decide(self: search_room.LatencySearch, each: Any, context: Any) -> Any:
+        if made[-1].whole is None:
+            made[-1].whole = staircase(context.anatomy.model)
+        return real(self, each, context)
+
+    def by_parameters(models: Sequence[Any], *_: object) -> list[float]:
+        return [1.0 + sum(float(np.prod(t.dims)) ** 1.2 for t in model.graph.initializer) for model, _ in models]
+
+    monkeypatch.setattr(search_room, "WholeClock", remembering)
+    monkeypatch.setattr(search_room.LatencySearch, "decide", decide)
+    monkeypatch.setattr(table_room, "times_ms", by_parameters)
+    monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.0)
+    return made
+
+
+def decided(passes: Sequence[str], target: str, **more: Any) -> Result:
+    rows = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
+    options = RunOptions(**{**vars(OPTIONS), **more})
+    return graphprune.prune(wide(), passes, rows, target, dry_run=True, options=options)
+
+
+def wide() -> onnx.ModelProto:
+    """Six residual blocks with 64 neurons each."""
+    return residual_mlp(6, 32)
+
+
+@pytest.mark.parametrize("spec", ["filter-magnitude", "filter-magnitude{scope=group}", "neuron-projection"])
+@pytest.mark.parametrize("target", ["latency=0.9", "latency=0.7", "latency=0.5", "latency=6ms"])
+def test_units_reach_the_time_within_three_per_cent(spec: str, target: str, clock: list[FakeClock]) -> None:
+    result = decided([spec], target)
+    asked = Target.parse(target).value
+    assert result.plan.asked == target
+    assert abs(result.plan.reached / asked - 1) <= TOLERANCE
+    assert result.plan.units
+    assert clock[-1].times <= 10
+
+
+def test_blocks_go_in_their_order_and_coarse_steps_are_said(clock: list[FakeClock]) -> None:
+    """Six equal blocks: 0.7 lies between two of them; nothing is closer, and the note says what is."""
+    result = decided(["layer-cka"], "latency=0.7")
+    whole = decided(["layer-cka"], "removed=4").plan.blocks
+    gone = result.plan.blocks
+    assert [block.join for block in gone] == [block.join for block in whole[: len(gone)]]
+    assert 0.5 < result.plan.reached <= 0.7 * (1 + TOLERANCE)
+    if abs(result.plan.reached / 0.7 - 1) > TOLERANCE:
+        note = next(note for note in result.notes if "nearest" in note)
+        assert f"latency={result.plan.reached:.3g}" in note
+
+
+def test_the_last_pass_closes_the_gap_that_blocks_leave(clock: list[FakeClock]) -> None:
+    alone = decided(["layer-cka"], "latency=0.75").plan
+    both = decided(["layer-cka", "filter-magnitude"], "latency=0.75").plan
+    assert abs(both.reached / 0.75 - 1) <= TOLERANCE
+    assert abs(alone.reached / 0.75 - 1) > TOLERANCE  # else this shows nothing
+    assert len(both.decisions[0].blocks) == len(alone.blocks) - 1
+    assert both.units
+
+
+@pytest.mark.parametrize("spec", ["filter-magnitude{floor=0.5}", "filter-magnitude{ratio=0.05}", "layer-cka{floor=3}"])
+def test_out_of_reach_names_the_best_figure_and_the_rules(spec: str, clock: list[FakeClock]) -> None:
+    with pytest.raises(
+        TargetNotReached, match=r"the target latency=0\.05 cannot be reached: at most latency=0\.\d+"
+    ) as caught:
+        decided([spec], "latency=0.05")
+    assert "gone" in caught.value.message
+
+
+def test_ratio_caps_what_may_go(clock: list[FakeClock]) -> None:
+    result = decided(["filter-magnitude{ratio=0.4}"], "latency=0.85")
+    assert sum(len(units.removed) for units in result.plan.units) <= 0.4 * 6 * 64
+    assert abs(result.plan.reached / 0.85 - 1) <= TOLERANCE
+
+
+def test_what_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="only a timing tells"):
+        decided(["filter-magnitude"], "latency=0.5", measure_latency=False)
+    with pytest.raises(NothingToPrune, match="already, the target is 1000 ms"):
+        decided(["filter-magnitude"], "latency=1000ms")
+
+
+def test_real_clock_cache_and_command(
+    shipped: Path,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever this machine's noise makes of it: the plan and the result tell of one measurement, and times are kept."""
+    out, report, cache = tmp_path / "small.onnx", tmp_path / "r.json", tmp_path / "cache"
+    words = [shipped, "--pass", "filter-magnitude{include=re:stages.2}", "--data", calibration, "--num-samples", 32]
+    words += ["--target", "latency=0.95", "--duration", 0.1, "--threads", 1, "--repair", "none", "--allow-slower"]
+    code = command(monkeypatch, *words, "-o", out, "--json", report, "--cache-dir", cache)
+    assert len(list((cache / "latency").iterdir())) == 1
+    if code == TargetNotReached.exit_code:
+        assert "at most latency=" in capsys.readouterr().err
+        assert not out.exists()
+        return
+    assert code == 0
+    told: Mapping[str, Any] = json.loads(report.read_text())
+    assert told["asked"] == "latency=0.95"
+    assert told["reached"] == told["plan"]["reached"] == told["measurement"]["comparison"]["ratio"]
+    assert told["after"]["macs"] < told["before"]["macs"]

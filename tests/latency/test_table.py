@@ -1,0 +1,124 @@
+"""The measured table: pieces that cover a network, times shared by equal layers, and what the cache spares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphprune import RuntimeOptions
+from graphprune.anatomy import Anatomy
+from graphprune.axes.algebra import Atom
+from graphprune.latency import table as table_room
+from graphprune.latency.cache import Cache
+from graphprune.latency.pieces import atoms_in, cut, signature
+from graphprune.latency.table import CostTable, PieceCost, Surveyor, colours, smoothed
+from graphprune.runtime.sessions import Feeds
+from graphprune.subject import RunOptions, prepare
+from tests.graphs import residual_mlp
+from tests.small_cnns import flattened, grouped
+
+ONE = RuntimeOptions(threads=1)
+
+
+def silent(task: str, done: int, total: int, /) -> None:
+    """Nothing shown."""
+
+
+def looked_at(proto: object) -> tuple[Anatomy, Feeds]:
+    subject = prepare(proto, None, RunOptions(runtime=ONE))  # type: ignore[arg-type]
+    return subject.anatomy, subject.feeds
+
+
+@pytest.mark.parametrize("make", [flattened, grouped, lambda: residual_mlp(3)])
+def test_pieces_hold_every_node_once_and_fit_together(make: object) -> None:
+    anatomy, _ = looked_at(make())  # type: ignore[operator]
+    pieces = cut(anatomy.model)
+    held = [name for piece in pieces for name in piece.nodes]
+    assert sorted(held) == sorted(node.name for node in anatomy.model.graph.nodes)
+    known = {tensor.name for tensor in anatomy.model.graph.inputs}
+    for piece in pieces:
+        assert set(piece.reads) <= known  # all that enters was written by earlier pieces
+        known |= set(piece.writes)
+    assert {tensor.name for tensor in anatomy.model.graph.outputs} <= known
+
+
+def test_equal_layers_share_a_signature_and_a_width_changes_it() -> None:
+    anatomy, feeds = looked_at(residual_mlp(4))
+    seen: dict[str, list[str]] = {}
+    values = {n: np.zeros(s, np.float32) for n, s in anatomy.sizes.items()} | feeds
+    for piece in cut(anatomy.model):
+        seen.setdefault(signature(anatomy.model, piece, values), []).append(piece.layer)
+    assert max(map(len, seen.values())) >= 3
+    other, _ = looked_at(residual_mlp(4))
+    piece = cut(other.model)[-1]
+    wider = {name: np.zeros((7, *array.shape[1:]), array.dtype) for name, array in values.items()}
+    assert signature(other.model, piece, wider) not in seen
+
+
+def test_table_times_widths_and_the_cache_spares_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anatomy, feeds = looked_at(flattened())
+    free = [group for group in anatomy.groups if group.is_prunable]
+    levels = {group.atom: [group.size - 2, 2] for group in free}
+    timed: list[int] = []
+
+    def fake(models: list[object], *_: object) -> list[float]:
+        """A runtime whose time is the number of parameters."""
+        timed.append(len(models))
+        return [1.0 + sum(np.prod(t.dims) for t in model.graph.initializer) for model, _ in models]  # type: ignore[attr-defined,misc]
+
+    monkeypatch.setattr(table_room, "times_ms", fake)
+    monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.5)
+    cache = Cache(tmp_path, {"model": "m"})
+    table = Surveyor(feeds, ONE, cache, silent).table(anatomy, levels, {})
+    assert sum(timed) == len(cache.times_ms)
+    assert table.share({}) == pytest.approx(1.0)
+    for group in free:
+        shares = [table.share({group.atom: count}) for count in (group.size, group.size - 2, 2)]
+        assert shares == sorted(shares, reverse=True)
+        assert shares[0] > shares[-1]
+        between = table.share({group.atom: group.size - 1})
+        assert shares[1] < between < shares[0]
+        assert table.group_share(group.atom, 2, {}) < table.group_share(group.atom, group.size, {})
+    both = {group.atom: 2 for group in free}
+    assert table.share(both) < min(table.share({group.atom: 2}) for group in free)
+    before = len(timed)
+    again = Surveyor(feeds, ONE, Cache(tmp_path, {"model": "m"}), silent).table(anatomy, levels, {})
+    assert len(timed) == before
+    assert again.share(both) == pytest.approx(table.share(both))
+
+
+def test_real_times_are_positive_and_blocks_have_a_share() -> None:
+    anatomy, feeds = looked_at(residual_mlp(3))
+    table = Surveyor(feeds, ONE, Cache(None, {}), silent).table(anatomy, {}, {})
+    assert all(cost.ms > 0 for cost in table.costs)
+    block = next(join.block for join in anatomy.joins if join.block)
+    assert 0 < table.without(block.nodes) < 1
+    assert table.without([node.name for node in anatomy.model.graph.nodes]) == pytest.approx(0.0)
+
+
+def test_atoms_of_one_piece_are_not_cut_together() -> None:
+    a, b, c = (Atom(8) for _ in range(3))
+    levels = {atom: [4] for atom in (a, b, c)}
+    sets = colours(levels, [frozenset({a, b}), frozenset({b, c})])
+    assert sorted(map(len, sets)) == [1, 2]
+    assert not any(b in each and len(each) > 1 for each in sets)
+    anatomy, _ = looked_at(flattened())
+    inside = atoms_in(anatomy.model, anatomy.typing, cut(anatomy.model))
+    assert any(len(atoms) > 1 for atoms in inside)
+
+
+def test_noise_between_even_widths_is_smoothed_and_odd_ones_stay() -> None:
+    counts, shares = smoothed({8: 0.3, 12: 0.9, 16: 0.52, 24: 0.48, 32: 1.0}, 8)
+    assert counts == [8, 12, 16, 24, 32]
+    assert shares == pytest.approx([0.3, 0.9, 0.5, 0.5, 1.0])
+
+
+def test_a_piece_shrunk_from_both_ends_takes_the_product() -> None:
+    a, b = Atom(8), Atom(8)
+    cost = PieceCost(cut(looked_at(flattened())[0].model)[1], 2.0, {a: ([4, 8], [0.5, 1.0]), b: ([4, 8], [0.6, 1.0])})
+    assert cost.at({a: 4, b: 4}) == pytest.approx(0.6)
+    assert CostTable([cost]).share({a: 6}) == pytest.approx(0.75)
