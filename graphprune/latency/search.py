@@ -28,6 +28,7 @@ from graphprune.subject import RunOptions, Subject
 from graphprune.target import Target
 from graphprune.unit_pass import UnitPass
 
+_ALL = 1e-6  # share of the MACs that no pass leaves: a pass that goes in steps is stopped by the clock
 _HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")  # of the environment
 
 
@@ -85,7 +86,7 @@ class LatencySearch:
         """Whether the time is no longer than asked, to within the tolerance."""
         return self.reached <= self.clock.asked * (1 + TOLERANCE)
 
-    def decide(self, each: Pass, context: Context) -> Decision:
+    def steps(self, each: Pass, context: Context) -> list[Decision]:
         """What ``each`` removes for the target, with the limit that stopped it if it did not get there.
 
         Raises
@@ -94,9 +95,11 @@ class LatencySearch:
             The pass finds nothing.
         """
         if self.is_met:
-            return Decision(str(each))
+            return [Decision(str(each))]
         if context.align == 1 and not context.align_is_auto:  # no multiple was asked for: the table decides
             context = replace(context, align=multiple_for(context.options), align_is_auto=True)
+        if type(each).steps is not Pass.steps:
+            return self._in_steps(each, context)
         found = close_in(self.clock.asked, self.reached, self._proposals(each, context), self._measuring(each, context))
         best = found.best
         if not found.is_close and not context.is_last and not isinstance(each, UnitPass):
@@ -104,10 +107,10 @@ class LatencySearch:
         self.reached = best.value
         decision = best.proposal.thing
         if not found.is_met:
-            return replace(decision, limit=self._limit(each, context, decision, found))
+            return [replace(decision, limit=self._limit(each, context, decision, found))]
         is_coarse = best is found.best and not found.is_close
         notes = (*decision.notes, *((_steps_note(self.target, found),) if is_coarse else ()))
-        return replace(decision, notes=notes)
+        return [replace(decision, notes=notes)]
 
     def _proposals(self, each: Pass, context: Context) -> Callable[[float], Proposal[Decision]]:
         if not isinstance(each, UnitPass):
@@ -132,6 +135,23 @@ class LatencySearch:
             return self.reached
         steps: list[Removal] = []
         return self.clock.time(execute(anatomy, decision, steps, self.feeds, context.options).model)
+
+    def _in_steps(self, each: Pass, context: Context) -> list[Decision]:
+        """A pass that makes one decision after another is stopped when the time is reached."""
+        asked = replace(context, target=Target("flops", _ALL), is_last=False)
+        decisions: list[Decision] = []
+        anatomy = context.anatomy
+        for decision in each.steps(asked):
+            steps: list[Removal] = []
+            anatomy = execute(anatomy, decision, steps, self.feeds, context.options)
+            decisions.append(replace(decision, limit=""))
+            self.reached = self.clock.time(anatomy.model)
+            if self.is_met:
+                return decisions
+        if decisions:
+            limit = f"at most {self._figure(self.reached)}, where {each} ends"
+            decisions[-1] = replace(decisions[-1], limit=limit)
+        return decisions
 
     def _limit(self, each: Pass, context: Context, decision: Decision, found: Closing[Decision]) -> str:
         rules = (

@@ -62,13 +62,13 @@ class FakeClock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
     """Every search gets the made-up clock, and a table that is off: by parameters, without the price of operators."""
     made: list[FakeClock] = []
-    real = search_room.LatencySearch.decide
+    real = search_room.LatencySearch.steps
 
     def remembering(*arguments: Any) -> FakeClock:
         made.append(FakeClock(*arguments))
         return made[-1]
 
-    def decide(self: search_room.LatencySearch, each: Any, context: Any) -> Any:
+    def steps(self: search_room.LatencySearch, each: Any, context: Any) -> Any:
         if made[-1].whole is None:
             made[-1].whole = staircase(context.anatomy.model)
         return real(self, each, context)
@@ -77,7 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
         return [1.0 + sum(float(np.prod(t.dims)) ** 1.2 for t in model.graph.initializer) for model, _ in models]
 
     monkeypatch.setattr(search_room, "WholeClock", remembering)
-    monkeypatch.setattr(search_room.LatencySearch, "decide", decide)
+    monkeypatch.setattr(search_room.LatencySearch, "steps", steps)
     monkeypatch.setattr(table_room, "times_ms", by_parameters)
     monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.0)
     return made

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from graphprune import RuntimeOptions
@@ -26,14 +28,14 @@ def silent(task: str, done: int, total: int, /) -> None:
     """Nothing shown."""
 
 
-def looked_at(proto: object) -> tuple[Anatomy, Feeds]:
-    subject = prepare(proto, None, RunOptions(runtime=ONE))  # type: ignore[arg-type]
+def looked_at(proto: onnx.ModelProto) -> tuple[Anatomy, Feeds]:
+    subject = prepare(proto, None, RunOptions(runtime=ONE))
     return subject.anatomy, subject.feeds
 
 
 @pytest.mark.parametrize("make", [flattened, grouped, lambda: residual_mlp(3)])
-def test_pieces_hold_every_node_once_and_fit_together(make: object) -> None:
-    anatomy, _ = looked_at(make())  # type: ignore[operator]
+def test_pieces_hold_every_node_once_and_fit_together(make: Callable[[], onnx.ModelProto]) -> None:
+    anatomy, _ = looked_at(make())
     pieces = cut(anatomy.model)
     held = [name for piece in pieces for name in piece.nodes]
     assert sorted(held) == sorted(node.name for node in anatomy.model.graph.nodes)
@@ -65,10 +67,10 @@ def test_table_times_widths_and_the_cache_spares_the_second_time(
     levels = {group.atom: [group.size - 2, 2] for group in free}
     timed: list[int] = []
 
-    def fake(models: list[object], *_: object) -> list[float]:
+    def fake(models: Sequence[tuple[onnx.ModelProto, Feeds]], *_: object) -> list[float]:
         """A runtime whose time is the number of parameters."""
         timed.append(len(models))
-        return [1.0 + sum(np.prod(t.dims) for t in model.graph.initializer) for model, _ in models]  # type: ignore[attr-defined,misc]
+        return [1.0 + sum(float(np.prod(t.dims)) for t in model.graph.initializer) for model, _ in models]
 
     monkeypatch.setattr(table_room, "times_ms", fake)
     monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.5)
