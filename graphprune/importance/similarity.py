@@ -118,8 +118,7 @@ def spanned(rows: Matrix) -> Matrix:
     """The same rows (n, d) in a basis of their span where they are fewer than features: (n, n), all inner products as before."""
     if len(rows) >= rows.shape[1]:
         return rows
-    lower: Matrix = np.linalg.qr(rows.T, mode="r").T
-    return lower
+    return np.asarray(np.linalg.qr(rows.T, mode="r"), np.float64).T
 
 
 def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating], *, debiased: bool = False) -> float:

@@ -77,8 +77,7 @@ def _shortened(rows: Matrix) -> Matrix:
     """At most d rows with the same products."""
     if len(rows) <= rows.shape[1]:
         return rows
-    upper: Matrix = np.linalg.qr(rows, mode="r")
-    return upper
+    return np.asarray(np.linalg.qr(rows, mode="r"), np.float64)
 
 
 def _turned(rows: Matrix, rotation: Matrix, aim: Matrix) -> Matrix:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import onnx
 import pytest
 
+from graphprune.anatomy import look_at
 from graphprune.evidence.clock import Relay, race
 from graphprune.evidence.parts import stretches
 from graphprune.evidence.strip import gather_strip
 from graphprune.pipeline import prune
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.structure.view import View
-from graphprune.subject import RunOptions, Subject, look_at, prepare
+from graphprune.subject import RunOptions, Subject, prepare
 from tests import small_cnns
 from tests.graphs import assert_same, build, random_feeds, residual_mlp, run
 from tests.zoo.light import light

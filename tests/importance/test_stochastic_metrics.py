@@ -95,9 +95,9 @@ def test_turned_features_are_at_no_distance(alpha: float, n: int, d: int) -> Non
 def test_fewer_samples_than_features_have_a_span_of_their_own(alpha: float) -> None:
     """Features that are zero everywhere add nothing, wide or not."""
     x, y, labels = labelled(6, 20, 6)
-    wide = [np.hstack([each, np.zeros((20, 30))]) for each in (x, y)]
+    wide_x, wide_y = (np.hstack([each, np.zeros((20, 30))]) for each in (x, y))
     expected = gaussian_stochastic(x, y, labels, alpha)
-    assert gaussian_stochastic(*wide, labels, alpha) == pytest.approx(expected, rel=1e-3)
+    assert gaussian_stochastic(wide_x, wide_y, labels, alpha) == pytest.approx(expected, rel=1e-3)
 
 
 def test_order_of_samples_and_names_of_classes_do_not_matter() -> None:

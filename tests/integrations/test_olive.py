@@ -156,7 +156,7 @@ def test_pass_does_what_the_command_does(olive: Any, tmp_path: Path) -> None:
     labels = generator.integers(0, 4, 48)
     np.savez(tmp_path / "data.npz", x=images, labels=labels)
 
-    @Registry.register_dataset()
+    @Registry.register_dataset()  # type: ignore[untyped-decorator,unused-ignore]  # Olive has no types
     def labelled_images(**_: Any) -> Any:
         return [({"x": image}, int(label)) for image, label in zip(images, labels, strict=True)]
 

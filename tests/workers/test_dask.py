@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_a_scheduler_that_went_away_is_done_without(cluster: Any) -> None:
         assert workers is not None
         assert workers.map(double, 2, [1, 2]) == [2, 4]
         count = workers.count
-        workers._client.close()  # type: ignore[attr-defined] - as it closes itself when nobody answers
+        cast(Any, workers)._client.close()  # as it closes itself when nobody answers
         assert workers.count == count
         assert workers.map(double, 3, [1, 2]) == [3, 6]
         assert any("the Dask scheduler is gone" in note for note in workers.notes)
