@@ -6,7 +6,10 @@ Solved exactly by HiGHS, through SciPy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +46,29 @@ def solve(groups: Sequence[Sequence[Option]], budget: float, most_removed: int |
     ]
     if most_removed is not None:
         limits.append(LinearConstraint(gone[None], -np.inf, most_removed))
-    found = milp(
-        loss / max(1e-12, float(np.abs(loss).max())),
-        integrality=np.ones(len(flat)),
-        bounds=Bounds(0, 1),
-        constraints=limits,
-        options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
-    )
+    with _silent():
+        found = milp(
+            loss / max(1e-12, float(np.abs(loss).max())),
+            integrality=np.ones(len(flat)),
+            bounds=Bounds(0, 1),
+            constraints=limits,
+            options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
+        )
     if found.x is None:
         return None
     chosen = np.flatnonzero(found.x > 0.5)
     return [flat[index] for index in chosen]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """HiGHS writes remarks straight to standard output, which is for results."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

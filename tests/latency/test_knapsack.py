@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from itertools import product
 
 import numpy as np
 import pytest
 
+from graphprune.latency import knapsack
 from graphprune.latency.knapsack import Option, solve
 
 Groups = list[list[Option]]
@@ -67,3 +69,19 @@ def test_magnitudes_do_not_matter() -> None:
     assert chosen is not None
     assert best is not None
     assert sum(option.loss for option in chosen) == pytest.approx(best, rel=1e-6)
+
+
+def test_what_the_solver_prints_is_no_result(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output at the level of the file descriptor, where a C library writes."""
+    real = knapsack.milp
+
+    def talkative(*arguments: object, **named: object) -> object:
+        os.write(1, b"remark")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(knapsack, "milp", talkative)
+    assert solve([[Option(1, 0.0, 1.0)]], 2.0) == [Option(1, 0.0, 1.0)]
+    os.write(1, b"result")
+    assert capfd.readouterr().out == "result"
