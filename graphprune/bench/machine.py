@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from graphprune.workers.facts import processor
+
 _CPU_INFO = Path("/proc/cpuinfo")
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _FIELDS = {
@@ -21,18 +23,9 @@ _FIELDS = {
 }
 
 
-def processor() -> str:
-    """Its name as the system gives it."""
-    if _CPU_INFO.is_file():
-        for line in _CPU_INFO.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def host() -> dict[str, Any]:
     """Processor, its governor and clock where the system tells them, Python."""
-    facts: dict[str, Any] = {"processor": processor(), "python": platform.python_version()}
+    facts: dict[str, Any] = {"processor": processor(_CPU_INFO), "python": platform.python_version()}
     governor, kilohertz = _FREQUENCY / "scaling_governor", _FREQUENCY / "scaling_cur_freq"
     try:
         if governor.is_file():

@@ -15,15 +15,6 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = "graphprune.latency/1"
-VARIABLE = "GRAPHPRUNE_CACHE"
-
-
-def default_folder() -> Path:
-    """``GRAPHPRUNE_CACHE``, or graphprune's folder in the user's cache."""
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "graphprune"
 
 
 class Cache:

@@ -15,13 +15,14 @@ from graphprune.bench.ort import OrtRuntime
 from graphprune.contract import Context, Pass
 from graphprune.errors import OptionError
 from graphprune.execute import execute
-from graphprune.latency.cache import Cache, default_folder
+from graphprune.latency.cache import Cache
 from graphprune.latency.clock import Clock, WholeClock
 from graphprune.latency.closing import TOLERANCE, Closing, Proposal, Reading, close_in
 from graphprune.latency.prefixes import Prefixes
 from graphprune.latency.table import Surveyor
 from graphprune.latency.widths import Knapsack, Rule, Scored, even_steps, levels
 from graphprune.oracle import Removal
+from graphprune.outputs import cache_folder
 from graphprune.plan import Decision
 from graphprune.runtime.sessions import Feeds
 from graphprune.subject import RunOptions, Subject
@@ -67,7 +68,7 @@ class LatencySearch:
         key = {name: where[name] for name in _HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
         key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}
-        folder = (options.cache_dir or default_folder()) if options.use_cache else None
+        folder = (options.cache_dir or cache_folder()) if options.use_cache else None
         surveyor = Surveyor(feeds, options.runtime, Cache(folder, key), options.progress)
         options.progress("measuring", 0, 0)
         clock = WholeClock(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)

@@ -51,9 +51,8 @@ def check_versions(worker: Facts, caller: Facts) -> None:
             )
 
 
-def processor() -> str:
-    """The model of this machine's processor."""
-    cpuinfo = Path("/proc/cpuinfo")
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The model of this machine's processor, as the system tells it."""
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from graphprune.latency.cache import SCHEMA, VARIABLE, Cache, default_folder
+from graphprune.latency.cache import SCHEMA, Cache
+from graphprune.outputs import cache_folder
 
 KEY = {"runtime": "ort 1", "threads": 1, "batch": 1, "model": "abc"}
 
@@ -71,8 +72,8 @@ def test_a_folder_that_cannot_be_written_is_a_note(tmp_path: Path) -> None:
 
 
 def test_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "/somewhere")
-    assert default_folder() == Path("/somewhere")
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("GRAPHPRUNE_CACHE", "/somewhere")
+    assert cache_folder() == Path("/somewhere")
+    monkeypatch.delenv("GRAPHPRUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert default_folder() == Path("/cache/graphprune")
+    assert cache_folder() == Path("/cache/graphprune")
