@@ -31,14 +31,14 @@ ALIGNS: tuple[int | Literal["auto"], ...] = (1, "auto")
 
 
 def candidates() -> list[str]:
-    """Networks that take images, those with the real widths first."""
+    """Networks that take images, the small exports first, then those of the onnx wheel."""
     lights = [f"light_{name}" for name in light_models() if f"light_{name}" not in LARGE]
     images = [
         n
         for n, e in ZOO.items()
         if list(e.dynamic) == ["image"] and not e.requires and "torchscript" not in e.unsupported
     ]
-    return lights + images
+    return images + lights
 
 
 def one(net: Network, align: int | Literal["auto"], seconds: float) -> dict[str, Any]:
