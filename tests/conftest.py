@@ -23,11 +23,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % count :: count] or cores)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that exports networks stays with one worker, or they would be exported twice."""
+    """All that asks the zoo for one network stays with one worker, or it would be exported twice."""
     for item in items:
         if "zoo" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("zoo"))
+            asked = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+            item.add_marker(pytest.mark.xdist_group(f"zoo-{asked.get('name', '')}"))
 
 
 @pytest.fixture(scope="session")
