@@ -74,8 +74,9 @@ def settled(plan: Plan, measurement: Measurement, notes: tuple[str, ...]) -> dic
     target = Target.parse(plan.asked)
     reached = value_of(target, measurement)
     off = reached / target.value - 1
-    if off > TOLERANCE and plan.reached <= (1 + TOLERANCE) * target.value:
-        figures = f"{reached:.3g}{target.unit}, {100 * off:.1f} % above {target}"
+    was_said = off > 0 and plan.reached > (1 + TOLERANCE) * target.value  # it was too slow when it was chosen
+    if abs(off) > TOLERANCE and not was_said:
+        figures = f"{reached:.3g}{target.unit}, {100 * abs(off):.1f} % {'above' if off > 0 else 'below'} {target}"
         notes = (
             *notes,
             f"the written file takes {figures}; when it was chosen it took {plan.reached:.3g}{target.unit}",
