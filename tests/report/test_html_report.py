@@ -17,6 +17,7 @@ import graphprune
 from graphprune.evidence import Report
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.report.html import page as module
+from graphprune.report.html.importance import _visible
 from graphprune.report.html.page import embedded, render
 from graphprune.report.html.pictures import Pictures
 from graphprune.report.result import Result
@@ -93,6 +94,13 @@ def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:
         assert f"{units.group}{units.size} to {left}" in re.sub(r"\s+\n", "", page.sections["importance-units"])
     assert "height: share of the MACs; nothing was timed" in page.sections["network"]
     assert "it feeds the output" in page.sections["groups"] or "cannot go" in page.sections["groups"]
+
+
+def test_a_few_towering_units_do_not_hide_the_others() -> None:
+    assert _visible([1.0, 2.0, 3.0]) == [1.0, 2.0, 3.0]
+    assert _visible([0.0, 0.0, 5.0]) == [0.0, 0.0, 5.0]
+    steep = _visible([0.5, 1.0, 2.0, 1e6])
+    assert steep == sorted(steep) and steep[0] > steep[-1] / 50
 
 
 def test_what_did_not_run_is_not_shown(blocks_gone: Shown) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, log1p
+from statistics import median
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +18,7 @@ MOST_GROUPS = 48
 _MOST_BARS = 64
 _WIDTH, _HEIGHT, _BASE = 128.0, 44.0, 42.0
 _LABEL_ROOM = 62.0
+_STEEP = 12.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def _multiple(units: RemovedUnits) -> Multiple:
     gone[[index for index in units.removed if index < len(scores)]] = True
     order = np.argsort(scores, kind="stable")
     chunks = np.array_split(order, min(_MOST_BARS, len(order)))
-    heights = [float(scores[chunk].mean()) for chunk in chunks]
+    heights = _visible([float(scores[chunk].mean()) for chunk in chunks])
     removed = [bool(gone[chunk].mean() >= 0.5) for chunk in chunks]
     kept = units.size - len(units.removed)
     root = ElementTree.Element("svg", {"viewBox": f"0 0 {_WIDTH:g} {_HEIGHT:g}", "class": "multiple", "role": "img"})
@@ -52,6 +54,15 @@ def _multiple(units: RemovedUnits) -> Multiple:
     _bars(root, heights, removed, _WIDTH, _BASE - 2, _BASE)
     add(root, "path", {"class": "axis", "d": f"M0,{_BASE}H{_WIDTH:g}"})
     return Multiple(units.group, f"{units.size:,} to {kept:,}", ElementTree.tostring(root, encoding="unicode"))
+
+
+def _visible(heights: Sequence[float]) -> list[float]:
+    """Heights as they are, or as ``log(1 + height / median)`` where one bar would leave the others flat."""
+    sizes = [abs(height) for height in heights]
+    middle = median(sizes)
+    if not 0 < _STEEP * middle < max(sizes):
+        return list(heights)
+    return [log1p(size / middle) for size in sizes]
 
 
 def _bars(
