@@ -24,9 +24,9 @@ LEFT = (0.9, 0.8, 0.7, 0.5)
 ALIGNS: tuple[Literal["auto"] | int, ...] = (1, "auto")
 
 
-def accuracy(path: Path, images: np.ndarray, labels: np.ndarray, batch: int = 250) -> float:
-    """Top-1 of a model file."""
-    session = open_session(path, RuntimeOptions(threads=1))
+def accuracy(path: Path, images: np.ndarray, labels: np.ndarray, batch: int = 250, threads: int = 1) -> float:
+    """Top-1 of a model file; ``threads=0`` takes every core."""
+    session = open_session(path, RuntimeOptions(threads=threads))
     name = session.get_inputs()[0].name
     chosen = [run(session, {name: images[i : i + batch]})[0].argmax(1) for i in range(0, len(images), batch)]
     return float(np.mean(np.concatenate(chosen) == labels))

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from cifar import prepared, shared_folder
 from cifar_training import train
+from cifar_widths import accuracy
 
 import graphprune
 from graphprune import RunOptions
@@ -30,7 +31,6 @@ from graphprune import model as models
 from graphprune.data import load_data
 from graphprune.errors import GraphpruneError
 from graphprune.loading import load
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
 from graphprune.training import TrainOptions, finetune
 
 DEEPER = "filter-obs"  # when no block may go any more
@@ -80,13 +80,10 @@ class Course:
             "epoch_seconds": [round(row.seconds, 2) for row in report.epochs[1:]],
         }
 
-    def top1(self, path: Path, batch: int = 250) -> float:
+    def top1(self, path: Path) -> float:
         """Of all test images, on all cores."""
-        session = open_session(path, RuntimeOptions())
-        name = session.get_inputs()[0].name
-        parts = range(0, len(self.images), batch)
-        chosen = [run(session, {name: self.images[start : start + batch]})[0].argmax(1) for start in parts]
-        return float(np.mean(np.concatenate(chosen) == self.labels))
+        share: float = accuracy(path, self.images, self.labels, threads=0)
+        return share
 
     def note(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
