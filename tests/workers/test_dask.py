@@ -21,8 +21,8 @@ distributed = pytest.importorskip("distributed", reason="dask[distributed] is no
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A scheduler and two worker processes of one thread each, new for every test: killed ones are not always started again."""
-    with distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
+    """A scheduler and two worker processes of one thread each, new for every test, for some kill them."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
         yield local
 
 
@@ -60,7 +60,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
 
 def pids(cluster: Any) -> set[int]:
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
-        client.wait_for_workers(1, timeout=120)
+        client.wait_for_workers(2, timeout=120)
         return set(client.run(os.getpid).values())
 
 
