@@ -8,10 +8,11 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from graphprune.anatomy import Anatomy
-from graphprune.bench.alignment import narrowed
+from graphprune.bench.alignment import multiple_for, narrowed
 from graphprune.cost import Cost
 from graphprune.data import Data
 from graphprune.errors import OptionError
@@ -38,7 +39,8 @@ class Context:
 
     ``anatomy`` is the model with its structure. ``dense`` is the cost before the first pass, ``now`` the present one,
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
-    that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`.
+    that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`; ``cache_dir``
+    keeps the times that tell what the runtime likes.
     ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
     again. ``origin`` is the network as given (default: ``model``), ``steps`` led from there to ``model``, whose weights have
     followed if it ``is_repaired``; ``repairs`` are made at the end. ``workers`` may score parts of the candidates; None = this
@@ -55,21 +57,26 @@ class Context:
     is_last: bool
     seed: int
     batch: int
-    align: int
+    align: int | Literal["auto"]
     options: RuntimeOptions
     progress: Progress
-    align_is_auto: bool = False
     in_rounds: bool = False
     workers: Workers | None = None
     bench_batch: int = 1
+    cache_dir: Path | None = None
     origin: Model | None = None
     steps: tuple[Removal, ...] = ()
     is_repaired: bool = True
     repairs: tuple[str, ...] = ()
 
     def multiple(self, size: int) -> int:
-        """The multiple in which a width of ``size`` is kept: ``align``, or with ``auto`` what is left of it for a narrow one."""
-        return narrowed(self.align, size) if self.align_is_auto else self.align
+        """The multiple in which a width of ``size`` is kept; with ``auto`` what is left for a narrow one of what the runtime likes."""
+        return narrowed(self.step, size) if self.align == "auto" else self.align
+
+    @property
+    def step(self) -> int:
+        """The multiple for wide groups."""
+        return multiple_for(self.options, self.cache_dir) if self.align == "auto" else self.align
 
     @property
     def model(self) -> Model:

@@ -13,7 +13,6 @@ import graphprune
 from graphprune import outputs
 from graphprune import passes as registry
 from graphprune.anatomy import Anatomy
-from graphprune.bench.alignment import multiple_for
 from graphprune.bench.ort import measure
 from graphprune.bench.runtime import Measurement
 from graphprune.bench.verdict import refuse_slower
@@ -197,9 +196,8 @@ def _decide(
     """Run the passes in turn, each on what the one before left; with training, a round ends before the next begins."""
     small = subject.anatomy
     decisions: list[Decision] = []
-    align = multiple_for(options.runtime) if options.align == "auto" else options.align
-    if align < 1:
-        raise OptionError(f"widths cannot be kept in multiples of {align}", "give align=1 or more, or auto")
+    if options.align != "auto" and options.align < 1:
+        raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
     trains = options.finetune is not None and not dry_run
     in_rounds = trains and options.finetune_every == "removal"
     if in_rounds and target.kind == "ratio":
@@ -227,8 +225,8 @@ def _decide(
                 repairs=repairs(options, subject.data),
                 seed=options.seed,
                 batch=options.batch,
-                align=align,
-                align_is_auto=options.align == "auto",
+                align=options.align,
+                cache_dir=options.cache_folder,
                 options=options.runtime,
                 progress=options.progress,
                 workers=workers,
@@ -299,7 +297,16 @@ def _finish(result: Result, subject: Subject, rounds: Rounds, small: Anatomy, ou
             undecided_seconds=0.0 if options.allow_slower else max(_UNDECIDED_SECONDS, 5 * options.bench_seconds),
         )  # fmt: skip
         if not options.allow_slower:
-            refuse_slower(timing, original, path, folder, result.plan, (result.before, result.after), runtime)
+            refuse_slower(
+                timing,
+                original,
+                path,
+                folder,
+                result.plan,
+                (result.before, result.after),
+                runtime,
+                options.cache_folder,
+            )
         return timing
 
     def early(path: Path) -> None:

@@ -16,6 +16,7 @@ from graphprune.data import DEFAULT_SAMPLES, Data, load_data, synthetic
 from graphprune.errors import DataError, ModelError
 from graphprune.loading import load
 from graphprune.model import Model
+from graphprune.outputs import cache_folder
 from graphprune.repair.stage import Method
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 from graphprune.structure.blocks import Block
@@ -50,8 +51,8 @@ class RunOptions:
     ``batch`` is for scoring and validation, ``bench_batch`` for the timing, which runs at least ``bench_seconds`` or not
     at all (``measure_latency``); a result that is not faster is refused, unless ``allow_slower``. ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
     ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
-    what suits the provider. ``repair`` names repairs in order; None takes the default where there are samples.
-    Measured times of layers are kept in ``cache_dir`` (None: the user's cache) if ``use_cache``.
+    what the runtime was measured to like. ``repair`` names repairs in order; None takes the default where there are samples.
+    Measured times of layers and widths are kept in ``cache_dir`` (None: the user's cache) if ``use_cache``.
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
     the calibration data). Candidates are scored in ``jobs`` processes (-1 = one per core, None = in this one), or by the
     workers of the ``cluster`` (an address) of the ``backend``, which the result does not show. ``report`` is an HTML file to write;
@@ -69,7 +70,7 @@ class RunOptions:
     require_data: bool = False
     measure_latency: bool = True
     allow_slower: bool = False
-    align: int | Literal["auto"] = 1
+    align: int | Literal["auto"] = "auto"
     cache_dir: Path | None = None
     use_cache: bool = True
     repair: tuple[Method, ...] | None = None
@@ -83,6 +84,11 @@ class RunOptions:
     command: str = ""
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Where measured times are kept; None = nowhere."""
+        return (self.cache_dir or cache_folder()) if self.use_cache else None
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class UnitPass(Pass):
         """What may stand between the pass and its target."""
         rules = [f"the floor of {self.floor:g} per group"]
         rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
-        rules += [f"kept counts in multiples of {context.align}"] if context.align > 1 else []
+        rules += [f"kept counts in multiples of {context.step}"] if context.step > 1 else []
         return rules if self.widths else [*rules, "residual widths staying"]
 
     def limit(self, context: Context, cost: TypedCost, removed: int, considered: int) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -35,13 +36,10 @@ def without_times(text: str) -> list[str]:
 def checkout(tmp_path: Path) -> Path:
     """A folder with the shipped models and a model.onnx, as the README's examples assume."""
     (tmp_path / "models").symlink_to(ROOT / "models")
-    for name, source in (
-        ("model", "fashion_resnet32.onnx"),
-        ("calib", "fashion_calibration.npz"),
-        ("test", "fashion_eval.npz"),
-    ):
-        suffix = source.partition(".")[2]
-        (tmp_path / f"{name}.{suffix}").symlink_to(ROOT / "models" / source)
+    (tmp_path / "model.onnx").symlink_to(ROOT / "models" / "fashion_resnet32.onnx")
+    for name, source, count in (("calib", "fashion_calibration.npz", 128), ("test", "fashion_eval.npz", 500)):
+        with np.load(ROOT / "models" / source) as arrays:  # a part: these examples need to run, not to be good
+            np.savez(tmp_path / f"{name}.npz", **{key: arrays[key][:count] for key in arrays.files})
     return tmp_path
 
 
@@ -64,7 +62,8 @@ def test_main_command_prunes_and_prints_the_table(checkout: Path) -> None:
     assert (checkout / "small.onnx").is_file()
 
 
-def test_other_commands_run(checkout: Path) -> None:
+def test_examples_run(checkout: Path) -> None:
+    """In the order in which they stand: some read what others write."""
     commands = [c for c in console_commands() if c.startswith("graphprune")]
     assert len(commands) >= 7
     for command in commands:

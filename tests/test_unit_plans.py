@@ -22,7 +22,7 @@ from tests.graphs import assert_same, initialisers, run
 from tests.small_cnns import flattened, grouped
 from tests.token_graphs import Shape, tokens, transformer
 
-QUIET = RunOptions(measure_latency=False, batch=8, repair=())
+QUIET = RunOptions(measure_latency=False, align=1, batch=8, repair=())
 TOKENS = Shape(layers=2, heads=8, kv_heads=4, neurons=16, mask=True)
 CNN_DATA: dict[str, np.ndarray] = {
     "x": np.random.default_rng(4).standard_normal((24, 3, 8, 8)).astype(np.float32),
@@ -137,7 +137,7 @@ def test_plan_that_names_what_is_not_there() -> None:
 
 def test_layers_then_filters(shipped: Path, calibration: Path, tmp_path: Path) -> None:
     """The second pass counts on from the first, both steps are validated, and the plan repeats both."""
-    options = RunOptions(measure_latency=False, samples=32, repair=())
+    options = RunOptions(measure_latency=False, align=1, samples=32, repair=())
     passes = ["layer-cka{exclude=stages.1.*|stages.2.*}", "filter-magnitude"]
     direct, replayed = tmp_path / "direct.onnx", tmp_path / "replayed.onnx"
     result = graphprune.prune(shipped, passes, calibration, "removed=13", direct, options=options)
@@ -208,7 +208,7 @@ def test_the_command_aligns_and_shows_units(
 
 def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """``auto`` asks what the runtime likes; here four."""
-    monkeypatch.setattr("graphprune.pipeline.multiple_for", lambda options: 4)
+    monkeypatch.setattr("graphprune.contract.multiple_for", lambda options, folder: 4)
     proto, data = given("flat")
     result = graphprune.prune(
         proto, ["filter-magnitude"], data, "flops=0.6", dry_run=True, options=replace(QUIET, align="auto")

@@ -1,10 +1,11 @@
-"""What repair without training gives back on the CIFAR-10 ResNets: top-1 on 10,000 test images. Resumes from its JSON file.
+"""What repair without training gives back on the CIFAR-10 ResNets: top-1 on test images. Resumes from its JSON file.
 
 python tools/cifar_repair.py resnet56_jpeg --json build/cifar_repair.json
 python tools/cifar_repair.py resnet56_jpeg --passes filter-obs --left 0.5 --images 2048 --json build/cifar_repair.json
 python tools/cifar_repair.py resnet56_jpeg --passes layer-cka 'layer-cka{rescore=repaired}' --removed 3 6 9 12 14 --json build/blocks.json
 
 With ``--removed`` a pass decides once, for the largest count; ``deciding_seconds`` are those of that decision.
+``--test 2000`` takes a fifth of the time, with a standard error of 0.7 points at 90 %.
 """
 
 from __future__ import annotations
@@ -56,10 +57,9 @@ def first_blocks(plan: Plan, count: int) -> Plan:
     return replace(plan, decisions=(replace(decision, blocks=decision.blocks[:count]),))
 
 
-def measure(model: Path, plan: Plan, data: Path, folder: Path) -> dict[str, Any]:
+def measure(model: Path, plan: Plan, data: Path, test: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
     """One row: the same removal, repaired in every way."""
-    test = np.load(folder / "standard-test.npz")
-    row: dict[str, Any] = {"top1": {}, "first_2000": {}, "seconds": {}, "blocks": [block.name for block in plan.blocks]}
+    row: dict[str, Any] = {"top1": {}, "seconds": {}, "blocks": [block.name for block in plan.blocks]}
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "small.onnx"
         for text in REPAIRS:
@@ -69,11 +69,7 @@ def measure(model: Path, plan: Plan, data: Path, folder: Path) -> dict[str, Any]
             )
             result = graphprune.apply(model, plan, data, out, options=repairing)
             row["seconds"][text] = time.process_time() - started
-            parts = [
-                accuracy(out, test["images"][part], test["labels"][part]) for part in (slice(2000), slice(2000, None))
-            ]
-            row["first_2000"][text] = parts[0]
-            row["top1"][text] = 0.2 * parts[0] + 0.8 * parts[1]
+            row["top1"][text] = accuracy(out, *test)
             row["macs_removed"] = 1 - result.after.macs / result.before.macs
     return row
 
@@ -85,15 +81,18 @@ def main() -> None:
     parser.add_argument("--passes", nargs="+", default=PASSES)
     parser.add_argument("--left", nargs="+", type=float, default=LEFT, help="shares of the MACs that stay")
     parser.add_argument("--removed", nargs="*", type=int, default=[], help="block counts, for layer passes, instead")
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=1024, help="to decide and repair with")
+    parser.add_argument("--test", type=int, default=10_000, help="the first so many test images")
     options = parser.parse_args()
     folder = prepared()
+    arrays = np.load(folder / "standard-test.npz")
+    test = (arrays["images"][: options.test], arrays["labels"][: options.test])
     done: dict[str, dict[str, Any]] = json.loads(options.json.read_text()) if options.json.exists() else {}
     targets = [f"removed={count}" for count in options.removed] or [f"flops={left:g}" for left in options.left]
     data = calibration(options.images, folder)
     decided: dict[tuple[str, str], tuple[Plan, float]] = {}
     for name, spec, target in itertools.product(options.models, options.passes, targets):
-        key = f"{name} | {spec} | {target} | {options.images}"
+        key = f"{name} | {spec} | {target} | {options.images} | {options.test}"
         model = shared_folder() / "models" / f"{name}.onnx"
         if key not in done:
             try:
@@ -101,10 +100,10 @@ def main() -> None:
                     if (name, spec) not in decided:
                         decided[name, spec] = decide(model, spec, f"removed={max(options.removed)}", data)
                     plan, seconds = decided[name, spec]
-                    row = measure(model, first_blocks(plan, int(target.partition("=")[2])), data, folder)
+                    row = measure(model, first_blocks(plan, int(target.partition("=")[2])), data, test)
                 else:
                     plan, seconds = decide(model, spec, target, data)
-                    row = measure(model, plan, data, folder)
+                    row = measure(model, plan, data, test)
                 done[key] = row | {"deciding_seconds": seconds}
             except TargetNotReached as error:
                 done[key] = {"why": error.message}

@@ -1,29 +1,84 @@
-"""Widths that a runtime likes: multiples of what its kernels work on at once."""
+"""Widths that a runtime likes: multiples of what its kernels work on at once, measured on small convolutions."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 
-from graphprune.runtime.sessions import RuntimeOptions
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-_CPU_INFO = Path("/proc/cpuinfo")
+from graphprune.bench.ort import OrtRuntime
+from graphprune.bench.stopwatch import times_ms
+from graphprune.bench.times_cache import Cache
+from graphprune.runtime.sessions import Feeds, RuntimeOptions
+
 WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")
 """Groups whose counts no kernel wants in multiples."""
 
+HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")
+"""What of an environment measured times hold for."""
 
-def multiple_for(options: RuntimeOptions) -> int:
-    """Multiple to which kept widths are rounded.
+_TENSOR_CORES = 8  # channels at once; small layers on a GPU are bound by launches and would not show it
+_ON_A_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
-    ONNX Runtime's CPU convolutions work on blocks of 16 channels with AVX-512 and of 8 without, and fall back to slower
-    code for other widths; tensor cores want multiples of 8.
+_WIDTHS = range(33, 81)
+_MULTIPLES = (1, 2, 4, 8, 16)
+_OUTER, _SIDE = 64, 16  # channels around the measured ones, pixels
+_AS_GOOD = 0.03  # of the time
+
+
+def multiple_for(options: RuntimeOptions, folder: Path | None = None) -> int:
+    """Multiple to which kept widths are rounded on the runtime of ``options``; ``folder`` keeps the times it comes from.
+
+    ONNX Runtime's CPU convolutions work on blocks of channels, and fall back to slower code for other widths: on which blocks,
+    two convolutions with every width between them tell, timed once for a machine and runtime. Tensor cores want multiples of 8.
     """
-    if options.provider_name != "CPUExecutionProvider":
-        return 8
-    try:
-        has_avx512 = "avx512f" in _CPU_INFO.read_text()
-    except OSError:
-        has_avx512 = False
-    return 16 if has_avx512 else 8
+    if options.provider_name in _ON_A_GPU:
+        return _TENSOR_CORES
+    return _measured(options, folder)
+
+
+@functools.cache
+def _measured(options: RuntimeOptions, folder: Path | None) -> int:
+    where = OrtRuntime(options).environment()
+    cache = Cache(folder, {"widths": list(_WIDTHS)} | {name: where[name] for name in HELD_FOR if name in where})
+    if len(cache.times_ms) != len(_WIDTHS):
+        measured = times_ms([_two_convolutions(width) for width in _WIDTHS], options)
+        cache.times_ms = {str(width): ms for width, ms in zip(_WIDTHS, measured, strict=True)}
+        cache.save()
+    return best_multiple({int(width): ms for width, ms in cache.times_ms.items()})
+
+
+def best_multiple(ms: Mapping[int, float]) -> int:
+    """The smallest multiple whose widths take as little time, for how wide they are, as those of any other.
+
+    How wide they are is a straight line through all of them.
+    """
+    widths, times = np.array(list(ms)), np.array(list(ms.values()))
+    beside_line = times / np.polyval(np.polyfit(widths, times, 1), widths)
+    shares = {multiple: float(np.median(beside_line[widths % multiple == 0])) for multiple in _MULTIPLES}
+    least = min(shares.values())
+    return next(multiple for multiple, share in shares.items() if share <= least + _AS_GOOD)
+
+
+def _two_convolutions(width: int) -> tuple[onnx.ModelProto, Feeds]:
+    """``width`` channels between two 3 x 3 convolutions with a ReLU between."""
+    rng = np.random.default_rng(0)
+    sizes = {"first": (width, _OUTER, 3, 3), "second": (_OUTER, width, 3, 3)}
+    weights = {name: rng.standard_normal(size).astype(np.float32) for name, size in sizes.items()}
+    nodes = [
+        helper.make_node("Conv", ["x", "first"], ["wide"], pads=[1] * 4),
+        helper.make_node("Relu", ["wide"], ["positive"]),
+        helper.make_node("Conv", ["positive", "second"], ["y"], pads=[1] * 4),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, _OUTER, _SIDE, _SIDE]) for name in "xy"]
+    constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "widths", ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model, {"x": rng.standard_normal((1, _OUTER, _SIDE, _SIDE)).astype(np.float32)}
 
 
 def narrowed(multiple: int, size: int) -> int:

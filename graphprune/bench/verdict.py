@@ -28,8 +28,10 @@ def refuse_slower(
     plan: Plan,
     costs: tuple[Cost, Cost],
     options: RuntimeOptions,
+    cache_dir: Path | None,
 ) -> None:
     """Accept a ``measurement`` whose whole interval says faster; ``costs`` are those before and after.
+    ``cache_dir`` keeps the times that tell which widths the runtime likes.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def refuse_slower(
     if not (plan.blocks or plan.units):
         reasons.append("nothing was removed")
     counts = [operators(model, options, folder) for model in (original, pruned)]
-    odd = odd_widths(plan, multiple_for(options))
+    odd = odd_widths(plan, multiple_for(options, cache_dir))
     if odd:
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         reasons.append(f"odd widths: {'; '.join(odd[:_NAMED])}{more}")

@@ -92,9 +92,9 @@ def cli() -> None:
 @click.option(
     "--align",
     type=Align(),
-    default=1,
+    default="auto",
     show_default=True,
-    help="Keep widths in multiples of N; auto: what the provider likes.",
+    help="Keep widths in multiples of N; auto: what the runtime is measured to like.",
 )
 @cache_options
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")

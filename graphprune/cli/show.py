@@ -160,7 +160,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         require_data=settings["require_data"],
         measure_latency=not settings["no_bench"],
         allow_slower=settings.get("allow_slower", False),
-        align=settings.get("align", 1),
+        align=settings.get("align", "auto"),
         cache_dir=settings.get("cache_dir"),
         use_cache=not settings.get("no_cache", False),
         repair=settings.get("repair"),

@@ -58,7 +58,9 @@ def _settings(param: Any) -> dict[str, Any]:
             "What to reach, as --target: flops=0.5 is the share left. Default: flops=0.8, or the ratio of the pass.",
             search_defaults=categorical(list(SEARCHED_TARGETS)),
         ),
-        "align": setting(int | str, 1, "Keep widths in multiples of this; auto: what the provider likes."),
+        "align": setting(
+            int | str, "auto", "Keep widths in multiples of this; auto: what the runtime is measured to like."
+        ),
         "repair": setting(str, None, "none, stats, ridge or stats,ridge. Default: both where there are samples."),
         "data_config": setting(data_config | dict, None, "Calibration samples; labels are used where needed."),
         "data": setting(str, None, "The same as a path, as --data: .npz, script.py:function ...", category=path),

@@ -10,19 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from graphprune.anatomy import Anatomy
-from graphprune.bench.alignment import multiple_for
+from graphprune.bench.alignment import HELD_FOR
 from graphprune.bench.ort import OrtRuntime
+from graphprune.bench.times_cache import Cache
 from graphprune.contract import Context, Pass
 from graphprune.errors import OptionError
 from graphprune.execute import execute
-from graphprune.latency.cache import Cache
 from graphprune.latency.clock import Clock, WholeClock
 from graphprune.latency.closing import TOLERANCE, Closing, Proposal, Reading, close_in
 from graphprune.latency.prefixes import Prefixes
 from graphprune.latency.table import Surveyor
 from graphprune.latency.widths import Knapsack, Rule, Scored, even_steps, levels
 from graphprune.oracle import Removal
-from graphprune.outputs import cache_folder
 from graphprune.plan import Decision
 from graphprune.runtime.sessions import Feeds
 from graphprune.subject import RunOptions, Subject
@@ -30,7 +29,6 @@ from graphprune.target import Target
 from graphprune.unit_pass import UnitPass
 
 _ALL = 1e-6  # share of the MACs that no pass leaves: a pass that goes in steps is stopped by the clock
-_HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")  # of the environment
 
 
 @dataclass
@@ -65,11 +63,10 @@ class LatencySearch:
             )
         model, feeds = subject.model, subject.data.first(options.bench_batch)
         where = OrtRuntime(options.runtime).environment()
-        key = {name: where[name] for name in _HELD_FOR if name in where}
+        key = {name: where[name] for name in HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
         key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}
-        folder = (options.cache_dir or cache_folder()) if options.use_cache else None
-        surveyor = Surveyor(feeds, options.runtime, Cache(folder, key), options.progress)
+        surveyor = Surveyor(feeds, options.runtime, Cache(options.cache_folder, key), options.progress)
         options.progress("measuring", 0, 0)
         clock = WholeClock(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)
         return cls(target, clock, surveyor, subject.feeds)
@@ -97,8 +94,6 @@ class LatencySearch:
         """
         if self.is_met:
             return [Decision(str(each))]
-        if context.align == 1 and not context.align_is_auto:  # no multiple was asked for: the table decides
-            context = replace(context, align=multiple_for(context.options), align_is_auto=True)
         if type(each).steps is not Pass.steps:
             return self._in_steps(each, context)
         found = close_in(self.clock.asked, self.reached, self._proposals(each, context), self._measuring(each, context))

@@ -14,11 +14,11 @@ from scipy.optimize import isotonic_regression
 from graphprune.anatomy import Anatomy
 from graphprune.axes.algebra import Atom
 from graphprune.bench.overhead import overhead_ms
+from graphprune.bench.stopwatch import times_ms
+from graphprune.bench.times_cache import Cache
 from graphprune.contract import Progress
 from graphprune.latency import pieces as cutting
-from graphprune.latency.cache import Cache
 from graphprune.latency.pieces import Piece
-from graphprune.latency.stopwatch import times_ms
 from graphprune.model import Model, to_proto
 from graphprune.rewrite import remove_units
 from graphprune.runtime.segments import extract
@@ -26,6 +26,9 @@ from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
 
 _LEAST_MS = 1e-4
 _AT_ONCE = 12  # sessions open at the same time
+_MOST_REWRITES = (
+    96  # of the network; where concatenations tie everything together, each takes one atom a little narrower
+)
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Surveyor:
     def table(self, anatomy: Anatomy, levels: Mapping[Atom, Sequence[int]], steps: Mapping[Atom, int]) -> CostTable:
         """The cost of ``anatomy`` at full width, and with each atom at each of its ``levels`` (counts below its size).
 
+        Of a network with very many groups that share pieces only some levels are measured, the lowest always.
         Among counts that are multiples of the atom's entry in ``steps``, fewer never take longer: what says otherwise is noise.
         """
         found = cutting.cut(anatomy.model)
@@ -88,7 +92,9 @@ class Surveyor:
         jobs: dict[str, tuple[Model, Piece, Feeds]] = {}
         whole = self._signatures(anatomy.model, found, jobs)
         narrow: dict[tuple[int, Atom, int], str] = {}
-        for colour in colours(levels, inside):
+        sets = colours(levels, inside)
+        levels = thinned(levels, _MOST_REWRITES // max(1, len(sets)))
+        for colour in sets:
             for step in range(max(len(levels[atom]) for atom in colour)):
                 counts = {atom: levels[atom][step] for atom in colour if step < len(levels[atom])}
                 kept = {atom: np.arange(atom.size) < count for atom, count in counts.items()}
@@ -156,6 +162,15 @@ def smoothed(shares: Mapping[int, float], step: int) -> tuple[list[int], list[fl
     fitted = isotonic_regression([shares[count] for count in even]).x
     monotone = dict(zip(even, (float(share) / float(fitted[-1]) for share in fitted), strict=True))
     return counts, [monotone.get(count, shares[count]) for count in counts]
+
+
+def thinned(levels: Mapping[Atom, Sequence[int]], most: int) -> dict[Atom, list[int]]:
+    """At most so many (one at least) of the descending counts of each atom, evenly, the lowest among them."""
+    found = {}
+    for atom, counts in levels.items():
+        places = np.linspace(len(counts) - 1, 0, min(max(1, most), len(counts))).round().astype(int)
+        found[atom] = [counts[place] for place in places[::-1]]
+    return found
 
 
 def colours(levels: Mapping[Atom, Sequence[int]], inside: Sequence[frozenset[Atom]]) -> list[list[Atom]]:

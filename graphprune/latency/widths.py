@@ -58,7 +58,7 @@ def levels(each: UnitPass, context: Context, groups: Sequence[Group]) -> dict[At
         if group.kind in WHOLE_KINDS:
             step = 1
         else:
-            step = narrowed(max(1, context.align // 2), group.size) if context.align_is_auto else context.align
+            step = narrowed(max(1, context.step // 2), group.size) if context.align == "auto" else context.align
         while group.size / step > _MOST_LEVELS * 2:
             step *= 2
         counts = [count for count in range(group.size - 1, 0, -1) if count % step == 0 and count >= least]

@@ -43,13 +43,13 @@ def units(group: str, size: int, kept: int, kind: str = "filters") -> RemovedUni
 
 def judge(measurement: Measurement, decided: Plan, first: onnx.ModelProto | None = None) -> None:
     model = first or residual_mlp(2)
-    verdict.refuse_slower(measurement, model, model, None, decided, (Cost(100, 1), Cost(70, 1)), ONE)
+    verdict.refuse_slower(measurement, model, model, None, decided, (Cost(100, 1), Cost(70, 1)), ONE, None)
 
 
 @pytest.fixture(autouse=True)
 def eight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever processor the tests run on."""
-    monkeypatch.setattr(verdict, "multiple_for", lambda options: 8)
+    monkeypatch.setattr(verdict, "multiple_for", lambda options, folder: 8)
 
 
 def test_faster_is_accepted() -> None:

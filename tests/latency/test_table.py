@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,10 +13,11 @@ import pytest
 from graphprune import RuntimeOptions
 from graphprune.anatomy import Anatomy
 from graphprune.axes.algebra import Atom
+from graphprune.bench.times_cache import Cache
 from graphprune.latency import table as table_room
-from graphprune.latency.cache import Cache
 from graphprune.latency.pieces import atoms_in, cut, signature
-from graphprune.latency.table import CostTable, PieceCost, Surveyor, colours, smoothed
+from graphprune.latency.table import CostTable, PieceCost, Surveyor, colours, smoothed, thinned
+from graphprune.rewrite import remove_units
 from graphprune.runtime.sessions import Feeds
 from graphprune.subject import RunOptions, prepare
 from tests.graphs import residual_mlp
@@ -111,6 +113,36 @@ def test_atoms_of_one_piece_are_not_cut_together() -> None:
     anatomy, _ = looked_at(flattened())
     inside = atoms_in(anatomy.model, anatomy.typing, cut(anatomy.model))
     assert any(len(atoms) > 1 for atoms in inside)
+
+
+def test_few_levels_are_even_and_reach_the_lowest() -> None:
+    atom, small = Atom(32), Atom(4)
+    levels = {atom: [28, 24, 20, 16, 12, 8, 4], small: [2]}
+    assert thinned(levels, 0) == thinned(levels, 1) == {atom: [4], small: [2]}
+    assert thinned(levels, 3) == {atom: [28, 16, 4], small: [2]}
+    assert thinned(levels, 99) == levels
+
+
+def test_a_network_with_many_groups_is_rewritten_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every narrower network costs a rewrite and a run; without the limit a DenseNet took hours."""
+    anatomy, feeds = looked_at(flattened())
+    levels = {group.atom: list(range(group.size - 1, 0, -1)) for group in anatomy.groups if group.is_prunable}
+    rewrites = []
+
+    def counted(*arguments: Any) -> Any:
+        rewrites.append(arguments)
+        return remove_units(*arguments)
+
+    monkeypatch.setattr(table_room, "remove_units", counted)
+    monkeypatch.setattr(table_room, "times_ms", lambda models, *_: [1.0] * len(models))
+    Surveyor(feeds, ONE, Cache(None, {}), silent).table(anatomy, levels, {})
+    assert len(rewrites) > 12
+    rewrites.clear()
+    monkeypatch.setattr(table_room, "_MOST_REWRITES", 12)
+    table = Surveyor(feeds, ONE, Cache(None, {}), silent).table(anatomy, levels, {})
+    assert 0 < len(rewrites) <= 12
+    for atom, counts in levels.items():
+        assert all(counts[-1] in cost.curves[atom][0] for cost in table.costs if atom in cost.curves)
 
 
 def test_noise_between_even_widths_is_smoothed_and_odd_ones_stay() -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
-QUIET = RunOptions(measure_latency=False, batch=16, runtime=RuntimeOptions(threads=1))
+QUIET = RunOptions(measure_latency=False, align=1, batch=16, runtime=RuntimeOptions(threads=1))
 PLAIN = replace(QUIET, repair=())
 
 
