@@ -44,7 +44,8 @@ class Images:
         self.test, self.labels = test["images"][:test_count], test["labels"][:test_count]
 
     def top1(self, path: Path) -> float:
-        return accuracy(path, self.test, self.labels)
+        share: float = accuracy(path, self.test, self.labels)
+        return share
 
 
 def macs(model: onnx.ModelProto | Path) -> int:
@@ -103,7 +104,8 @@ def torch_pruning_rows(path: Path, images: Images, importance: str) -> Iterator[
     while goals and pruner.current_step < STEPS:
         if importance == "taylor":
             module.zero_grad()
-            torch.nn.functional.cross_entropy(module(train[:GRADIENT_IMAGES]), labels[:GRADIENT_IMAGES]).backward()
+            loss = torch.nn.functional.cross_entropy(module(train[:GRADIENT_IMAGES]), labels[:GRADIENT_IMAGES])
+            torch.autograd.backward(loss)
         pruner.step()
         small = to_proto(from_torch(module, train[:2]))
         removed = 1 - macs(small) / whole
