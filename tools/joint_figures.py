@@ -26,6 +26,7 @@ from graphprune.contract import Context
 from graphprune.errors import TargetNotReached
 from graphprune.passes.joint_cka import JointCKA
 from graphprune.plan import Decision, Plan
+from graphprune.questions import inspect_model
 from graphprune.report.result import Result
 
 OPTIONS = RunOptions(runtime=RuntimeOptions(threads=1), bench_seconds=1.0, batch=64, allow_slower=True)
@@ -112,7 +113,7 @@ def main() -> None:
         layers.save(given.json.with_suffix(".layers.json"))
         keep("layers", len(layers.blocks))
     layers = Plan.load(given.json.with_suffix(".layers.json"))
-    dense = graphprune.inspect(model).cost.macs
+    dense = inspect_model(model, None, options).cost.macs
     steps = len(plan.trajectory)
     for number in sorted({*range(given.every, steps + 1, given.every), steps}):
         macs = plan.trajectory[number - 1].macs
