@@ -17,7 +17,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from cifar import STANDARD_MEAN, STANDARD_STD, decode, prepared, shared_folder
@@ -43,10 +43,10 @@ def calibration(images: int, folder: Path) -> Path:
     return path
 
 
-def decide(model: Path, spec: str, target: str, data: Path) -> tuple[Plan, float]:
+def decide(model: Path, spec: str, target: str, data: Path, align: int | Literal["auto"]) -> tuple[Plan, float]:
     """What goes, and the seconds of one core that it took to decide; the repair that follows is the default one."""
     started = time.process_time()
-    options = RunOptions(samples=None, measure_latency=False, runtime=RuntimeOptions(threads=1))
+    options = RunOptions(align=align, samples=None, measure_latency=False, runtime=RuntimeOptions(threads=1))
     plan = graphprune.prune(model, [spec], data, target, dry_run=True, options=options).plan
     return plan, time.process_time() - started
 
@@ -83,7 +83,9 @@ def main() -> None:
     parser.add_argument("--removed", nargs="*", type=int, default=[], help="block counts, for layer passes, instead")
     parser.add_argument("--images", type=int, default=1024, help="to decide and repair with")
     parser.add_argument("--test", type=int, default=10_000, help="the first so many test images")
+    parser.add_argument("--align", default="1", help="kept widths: a multiple, or auto")
     options = parser.parse_args()
+    align: int | Literal["auto"] = "auto" if options.align == "auto" else int(options.align)
     folder = prepared()
     arrays = np.load(folder / "standard-test.npz")
     test = (arrays["images"][: options.test], arrays["labels"][: options.test])
@@ -92,17 +94,17 @@ def main() -> None:
     data = calibration(options.images, folder)
     decided: dict[tuple[str, str], tuple[Plan, float]] = {}
     for name, spec, target in itertools.product(options.models, options.passes, targets):
-        key = f"{name} | {spec} | {target} | {options.images} | {options.test}"
+        key = f"{name} | {spec} | {target} | {options.images} | {options.test} | align {align}"
         model = shared_folder() / "models" / f"{name}.onnx"
         if key not in done:
             try:
                 if options.removed:
                     if (name, spec) not in decided:
-                        decided[name, spec] = decide(model, spec, f"removed={max(options.removed)}", data)
+                        decided[name, spec] = decide(model, spec, f"removed={max(options.removed)}", data, 1)
                     plan, seconds = decided[name, spec]
                     row = measure(model, first_blocks(plan, int(target.partition("=")[2])), data, test)
                 else:
-                    plan, seconds = decide(model, spec, target, data)
+                    plan, seconds = decide(model, spec, target, data, align)
                     row = measure(model, plan, data, test)
                 done[key] = row | {"deciding_seconds": seconds}
             except TargetNotReached as error:
