@@ -105,7 +105,7 @@ class LatencySearch:
         if not found.is_met:
             return [replace(decision, limit=self._limit(each, context, decision, found))]
         is_coarse = best is found.best and not found.is_close
-        notes = (*decision.notes, *((_steps_note(self.target, found),) if is_coarse else ()))
+        notes = (*decision.notes, *((self._steps_note(*found.neighbours()),) if is_coarse else ()))
         return [replace(decision, notes=notes)]
 
     def _proposals(self, each: Pass, context: Context) -> Callable[[float], Proposal[Decision]]:
@@ -138,11 +138,15 @@ class LatencySearch:
         decisions: list[Decision] = []
         anatomy = context.anatomy
         for decision in each.steps(asked):
+            before = self.reached
             steps: list[Removal] = []
             anatomy = execute(anatomy, decision, steps, self.feeds, context.options)
             decisions.append(replace(decision, limit=""))
             self.reached = self.clock.time(anatomy.model)
             if self.is_met:
+                if self.reached < self.clock.asked * (1 - TOLERANCE):
+                    note = self._steps_note(self.reached, before)
+                    decisions[-1] = replace(decision, limit="", notes=(*decision.notes, note))
                 return decisions
         if decisions:
             limit = f"at most {self._figure(self.reached)}, where {each} ends"
@@ -160,17 +164,15 @@ class LatencySearch:
     def _figure(self, value: float) -> str:
         return f"latency={value:.3g}{self.target.unit}"
 
+    def _steps_note(self, below: float, above: float | None) -> str:
+        other = "the network as it was" if above is None else self._figure(above)
+        return (
+            f"the steps of this network do not come within {100 * TOLERANCE:.0f} % of {self.target}: the nearest are "
+            f"{self._figure(below)} and {other}"
+        )
+
 
 def _above(found: Closing[Decision]) -> Reading[Decision] | None:
     """The shortest time that was measured above the asked one."""
     above = [reading for reading in found.readings if reading.value > found.asked]
     return min(above, key=lambda reading: reading.value, default=None)
-
-
-def _steps_note(target: Target, found: Closing[Decision]) -> str:
-    below, above = found.neighbours()
-    other = "the network as it was" if above is None else f"latency={above:.3g}{target.unit}"
-    return (
-        f"the steps of this network do not come within {100 * TOLERANCE:.0f} % of {target}: the nearest are "
-        f"latency={below:.3g}{target.unit} and {other}"
-    )

@@ -50,12 +50,12 @@ class FakeClock:
     def __init__(self, target: Target, original: object, *_: object) -> None:
         self.dense, self.asked = (10.0 if target.unit else 1.0), target.value
         self.whole: float | None = None
-        self.times = 0
+        self.readings: list[float] = []
 
     def time(self, model: Model) -> float:
         assert self.whole is not None
-        self.times += 1
-        return self.dense * staircase(model) / self.whole
+        self.readings.append(self.dense * staircase(model) / self.whole)
+        return self.readings[-1]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_units_reach_the_time_within_three_per_cent(spec: str, target: str, cloc
     assert result.plan.asked == target
     assert abs(result.plan.reached / asked - 1) <= TOLERANCE
     assert result.plan.units
-    assert clock[-1].times <= 10
+    assert len(clock[-1].readings) <= 10
 
 
 def test_blocks_go_in_their_order_and_coarse_steps_are_said(clock: list[FakeClock]) -> None:
@@ -124,6 +124,25 @@ def test_the_last_pass_closes_the_gap_that_blocks_leave(clock: list[FakeClock]) 
     assert abs(alone.reached / 0.75 - 1) > TOLERANCE  # else this shows nothing
     assert len(both.decisions[0].blocks) == len(alone.blocks) - 1
     assert both.units
+
+
+@pytest.mark.parametrize("target", ["latency=0.7", "latency=5ms"])
+def test_a_pass_in_steps_is_stopped_by_the_clock(target: str, clock: list[FakeClock]) -> None:
+    """Blocks against neurons, a block's worth at a time: the first step that meets the time is the last."""
+    whole = decided(["joint-cka"], "flops=0.1").plan.trajectory
+    plan = (result := decided(["joint-cka"], target)).plan
+    assert [step.removed for step in plan.trajectory] == [step.removed for step in whole[: len(plan.trajectory)]]
+    asked = Target.parse(target).value
+    assert 0 < plan.reached <= asked * (1 + TOLERANCE)
+    assert len(readings := clock[-1].readings) == len(plan.trajectory)
+    assert min(readings[:-1]) > asked * (1 + TOLERANCE)
+    told = [note for note in result.notes if "do not come within 3 %" in note]
+    assert bool(told) == (plan.reached < asked * (1 - TOLERANCE))
+
+
+def test_a_pass_in_steps_says_how_far_it_came(clock: list[FakeClock]) -> None:
+    with pytest.raises(TargetNotReached, match=r"at most latency=0\.\d+, where joint-cka.* ends"):
+        decided(["joint-cka{floor=5,exclude_groups=*}"], "latency=0.05")
 
 
 @pytest.mark.parametrize("spec", ["filter-magnitude{floor=0.5}", "filter-magnitude{ratio=0.05}", "layer-cka{floor=3}"])
