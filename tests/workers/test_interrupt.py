@@ -1,0 +1,65 @@
+"""Ctrl-C while worker processes score: the command ends as without them, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_PATIENCE_SECONDS = 60.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
+@pytest.mark.parametrize("to_all", [True, False], ids=["Ctrl-C", "kill -INT"])
+def test_interrupted_while_processes_work(shipped: Path, calibration: Path, tmp_path: Path, *, to_all: bool) -> None:
+    """A terminal sends the signal to the workers too, ``kill`` to the command alone."""
+    words = [shipped, "--pass", "layer-cka", "--target", "removed=5", "--data", calibration, "--jobs", "2", "--no-bench"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "graphprune", *map(str, words), "-o", str(tmp_path / "small.onnx")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert soon(lambda: sum(seconds > 2 for seconds in of_session(running.pid).values()) >= 3)  # all are at work
+        if to_all:
+            os.killpg(running.pid, signal.SIGINT)
+        else:
+            running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=_PATIENCE_SECONDS)
+        assert running.returncode == 130, err
+        assert err.splitlines()[-1] == "graphprune: interrupted; nothing was written"
+        assert "Traceback" not in err
+        assert out == ""
+        assert not list(tmp_path.iterdir())
+        assert soon(lambda: not of_session(running.pid))
+    finally:
+        for pid in of_session(running.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def soon(is_so: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < ends:
+        if is_so():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def of_session(leader: int) -> dict[int, float]:
+    """CPU seconds of every living process of the session."""
+    tick = os.sysconf("SC_CLK_TCK")
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it just ended
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / tick
+    return found
