@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +15,8 @@ from graphprune import optional
 from graphprune.errors import OptionError, RuntimeMissing
 from graphprune.workers.base import Answer, Lost, Workers, answer
 from graphprune.workers.facts import Facts
+
+_ANSWER_SECONDS = 10
 
 
 class RayCluster(Workers):
@@ -38,13 +42,18 @@ class RayCluster(Workers):
                 "no Ray cluster is named",
                 "add --cluster HOST:6379 (auto: the one on this machine), or set RAY_ADDRESS",
             )
+        handler = signal.getsignal(signal.SIGTERM)
         try:
+            _knock(address)
             self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except (ConnectionError, OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             raise RuntimeMissing(
                 f"no Ray cluster answers at {address} ({type(error).__name__})",
                 "start one (ray start --head), or correct --cluster",
             ) from None
+        finally:
+            if signal.getsignal(signal.SIGTERM) is not handler:
+                signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process before it clears up
 
     @property
     def count(self) -> int:
@@ -73,6 +82,19 @@ class RayCluster(Workers):
         super().close()
         if self._is_ours:
             self._ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes. ``auto`` and the like are no addresses.
+
+    Raises
+    ------
+    OSError
+        Nobody is there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 def _fetch_and_answer(caller: Facts, work: Callable[[Any, Any], Any], reference: Any, item: Any) -> Answer:
