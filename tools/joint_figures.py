@@ -27,9 +27,10 @@ from graphprune.errors import TargetNotReached
 from graphprune.passes.joint_cka import JointCKA
 from graphprune.plan import Decision, Plan
 from graphprune.questions import inspect_model
+from graphprune.repair.stage import DEFAULT
 from graphprune.report.result import Result
 
-OPTIONS = RunOptions(runtime=RuntimeOptions(threads=1), bench_seconds=1.0, batch=64, allow_slower=True)
+OPTIONS = RunOptions(repair=DEFAULT, runtime=RuntimeOptions(threads=1), bench_seconds=1.0, batch=64, allow_slower=True)
 
 
 @dataclass(frozen=True)
