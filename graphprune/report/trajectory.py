@@ -38,8 +38,8 @@ def print_trajectory(console: Console, result: Result) -> None:
             "" if step.latency_ratio is None else f"{step.latency_ratio:.2f}x",
         )
     console.print(table)
-    better = "more alike" if arbiter == "cka" else "lower"
-    console.print(f"of two children, without a layer or without filters, the one whose {arbiter} is {better} went on")
+    better = "the one with the higher CKA to the network before the step" if arbiter == "cka" else "that of lower loss"
+    console.print(f"of the two children of each step, {better} went on")
 
 
 def _what(decision: Decision, step: Step) -> str:

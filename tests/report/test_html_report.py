@@ -17,7 +17,7 @@ import graphprune
 from graphprune.evidence import Report
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.report.html import page as module
-from graphprune.report.html.importance import _visible
+from graphprune.report.html.importance import _visible, block_bars
 from graphprune.report.html.page import embedded, render
 from graphprune.report.html.pictures import Pictures
 from graphprune.report.result import Result
@@ -208,3 +208,16 @@ def test_embedded_json_holds_no_markup(blocks_gone: Shown) -> None:
     result, _ = hostile_result(*blocks_gone)
     text, _ = embedded(result)
     assert not set("<>&\u2028") & set(text)
+
+
+def test_blocks_of_several_decisions_are_numbered_through(blocks_gone: Shown) -> None:
+    """A pass in steps, or two passes in turn: one picture of the first comparison, with all that went."""
+    (decision,) = blocks_gone[0].plan.decisions
+    steps = [replace(decision, blocks=(block,)) for block in decision.blocks]
+    assert len(steps) == 2
+    bars = block_bars(steps)
+    assert bars == block_bars([decision])
+    assert re.findall(r">(\d)</text>", bars) == ["1", "2"] or re.findall(r">(\d)</text>", bars) == ["2", "1"]
+    assert block_bars([replace(decision, blocks=())]) == ""
+    result = replace(blocks_gone[0], plan=replace(blocks_gone[0].plan, decisions=tuple(steps)))
+    assert render(result, blocks_gone[1]).count("<code>layer-cka</code>") == 1

@@ -84,12 +84,13 @@ def _bars(
             add(root, "path", {"class": style, "d": "".join(lines)})
 
 
-def block_bars(decision: Decision) -> str:
+def block_bars(decisions: Sequence[Decision]) -> str:
     """The score of every candidate when blocks were first compared, in execution order; empty where there are none."""
-    if not decision.blocks or not decision.blocks[0].scores:
+    blocks = [block for decision in decisions for block in decision.blocks]
+    first = [score for score in next((b.scores for b in blocks if b.scores), ()) if isfinite(score.score)]
+    if not first:
         return ""
-    first = [score for score in decision.blocks[0].scores if isfinite(score.score)]
-    gone = {block.name: place for place, block in enumerate(decision.blocks, 1)}
+    gone = {block.name: place for place, block in enumerate(blocks, 1)}
     width, room = 372.0, 100.0
     is_named = len(first) <= 40
     height = 18 + room + (_LABEL_ROOM if is_named else 4)

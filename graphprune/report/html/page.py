@@ -68,6 +68,7 @@ def render(result: Result, pictures: Pictures) -> str:
         folded_rows=_FOLDED_ROWS,
         states=_STATES,
         score_title=score_title(result.plan.decisions),
+        specs=list(dict.fromkeys(decision.spec for decision in result.plan.decisions)),
         json=jinja2.utils.markupsafe.Markup(text),
         left_out=left_out,
     )
@@ -80,7 +81,7 @@ def _drawings(result: Result, pictures: Pictures) -> dict[str, str]:
     times = result.measurement.comparison if result.measurement is not None else None
     return {
         "strip": strip_svg(pictures.strip),
-        "blocks": next(filter(None, map(block_bars, result.plan.decisions)), ""),
+        "blocks": block_bars(result.plan.decisions),
         "heat": heatmap_svg(pictures.similarity) if pictures.similarity.values else "",
         "trajectory": charts.trajectory_svg(trajectory) if trajectory else "",
         "frontier": charts.frontier_svg(frontier) if frontier else "",
