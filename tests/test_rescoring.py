@@ -27,7 +27,7 @@ from tests.repair.nets import correlated, resnet
 from tests.repair.story import spread, story
 from tests.repair.test_trials import trials
 
-OPTIONS = RunOptions(batch=16, measure_latency=False, runtime=RuntimeOptions(threads=1))
+OPTIONS = RunOptions(align=1, batch=16, measure_latency=False, runtime=RuntimeOptions(threads=1))
 RESCORE = "layer-cka{rescore=repaired}"
 
 

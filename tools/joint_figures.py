@@ -124,8 +124,11 @@ def main() -> None:
         if f"joint {number}" not in done:
             keep(f"joint {number}", made(model, replace(plan, decisions=plan.decisions[:number]), data, options))
         if f"filters {number}" not in done:
-            result = graphprune.prune(model, ["filter-obs"], data, f"flops={macs / dense}", options=options)
-            keep(f"filters {number}", row(result))
+            try:
+                result = graphprune.prune(model, ["filter-obs"], data, f"flops={macs / dense}", options=options)
+                keep(f"filters {number}", row(result))
+            except TargetNotReached as error:
+                print(error.message)
         gone = np.cumsum([block.macs for block in layers.blocks])
         count = int(np.argmin(np.abs(dense - gone - macs))) + 1
         if f"layers {number}" not in done and dense - gone[-1] < macs * 1.05:
