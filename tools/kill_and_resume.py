@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 _MODELS = Path(__file__).parent.parent / "models"
-_LONGEST_LIFE = 0.4  # of the undisturbed run's time, so that a run lives through several kills
+_LONGEST_LIFE = 0.15  # of the undisturbed run's time beyond a new checkpoint, so that a run lives through several kills
 _COMMAND = (
     "from graphprune.cli import main; from graphprune.cli.finetune import finetune; "
     "main.cli.add_command(finetune); main.entry()"
@@ -33,6 +33,23 @@ _COMMAND = (
 def start(words: list[str], threads: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen([sys.executable, "-c", _COMMAND, *words], env=environment, stdout=subprocess.DEVNULL)
+
+
+def saved(checkpoint: Path) -> int:
+    """When it was written; 0 = never."""
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+
+def live(run: subprocess.Popen[bytes], checkpoint: Path, longer: float) -> bool:
+    """Wait until the run has written a checkpoint of its own, and ``longer`` seconds more; False if it ended before."""
+    before = saved(checkpoint)
+    while saved(checkpoint) == before and run.poll() is None:
+        time.sleep(0.05)
+    try:
+        run.wait(longer)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def finish(words: list[str], threads: int) -> float:
@@ -73,17 +90,15 @@ def main() -> None:
         while kills < options.kills:
             run = start(words, options.threads)
             wait = moments.uniform(0, _LONGEST_LIFE * whole)
-            try:
-                run.wait(wait)
-                print(f"  ended before it could be killed after {wait:.1f} s; all begins anew")
-                (folder / "torn.onnx").unlink()
-                kills = 0  # all kills are to hit one and the same run
-            except subprocess.TimeoutExpired:
+            if live(run, folder / "torn.onnx.checkpoint", wait):
                 run.send_signal(signal.SIGKILL)
                 run.wait()
                 kills += 1
-                is_there = (folder / "torn.onnx.checkpoint").exists()
-                print(f"  kill {kills} after {wait:.1f} s; checkpoint: {'yes' if is_there else 'none yet'}", flush=True)
+                print(f"  kill {kills}, {wait:.1f} s after its first checkpoint", flush=True)
+            else:
+                print("  ended before it could be killed; all begins anew")
+                (folder / "torn.onnx").unlink()
+                kills = 0  # all kills are to hit one and the same run
         finish(words, options.threads)
         (one, rows, _), (other, torn_rows, report) = told(folder, "whole"), told(folder, "torn")
         left = sorted(path.name for path in folder.iterdir() if "checkpoint" in path.name or path.name.startswith("."))
