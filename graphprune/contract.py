@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -40,7 +40,8 @@ class Context:
     ``anatomy`` is the model with its structure. ``dense`` is the cost before the first pass, ``now`` the present one,
     ``removed_before`` the units that earlier passes took, of the ``considered_before`` that they looked at; ``is_last`` tells
     that no later pass can help to reach the target. Kept widths are to be multiples of ``align``, see :meth:`multiple`; ``cache_dir``
-    keeps the times that tell what the runtime likes.
+    keeps the times that tell what the runtime likes, ``finest`` lets ``auto`` go below its multiple, by halves down
+    to this.
     ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
     again. ``origin`` is the network as given (default: ``model``), ``steps`` led from there to ``model``, whose weights have
     followed if it ``is_repaired``; ``repairs`` are made at the end. ``workers`` may score parts of the candidates; None = this
@@ -64,6 +65,7 @@ class Context:
     workers: Workers | None = None
     bench_batch: int = 1
     cache_dir: Path | None = None
+    finest: int | None = None
     origin: Model | None = None
     steps: tuple[Removal, ...] = ()
     is_repaired: bool = True
@@ -77,6 +79,11 @@ class Context:
     def step(self) -> int:
         """The multiple for wide groups."""
         return multiple_for(self.options, self.cache_dir) if self.align == "auto" else self.align
+
+    def finer(self) -> Context | None:
+        """With half of the least count, where multiples are ours to choose and it is not one yet."""
+        least = (self.step if self.finest is None else self.finest) // 2 if self.align == "auto" else 0
+        return replace(self, finest=least) if least else None
 
     @property
     def model(self) -> Model:

@@ -30,18 +30,26 @@ Met = Callable[[Cost, int], bool]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A group on offer: one importance per unit (low goes first), the fewest units that must stay, the multiple kept."""
+    """A group on offer: one importance per unit (low goes first), the fewest units that must stay, the multiple kept.
+
+    ``finest`` allows fewer than one multiple: its half, the half of that, and so on down to ``finest``.
+    """
 
     group: Group
     scores: NDArray[np.float64]
     floor: int
     align: int = 1
+    finest: int | None = None
 
     def chunks(self) -> list[NDArray[np.intp]]:
-        """Unit indices in order of removal, cut where the kept count is a multiple of ``align``."""
+        """Unit indices in order of removal, cut where the kept count is one that may stay."""
         order = np.argsort(self.scores, kind="stable")
         size = len(order)
-        counts = [count for count in range(size - 1, 0, -1) if count % self.align == 0 and count >= max(1, self.floor)]
+        few = (
+            set() if self.finest is None else {self.align >> n for n in range(1, 32) if self.align >> n >= self.finest}
+        )
+        even = (count for count in range(size - 1, 0, -1) if count % self.align == 0 or count in few)
+        counts = [count for count in even if count >= max(1, self.floor)]
         edges = [0, *(size - count for count in counts)]
         return [order[start:end] for start, end in pairwise(edges)]
 

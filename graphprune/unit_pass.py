@@ -65,7 +65,18 @@ class UnitPass(Pass):
     def choose(
         self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
     ) -> Decision:
-        """What goes of scored groups."""
+        """What goes of scored groups; where multiples are ours to choose, also less than one if the target needs it."""
+        decision = self._chosen(context, groups, scores, notes)
+        finer = context.finer()
+        while decision.limit and context.is_last and finer is not None:
+            note = f"{context.target} is out of reach in multiples of {context.step}: some groups keep fewer"
+            decision = self._chosen(finer, groups, scores, (*notes, note))
+            finer = finer.finer()
+        return decision
+
+    def _chosen(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
+    ) -> Decision:
         considered = sum(group.size for group in groups)
         cost = context.anatomy.typed_cost()
 
@@ -85,7 +96,11 @@ class UnitPass(Pass):
         """The scored groups with what must stay of them."""
         return [
             Candidate(
-                group, values, self.least(group), 1 if group.kind in WHOLE_KINDS else context.multiple(group.size)
+                group,
+                values,
+                self.least(group),
+                1 if group.kind in WHOLE_KINDS else context.multiple(group.size),
+                context.finest,
             )
             for group, values in zip(groups, scores, strict=True)
         ]
@@ -167,7 +182,7 @@ class UnitPass(Pass):
         """What may stand between the pass and its target."""
         rules = [f"the floor of {self.floor:g} per group"]
         rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
-        rules += [f"kept counts in multiples of {context.step}"] if context.step > 1 else []
+        rules += [f"kept counts in multiples of {context.step}"] if context.step > 1 and context.finest is None else []
         return rules if self.widths else [*rules, "residual widths staying"]
 
     def limit(self, context: Context, cost: TypedCost, removed: int, considered: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -12,7 +13,8 @@ import pytest
 
 import graphprune
 from graphprune import RunOptions
-from graphprune.errors import PlanError, ValidationFailed
+from graphprune.contract import Context
+from graphprune.errors import PlanError, TargetNotReached, ValidationFailed
 from graphprune.model import Model
 from graphprune.plan import Plan
 from graphprune.rewrite import remove_units
@@ -214,6 +216,42 @@ def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         proto, ["filter-magnitude"], data, "flops=0.6", dry_run=True, options=replace(QUIET, align="auto")
     )
     assert {(units.size - len(units.removed)) % 4 for units in result.plan.units} == {0}
+
+
+def test_finer_multiples_where_the_target_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only then, only for the last pass, and never where the user asked for a multiple."""
+    monkeypatch.setattr("graphprune.contract.multiple_for", lambda options, folder: 4)
+    proto, data = given("flat")
+
+    def kept(
+        target: str, align: Literal["auto"] | int, passes: tuple[str, ...] = ("filter-magnitude{floor=0}",)
+    ) -> Any:
+        options = replace(QUIET, align=align)
+        result = graphprune.prune(proto, list(passes), data, target, dry_run=True, options=options)
+        counts = {units.size - len(units.removed) for units in result.plan.units}
+        return counts, [note for note in result.notes if "multiples" in note]
+
+    reachable, told = kept("flops=0.6", "auto")
+    assert not told
+    assert reachable <= {4, 8}
+    finer, told = kept("flops=0.2", "auto")
+    assert finer == {1, 4}
+    assert told == ["flops=0.2 is out of reach in multiples of 4: some groups keep fewer"]
+    with pytest.raises(TargetNotReached, match="kept counts in multiples of 4"):
+        kept("flops=0.2", 4)
+    with pytest.raises(TargetNotReached) as caught:
+        kept("flops=0.0001", "auto")
+    assert "multiples" not in str(caught.value)
+    passes = ("filter-magnitude{floor=0}", "neuron-projection{floor=0}")
+    monkeypatch.setattr(graphprune.contract.Context, "finer", refuse)
+    with pytest.raises(AssertionError, match="asked"):
+        kept("flops=0.2", "auto")
+    with pytest.raises(AssertionError, match="asked by neuron-projection"):
+        kept("flops=0.0001", "auto", passes)
+
+
+def refuse(context: Context) -> None:
+    raise AssertionError(f"asked by {'neuron-projection' if context.removed_before else 'the first'}")
 
 
 @pytest.mark.parametrize("align", [0, -8])
