@@ -67,11 +67,10 @@ class UnitPass(Pass):
     ) -> Decision:
         """What goes of scored groups; where multiples are ours to choose, also less than one if the target needs it."""
         decision = self._chosen(context, groups, scores, notes)
-        finer = context.finer()
-        while decision.limit and context.is_last and finer is not None:
+        finer: Context | None = context
+        while decision.limit and context.is_last and finer and (finer := finer.finer()):
             note = f"{context.target} is out of reach in multiples of {context.step}: some groups keep fewer"
             decision = self._chosen(finer, groups, scores, (*notes, note))
-            finer = finer.finer()
         return decision
 
     def _chosen(

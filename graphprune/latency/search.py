@@ -164,7 +164,8 @@ class LatencySearch:
     def _figure(self, value: float) -> str:
         return f"latency={value:.3g}{self.target.unit}"
 
-    def _steps_note(self, below: float, above: float | None) -> str:
+    def _steps_note(self, below: float | None, above: float | None) -> str:
+        assert below is not None  # the target is met
         other = "the network as it was" if above is None else self._figure(above)
         return (
             f"the steps of this network do not come within {100 * TOLERANCE:.0f} % of {self.target}: the nearest are "
