@@ -42,9 +42,9 @@ def _chunks(count: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield images[start : start + _CHUNK], labels[start : start + _CHUNK]
 
 
-def train() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All training images."""
-    return _chunks(None)
+def train(count: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All training images, or the first ``count``."""
+    return _chunks(count)
 
 
 def first_5000() -> Iterator[tuple[np.ndarray, np.ndarray]]:

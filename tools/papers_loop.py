@@ -49,6 +49,7 @@ class Course:
         self.images, self.labels = test["images"], test["labels"]
         self.dense = shared_folder() / "models" / "resnet56_jpeg.onnx"
         self.training = TrainOptions.parse(options.set, epochs=str(options.epochs))
+        self.count = options.images
         self.json, self.rows = options.json, list[dict[str, Any]]()
         self.ends = time.monotonic() + 60 * options.minutes
         gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -57,6 +58,7 @@ class Course:
             "torch": torch.__version__,
             "processor": platform.processor(),
             "options": str(self.training),
+            "images": options.images,
         }
 
     @property
@@ -68,7 +70,7 @@ class Course:
         began = time.monotonic()
         before = self.top1(small)
         model = load(small)
-        data = load_data(_Again(), model, None)
+        data = load_data(_Again(self.count), model, None)
         trained, report = finetune(model, load(self.dense), data, self.training, lambda *_: None)
         models.write(trained, out)
         return {
@@ -92,10 +94,13 @@ class Course:
 
 
 class _Again:
-    """All training images, as often as asked."""
+    """The first ``count`` training images (all: None), as often as asked."""
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
 
     def __iter__(self) -> Any:
-        return train()
+        return train(self.count)
 
 
 def loop(course: Course) -> None:
@@ -130,6 +135,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=10, help="of each round")
     parser.add_argument("--set", default="", help="more training options")
+    parser.add_argument("--images", type=int, help="to train with, the first so many; all: 50,000")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--tune", type=Path, nargs="*", default=[], help="networks to train instead")
     options = parser.parse_args()
