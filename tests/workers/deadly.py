@@ -10,11 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from graphprune.block_pass import Scene
 from graphprune.importance.streaming import StreamedCKA
 from graphprune.passes.layer_cka import LayerCKA, _score
 from graphprune.plan import Score
+from graphprune.report.result import Result
 from graphprune.structure.blocks import Block
+from graphprune.workers import Backend
+from tests.workers.scoring import pruned, written
 
 
 class DeadlyCKA(StreamedCKA):
@@ -45,3 +50,25 @@ class Deadly(LayerCKA):
     def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
         results = self.compared(scene, candidates, partial(DeadlyCKA, Path(os.environ["ARMED"])))
         return [_score(block.name, each) for block, each in zip(candidates, results, strict=True)]
+
+
+def survived(folder: Path, monkeypatch: pytest.MonkeyPatch, backend: Backend, cluster: str) -> Result:
+    """A run of which a worker dies in the second round, with half of the data seen; plan and model are those of the serial run."""
+    armed = folder / "armed"
+    monkeypatch.setenv("ARMED", str(armed))
+    rounds = []
+
+    def progress(task: str, done: int, total: int, /) -> None:
+        if task.startswith("layer-cka"):
+            rounds.append(done)
+            if len(rounds) == 2:
+                armed.touch()
+
+    serial = written(lambda path: pruned(path), folder, "serial")
+    out = folder / "cluster.onnx"
+    result = pruned(out, backend=backend, cluster=cluster, progress=progress, each=Deadly())
+    assert (result.plan.to_json(), out.read_bytes()) == serial
+    assert len(rounds) == 3
+    assert not armed.exists()
+    assert [note for note in result.notes if "nothing is lost" in note]
+    return result

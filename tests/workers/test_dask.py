@@ -12,8 +12,7 @@ import pytest
 
 from graphprune.errors import RuntimeMissing
 from graphprune.workers import dask_cluster, hired
-from tests.workers.deadly import Deadly
-from tests.workers.scoring import pruned, written
+from tests.workers.deadly import survived
 from tests.workers.work import die_elsewhere, double
 
 distributed = pytest.importorskip("distributed", reason="dask[distributed] is not installed")
@@ -29,33 +28,11 @@ def cluster() -> Iterator[Any]:
 def test_a_worker_killed_in_the_middle_loses_nothing(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dies in the second round, with half of the data seen; plan and model are those of the serial run."""
-    armed = tmp_path / "armed"
-    monkeypatch.setenv("ARMED", str(armed))
-    rounds = []
-
-    def progress(task: str, done: int, total: int, /) -> None:
-        if task.startswith("layer-cka"):
-            rounds.append(done)
-            if len(rounds) == 2:
-                armed.touch()
-
-    serial = written(lambda path: pruned(path), tmp_path, "serial")
+    """By Dask's own means; or by ours, when the worker took the last copy of the samples with it."""
     before = pids(cluster)
     assert len(before) == 2
-    result = pruned(
-        tmp_path / "dask.onnx",
-        backend="dask",
-        cluster=cluster.scheduler_address,
-        progress=progress,
-        each=Deadly(),
-    )
-    assert (result.plan.to_json(), (tmp_path / "dask.onnx").read_bytes()) == serial
-    assert len(rounds) == 3
-    assert not armed.exists()
+    survived(tmp_path, monkeypatch, "dask", cluster.scheduler_address)
     assert len(before - pids(cluster)) == 1
-    lost = [note for note in result.notes if "nothing is lost" in note]
-    assert lost  # by Dask's own means; or by ours, when the worker took the last copy of the samples with it
 
 
 def pids(cluster: Any) -> set[int]:

@@ -14,8 +14,7 @@ import pytest
 
 from graphprune.errors import RuntimeMissing
 from graphprune.workers import hired
-from tests.workers.deadly import Deadly
-from tests.workers.scoring import pruned, written
+from tests.workers.deadly import survived
 from tests.workers.work import die_elsewhere, double
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,21 +43,7 @@ def cluster(head: str) -> str:
 def test_a_worker_killed_in_the_middle_loses_nothing(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    armed = tmp_path / "armed"
-    monkeypatch.setenv("ARMED", str(armed))
-    rounds = []
-
-    def progress(task: str, done: int, total: int, /) -> None:
-        if task.startswith("layer-cka"):
-            rounds.append(done)
-            if len(rounds) == 2:
-                armed.touch()
-
-    serial = written(lambda path: pruned(path), tmp_path, "serial")
-    result = pruned(tmp_path / "ray.onnx", backend="ray", cluster=cluster, progress=progress, each=Deadly())
-    assert (result.plan.to_json(), (tmp_path / "ray.onnx").read_bytes()) == serial
-    assert not armed.exists()
-    assert any("nothing is lost" in note for note in result.notes)
+    survived(tmp_path, monkeypatch, "ray", cluster)
 
 
 def test_results_come_in_order(cluster: str) -> None:
