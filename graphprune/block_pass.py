@@ -16,7 +16,7 @@ from graphprune.contract import Context, Pass
 from graphprune.cost import Cost, part_cost
 from graphprune.errors import DataError
 from graphprune.plan import Decision, RemovedBlock, Score
-from graphprune.rescoring import TITLES, Judge, Rescoring, check
+from graphprune.rescoring import RESCORE_HELP, TITLES, Judge, Rescore, Rescoring, check, wants
 from graphprune.runtime.segments import Segments
 from graphprune.scoring.blocks import Compared, Comparison, compare_blocks
 from graphprune.structure.blocks import Block
@@ -88,9 +88,7 @@ class BlockPass(Pass):
     representation: tuple[str, ...] = field(
         default=(), metadata={"help": "tensors to compare; default: what the last layer reads"}
     )
-    rescore: Literal["none", "repaired"] = field(
-        default="none", metadata={"help": "judge the lowest scores again, after the repair of what is left"}
-    )
+    rescore: Rescore = field(default="none", metadata={"help": RESCORE_HELP})
     judge: Judge = field(default="error", metadata={"help": "by squared error or CKA of the repaired representation"})
     shortlist: int = field(default=16, metadata={"help": "how many of the lowest scores are judged after repair"})
     samples: int = field(default=96, metadata={"help": "samples for scoring and repair where blocks are judged"})
@@ -121,7 +119,8 @@ class BlockPass(Pass):
         limit = ""
         considered = len(rules.candidates)
         with ExitStack() as stack:
-            second = stack.enter_context(self._rescoring(context, representations)) if self.rescore != "none" else None
+            is_rescored = wants(self.rescore, context)
+            second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
             while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
                 gone = frozenset(block.join for block in removed)
                 best_case = _best_case(context, rules, costs, gone, now)
@@ -147,7 +146,7 @@ class BlockPass(Pass):
             limit=limit,
             considered=considered,
             notes=tuple(dict.fromkeys(notes)),
-            score_title=self.score_title if self.rescore == "none" else TITLES[self.judge],
+            score_title=TITLES[self.judge] if is_rescored else self.score_title,
         )
 
     def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:

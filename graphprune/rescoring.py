@@ -8,22 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from graphprune.contract import Context
 from graphprune.errors import OptionError
 from graphprune.importance.distance import StreamedDistance
 from graphprune.importance.streaming import StreamedCKA
+from graphprune.model import constant_dims
 from graphprune.plan import Score
 from graphprune.repair.trials import Ground, Trials
 from graphprune.runtime.segments import Segments
 from graphprune.structure.blocks import Block
 from graphprune.structure.representation import Representation
+from graphprune.structure.stages import is_cnn
 
 Judge = Literal["error", "cka"]
+Rescore = Literal["none", "repaired", "auto"]
+RESCORE_HELP = "judge the lowest scores again, after the repair of what is left"
+
+_LEAST_SAMPLES = 32  # of which a half chooses the penalty for the other
+_WIDEST = 1024  # values that a convolution reads for one output: the cost of refitting grows with the cube
 
 _JUDGES = {"error": StreamedDistance, "cka": StreamedCKA}
 TITLES: dict[Judge, str] = {"error": "repaired error", "cka": "repaired 1-CKA"}
@@ -100,6 +109,25 @@ class Rescoring:
         best = int(np.argmin([score.score for score in scores]))
         self._trials.settle(candidates[best].join)
         return best
+
+
+def wants(rescore: Rescore, context: Context) -> bool:
+    """Whether blocks are judged after their repair. ``auto``: where that was measured to be better and costs no more.
+
+    That is in a CNN with layers as narrow as those of CIFAR ResNets, where a ridge repair follows on enough samples.
+    """
+    if rescore != "auto":
+        return rescore == "repaired"
+    if "ridge" not in context.repairs or context.in_rounds or not is_cnn(context.model, context.joins):
+        return False
+    if context.data.limit is not None and context.data.limit < _LEAST_SAMPLES:
+        return False
+    weights = [
+        constant_dims(node.inputs[1])
+        for node in context.model.graph.nodes
+        if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)
+    ]
+    return max((prod(dims[1:]) for dims in weights), default=0) <= _WIDEST
 
 
 def check(context: Context, spec: str, shortlist: int, samples: int, refits: int) -> None:

@@ -81,7 +81,11 @@ class JointCKA(Pass):
             )
         units, kind = self._units(context)
         layers = LayerCKA(
-            floor=self.floor, skip_first=self.skip_first, exclude=self.exclude, representation=self.representation
+            floor=self.floor,
+            skip_first=self.skip_first,
+            exclude=self.exclude,
+            representation=self.representation,
+            rescore="none",  # the children are repaired here
         )
         repairs = self.refit and context.data.kind != "synthetic"
         yield from Search(str(self), layers, units, kind, self.match, self.arbiter, repairs, self.samples).run(context)

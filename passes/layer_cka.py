@@ -17,17 +17,22 @@ import numpy as np
 from graphprune.block_pass import BlockPass, Scene
 from graphprune.importance.streaming import StreamedCKA
 from graphprune.plan import Score
+from graphprune.rescoring import RESCORE_HELP, Rescore
 from graphprune.structure.blocks import Block
 
 
 @dataclass(frozen=True)
 class LayerCKA(BlockPass):
-    """Greedy removal of residual blocks by CKA between the representations with and without them."""
+    """Greedy removal of residual blocks by CKA between the representations with and without them.
+
+    The paper's criterion alone is ``rescore=none``; by itself the pass lets the repair that follows in a small CNN have a say.
+    """
 
     name: ClassVar[str] = "layer-cka"
     paper: ClassVar[str] = "Effective Layer Pruning Through Similarity Metric Perspective, ICPR 2024"
     score_title: ClassVar[str] = "1-CKA"
 
+    rescore: Rescore = field(default="auto", metadata={"help": f"{RESCORE_HELP}; auto: in a small CNN"})
     debiased: bool = field(default=False, metadata={"help": "debiased CKA, for more features than samples"})
 
     def memory_bytes(self, rows: int, width: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -186,3 +187,30 @@ def test_in_rounds_one_block_at_a_time() -> None:
     assert [len(decision.blocks) for decision in result.plan.decisions] == [1, 1]
     assert len(result.training) == 2
     assert [len(decision.blocks[0].scores) for decision in result.plan.decisions] == [4, 3]
+
+
+def titles(proto: onnx.ModelProto, feeds: Arrays | None, spec: str = "layer-cka", **more: Any) -> set[str]:
+    """What the scores of a decision are."""
+    options = replace(OPTIONS, **more)
+    plan = graphprune.prune(proto, [spec], feeds, "removed=1", dry_run=True, options=options).plan
+    return {decision.score_title for decision in plan.decisions}
+
+
+def test_by_itself_in_a_small_cnn_that_is_repaired() -> None:
+    net, feeds = resnet(4), correlated(64)
+    assert titles(net, feeds) == {"repaired error"}
+    assert titles(net, feeds, "layer-cka{judge=cka}") == {"repaired 1-CKA"}
+    assert titles(net, feeds, "layer-cka{rescore=none}") == {"1-CKA"}
+    assert titles(net, feeds, "layer-consensus") == {"rank sum"}
+    assert titles(net, feeds, repair=()) == titles(net, feeds, repair=("stats",)) == {"1-CKA"}
+    assert titles(net, None) == {"1-CKA"}
+    assert titles(net, feeds, samples=31) == {"1-CKA"}
+    assert titles(net, feeds, samples=32) == {"repaired error"}
+
+
+def test_not_by_itself_elsewhere() -> None:
+    """Not measured for transformers, and too slow where a convolution reads thousands of values."""
+    mlp = residual_mlp(4)
+    assert titles(mlp, random_feeds(mlp, 64)) == {"1-CKA"}
+    assert titles(resnet(4, inner=113), correlated(64)) == {"repaired error"}  # 9 * 113 = 1,017
+    assert titles(resnet(4, inner=114), correlated(64)) == {"1-CKA"}

@@ -58,11 +58,11 @@ def allowance(model: Model, joins: Sequence[Join], floor: int | None, skip_first
     OptionError
         A pattern of ``exclude`` names no block.
     """
-    is_cnn = _is_cnn(model, joins)
+    convolves = is_cnn(model, joins)
     if floor is not None and floor < 0:
         raise OptionError(f"the floor is {floor} blocks per stage", "write 0 or more")
-    floor = (_CNN_FLOOR if is_cnn else 0) if floor is None else floor
-    skip_first = is_cnn if skip_first is None else skip_first
+    floor = (_CNN_FLOOR if convolves else 0) if floor is None else floor
+    skip_first = convolves if skip_first is None else skip_first
     blocks = [join.block for join in joins if join.block]
     for pattern in exclude:
         if not any(fnmatchcase(block.name, pattern) for block in blocks):
@@ -91,7 +91,7 @@ def allowance(model: Model, joins: Sequence[Join], floor: int | None, skip_first
     return Allowance(tuple(candidates), stage_of, room, " and ".join(rules) or "the number of removable blocks")
 
 
-def _is_cnn(model: Model, joins: Sequence[Join]) -> bool:
+def is_cnn(model: Model, joins: Sequence[Join]) -> bool:
     """Whether most removable blocks hold a convolution."""
     ops = {node.name: node.op for node in model.graph.nodes}
     blocks = [join.block for join in joins if join.block]
