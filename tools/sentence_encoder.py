@@ -130,6 +130,7 @@ def measure(model: Path, specs: list[str], target: str, repair: str, calibration
     folder = model.parent
     options = RunOptions(
         repair=parse_methods(repair),
+        align=1,
         batch=BATCH,
         measure_latency=False,
         samples=CALIBRATION,
