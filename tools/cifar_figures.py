@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--removed", type=int, nargs="+", default=[2, 4, 6, 8, 10, 21])
-    parser.add_argument("--spec", default="layer-cka")
+    parser.add_argument("--spec", default="layer-cka{rescore=none}")
     parser.add_argument("--threads", type=int, default=1, help="of the timing")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each timing")
     parser.add_argument("--json", type=Path)

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--removed", type=int, default=21)
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--specs", nargs="+", default=["layer-cka", "layer-consensus"])
+    parser.add_argument("--specs", nargs="+", default=["layer-cka{rescore=none}", "layer-consensus"])
     parser.add_argument("--out", type=Path, help="lines are added as they come")
     options = parser.parse_args()
     images, labels = prepared(options.images)
