@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,11 @@ STANDARD_STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 
 def shared_folder() -> Path:
     return Path(os.environ.get("GRAPHPRUNE_DATA", "../shared"))
+
+
+def alignment(text: str) -> int | Literal["auto"]:
+    """What ``--align`` says."""
+    return "auto" if text == "auto" else int(text)
 
 
 def decode(pack: Path, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:

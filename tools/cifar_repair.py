@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from cifar import STANDARD_MEAN, STANDARD_STD, decode, prepared, shared_folder
+from cifar import STANDARD_MEAN, STANDARD_STD, alignment, decode, prepared, shared_folder
 from cifar_widths import accuracy
 
 import graphprune
@@ -83,9 +83,9 @@ def main() -> None:
     parser.add_argument("--removed", nargs="*", type=int, default=[], help="block counts, for layer passes, instead")
     parser.add_argument("--images", type=int, default=1024, help="to decide and repair with")
     parser.add_argument("--test", type=int, default=10_000, help="the first so many test images")
-    parser.add_argument("--align", default="1", help="kept widths: a multiple, or auto")
+    parser.add_argument("--align", type=alignment, default=1, help="kept widths: a multiple, or auto")
     options = parser.parse_args()
-    align: int | Literal["auto"] = "auto" if options.align == "auto" else int(options.align)
+    align = options.align
     folder = prepared()
     arrays = np.load(folder / "standard-test.npz")
     test = (arrays["images"][: options.test], arrays["labels"][: options.test])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from cifar import STANDARD_MEAN, STANDARD_STD, decode, shared_folder
+from cifar import STANDARD_MEAN, STANDARD_STD, alignment, decode, shared_folder
 
 import graphprune
 from graphprune import RunOptions, RuntimeOptions
@@ -86,13 +86,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--every", type=int, default=3, help="compare at every so many steps, and at the last")
     parser.add_argument("--spec", nargs="*", default=[], help="options of joint-cka, as key=value")
-    parser.add_argument("--align", default="auto", help="kept widths: a multiple, or auto")
+    parser.add_argument("--align", type=alignment, default="auto", help="kept widths: a multiple, or auto")
     given = parser.parse_args()
     model = shared_folder() / "models" / f"{given.model}.onnx"
     data, test = packs(given.json.parent, given.images)
-    options = replace(
-        OPTIONS, samples=given.images, evaluation=test, align=given.align if given.align == "auto" else int(given.align)
-    )
+    options = replace(OPTIONS, samples=given.images, evaluation=test, align=given.align)
     done: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
 
     def keep(key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from graphprune.bench.ort import OrtRuntime
+from graphprune.bench.ort import ON_CUDA, OrtRuntime
 from graphprune.bench.stopwatch import times_ms
 from graphprune.bench.times_cache import Cache
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
@@ -22,7 +22,7 @@ HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")
 """What of an environment measured times hold for."""
 
 _TENSOR_CORES = 8  # channels at once; small layers on a GPU are bound by launches and would not show it
-_ON_A_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+_ON_A_GPU = (*ON_CUDA, "NvTensorRTRTXExecutionProvider")
 
 _WIDTHS = range(33, 81)
 _MULTIPLES = (1, 2, 4, 8, 16)

@@ -16,6 +16,8 @@ from graphprune.bench.runtime import Measurement, Runner, Source, measure_on
 from graphprune.errors import RuntimeMissing
 from graphprune.runtime.sessions import (
     CPU,
+    CUDA,
+    TENSORRT,
     Feeds,
     RuntimeOptions,
     failing_in_a_sentence,
@@ -24,7 +26,7 @@ from graphprune.runtime.sessions import (
     run,
 )
 
-_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+ON_CUDA = (CUDA, TENSORRT)
 """Providers whose inputs and outputs can stay in CUDA memory."""
 
 
@@ -69,7 +71,7 @@ class OrtRuntime:
     def open(self, model: Source, feeds: Feeds) -> Runner:
         session = open_session(model, self.options, self.folder, record_assignment=True)
         facts = self._assignment(session)
-        if self.options.provider_name in _CUDA:
+        if self.options.provider_name in ON_CUDA:
             return bound(session, feeds, ("cuda", self.options.device_index), facts)
         run(session, feeds)
         return Runner(lambda: run(session, feeds), facts=facts)
@@ -80,7 +82,7 @@ class OrtRuntime:
             "provider": self.options.provider_name,
             "threads": self.options.thread_count,
         }
-        if self.options.provider_name in _CUDA:
+        if self.options.provider_name in ON_CUDA:
             facts |= {"device_clock": "host, around bound and synchronised runs"}
             facts |= machine.gpu(self.options.device_index)
         return facts | machine.host()

@@ -45,7 +45,7 @@ def refuse_slower(
     if not (plan.blocks or plan.units):
         reasons.append("nothing was removed")
     counts = [operators(model, options, folder) for model in (original, pruned)]
-    odd = odd_widths(plan, multiple_for(options, cache_dir))
+    odd = odd_widths(plan, multiple_for(options, cache_dir)) if plan.units else []  # nothing is measured for blocks
     if odd:
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         reasons.append(f"odd widths: {'; '.join(odd[:_NAMED])}{more}")

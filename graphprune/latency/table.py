@@ -26,9 +26,8 @@ from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
 
 _LEAST_MS = 1e-4
 _AT_ONCE = 12  # sessions open at the same time
-_MOST_REWRITES = (
-    96  # of the network; where concatenations tie everything together, each takes one atom a little narrower
-)
+_MOST_REWRITES = 96
+"""Of the network; where concatenations tie everything together, each takes one atom a little narrower."""
 
 
 @dataclass

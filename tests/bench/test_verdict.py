@@ -170,3 +170,20 @@ def test_the_api_refuses_too(monkeypatch: pytest.MonkeyPatch) -> None:
         graphprune.prune(residual_mlp(4), ["filter-magnitude"], rows, "removed=1")
     allowed = RunOptions(allow_slower=True)
     assert graphprune.prune(residual_mlp(4), ["filter-magnitude"], rows, "removed=1", options=allowed).measurement
+
+
+def test_no_widths_are_measured_for_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes two seconds, and blocks have no widths that could be odd."""
+    asked: list[object] = []
+
+    def noted(options: RuntimeOptions, folder: Path | None) -> int:
+        asked.append(options)
+        return 8
+
+    monkeypatch.setattr(verdict, "multiple_for", noted)
+    with pytest.raises(NotFaster):
+        judge(timed(1.0, 1.1), plan(blocks=1))
+    assert not asked
+    with pytest.raises(NotFaster):
+        judge(timed(1.0, 1.1), plan(units("wide", 64, 61)))
+    assert len(asked) == 1
