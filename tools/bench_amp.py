@@ -31,7 +31,7 @@ def export(path: Path) -> None:
         attn_implementation="eager",
     )  # fmt: skip
     torch.manual_seed(0)
-    model: Any = LlamaForCausalLM(config).eval()  # type: ignore[no-untyped-call]
+    model: Any = LlamaForCausalLM(config).eval()
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:

@@ -70,7 +70,7 @@ def cli() -> None:
     \b
     Exit codes: 0 done, 1 bad input, 2 bad command line, 3 nothing to prune,
     4 target not reached or result not faster, 5 validation failed,
-    6 runtime missing, 70 our bug.
+    6 runtime missing, 70 our bug, 130 interrupted.
     """
 
 

@@ -32,6 +32,8 @@ class Workers(ABC):
         self.notes: dict[str, None] = {}
         self._facts = facts()
         self._shared: Any = None
+        self._parallel: Any = None  # joblib's, between _begin and _end; _there is what the workers know as ``shared``
+        self._there: Any = None
 
     @property
     @abstractmethod
@@ -84,7 +86,7 @@ class Workers(ABC):
 
     @abstractmethod
     def _begin(self, shared: Any) -> None:
-        """Take ``shared`` to the workers."""
+        """Take ``shared`` to the workers: make ``_parallel`` and ``_there``."""
 
     @abstractmethod
     def _send(self, calls: Sequence[tuple[Callable[..., Any], Any]]) -> list[Answer]:
@@ -96,9 +98,11 @@ class Workers(ABC):
             A worker died, and its results with it.
         """
 
-    @abstractmethod
     def _end(self) -> None:
         """Undo :meth:`_begin`, be there workers left or not."""
+        if self._parallel is not None:
+            self._parallel.__exit__(None, None, None)
+        self._parallel = self._there = None
 
     def _compare(self, workers: Sequence[Facts]) -> None:
         for other in dict.fromkeys(worker.processor for worker in workers):

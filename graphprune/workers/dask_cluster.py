@@ -31,8 +31,6 @@ class DaskCluster(Workers):
         self._limit = limit
         self._threads = 1
         self._client = self._connected(address)
-        self._parallel: Any = None
-        self._there: Any = None
 
     def _connected(self, address: str | None) -> Any:
         import dask
@@ -96,11 +94,6 @@ class DaskCluster(Workers):
             yield
         except (*_FAILURES, self._distributed.KilledWorker) as error:
             raise Lost(f"the Dask cluster lost a task ({type(error).__name__})") from None
-
-    def _end(self) -> None:
-        if self._parallel is not None:
-            self._parallel.__exit__(None, None, None)
-        self._parallel = self._there = None
 
     def close(self) -> None:
         super().close()

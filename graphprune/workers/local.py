@@ -22,7 +22,6 @@ class Processes(Workers):
     def __init__(self, count: int) -> None:
         super().__init__()
         self._count = count
-        self._parallel: Any = None
 
     @property
     def count(self) -> int:
@@ -32,20 +31,18 @@ class Processes(Workers):
         self._parallel = joblib.Parallel(
             n_jobs=self._count, backend="loky", batch_size=1, pre_dispatch="all", max_nbytes=_MAPPED_FROM, mmap_mode="r"
         ).__enter__()
-        self._here = shared
+        self._there = shared
 
     def _send(self, calls: Sequence[tuple[Callable[..., Any], Any]]) -> list[Answer]:
         try:
             answers: list[Answer] = self._parallel(
-                joblib.delayed(answer)(self._facts, work, self._here, item) for work, item in calls
+                joblib.delayed(answer)(self._facts, work, self._there, item) for work, item in calls
             )
         except TerminatedWorkerError:
             raise Lost("a worker process died (is memory short?)") from None
         return answers
 
     def _end(self) -> None:
-        if self._parallel is None:
-            return
-        self._parallel.__exit__(None, None, None)
-        self._parallel = self._here = None
-        get_reusable_executor().shutdown(wait=True)  # idle ones would keep their memory for minutes
+        if self._parallel is not None:
+            super()._end()
+            get_reusable_executor().shutdown(wait=True)  # idle ones would keep their memory for minutes

@@ -33,8 +33,6 @@ class RayCluster(Workers):
         importlib.import_module("ray.util.joblib").register_ray()
         cores = max(1, int(self._ray.available_resources().get("CPU", 1)))
         self._count = cores if limit is None else min(limit, cores)
-        self._parallel: Any = None
-        self._there: Any = None
 
     def _connect(self, address: str | None) -> None:
         if not address:
@@ -72,11 +70,6 @@ class RayCluster(Workers):
         except self._ray.exceptions.RayError as error:
             raise Lost(f"the Ray cluster lost a task ({type(error).__name__})") from None
         return answers
-
-    def _end(self) -> None:
-        if self._parallel is not None:
-            self._parallel.__exit__(None, None, None)
-        self._parallel = self._there = None
 
     def close(self) -> None:
         super().close()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import graphprune
+from graphprune.report.html.heatmap import LEVELS
 from tests.graphs import residual_mlp
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="driving a browser needs selenium")
@@ -103,6 +104,18 @@ def test_themes_differ_in_page_and_charts(browser: Any, report: Path) -> None:
         found[theme] = shades
     assert found["light"][0] > 0.9 and max(found["light"][1:]) < 0.5
     assert found["dark"][0] < 0.15 and min(found["dark"][1:]) > 0.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_shades_of_the_heat_map_go_from_the_page_to_the_ink(theme: str, browser: Any, report: Path) -> None:
+    """The least similar blocks are nearly the page, the most similar stand out, and each shade is a step on the way."""
+    show(browser, report, theme, 1400)
+    page = browser.execute_script(LUMINANCE, browser.find_element("css selector", "body"), "backgroundColor")
+    squares = browser.find_elements("css selector", "svg.heat rect[class^=q]")  # of the legend
+    contrasts = [abs(browser.execute_script(LUMINANCE, square, "fill") - page) for square in squares]
+    assert len(contrasts) == LEVELS
+    assert contrasts == sorted(contrasts) and len(set(contrasts)) == LEVELS
+    assert contrasts[0] < 0.12 and contrasts[-1] > 0.4
 
 
 def test_print_is_on_white(browser: Any, report: Path) -> None:
