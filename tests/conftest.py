@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All that asks the zoo for one network stays with one worker, or it would be exported twice."""
     for item in items:
-        if "zoo" in getattr(item, "fixturenames", ()):
+        if "zoo" in getattr(item, "fixturenames", ()):  # asked for by another fixture, too
             asked = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
             item.add_marker(pytest.mark.xdist_group(f"zoo-{asked.get('name', '')}"))
 

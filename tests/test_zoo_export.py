@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("torch", reason="the zoo is exported from torch")
 ort = pytest.importorskip("onnxruntime", reason="the exports are run")
 
-from graphprune.loading import load
 from graphprune.model import to_proto
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.runtime.sizes import concrete_sizes
@@ -21,7 +20,7 @@ from tests.zoo.entry import Exporter
 from tests.zoo.export import CASES, ZOO, expected
 
 if TYPE_CHECKING:
-    from tests.zoo.fixtures import Zoo
+    from tests.zoo.fixtures import Loaded, Zoo
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
@@ -99,23 +98,22 @@ def test_export_computes_what_torch_computes(zoo: Zoo, name: str, exporter: Expo
 
 
 @every_export
-def test_loading_keeps_the_numbers(zoo: Zoo, name: str, exporter: Exporter) -> None:
+def test_loading_keeps_the_numbers(zoo: Zoo, loaded: Loaded, name: str, exporter: Exporter) -> None:
     path, feed = zoo(name, exporter)
-    normalised = to_proto(load(path)).SerializeToString()
+    normalised = to_proto(loaded(name, exporter)[0]).SerializeToString()
     np.testing.assert_allclose(run(normalised, feed), run(str(path), feed), rtol=1e-4, atol=1e-5)
 
 
 @every_export
-def test_blocks_are_found_from_symbolic_shapes(zoo: Zoo, name: str, exporter: Exporter) -> None:
-    path, _ = zoo(name, exporter)
-    joins = find_joins(load(path), sizes=None)
+def test_blocks_are_found_from_symbolic_shapes(loaded: Loaded, name: str, exporter: Exporter) -> None:
+    model, _ = loaded(name, exporter)
+    joins = find_joins(model, sizes=None)
     expected_blocks = UNDECIDED.get((name, exporter), ZOO[name].removable(exporter))
     assert sum(join.block is not None for join in joins) == expected_blocks, summary(joins)
 
 
 @every_export
-def test_blocks_are_found_from_concrete_sizes(zoo: Zoo, name: str, exporter: Exporter) -> None:
-    path, feed = zoo(name, exporter)
-    model = load(path)
+def test_blocks_are_found_from_concrete_sizes(loaded: Loaded, name: str, exporter: Exporter) -> None:
+    model, feed = loaded(name, exporter)
     joins = find_joins(model, concrete_sizes(model, feed, RuntimeOptions()))
     assert sum(join.block is not None for join in joins) == ZOO[name].removable(exporter), summary(joins)

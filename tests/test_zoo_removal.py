@@ -14,7 +14,6 @@ pytest.importorskip("torch", reason="the zoo is exported from torch")
 from graphprune import model as models
 from graphprune.data import Data, load_data
 from graphprune.errors import NothingToPrune
-from graphprune.loading import load
 from graphprune.oracle import Removal
 from graphprune.rewrite import remove_blocks
 from graphprune.runtime.sessions import RuntimeOptions
@@ -26,7 +25,7 @@ from tests.zoo.entry import Exporter
 from tests.zoo.export import CASES, ZOO
 
 if TYPE_CHECKING:
-    from tests.zoo.fixtures import Zoo
+    from tests.zoo.fixtures import Loaded, Zoo
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
@@ -43,9 +42,8 @@ every_prunable_export = pytest.mark.parametrize(
 
 
 @every_export
-def test_every_block_singly_and_all_at_once(zoo: Zoo, name: str, exporter: Exporter, tmp_path: Path) -> None:
-    path, feed = zoo(name, exporter)
-    model = load(path)
+def test_every_block_singly_and_all_at_once(loaded: Loaded, name: str, exporter: Exporter, tmp_path: Path) -> None:
+    model, feed = loaded(name, exporter)
     data = load_data(feed, model)
     sizes = concrete_sizes(model, data.first(), RuntimeOptions(threads=1))
     blocks = [join.block for join in find_joins(model, sizes) if join.block]

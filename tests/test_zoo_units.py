@@ -13,14 +13,14 @@ from tests.zoo.export import CASES
 from tests.zoo.survey import survey
 
 if TYPE_CHECKING:
-    from tests.zoo.fixtures import Zoo
+    from tests.zoo.fixtures import Loaded
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
 
 @pytest.mark.parametrize(("name", "exporter"), CASES)
-def test_every_group_singly_and_all_at_once(zoo: Zoo, name: str, exporter: Exporter) -> None:
-    path, feed = zoo(name, exporter)
-    found = survey(path, feed, with_blocks=False)
+def test_every_group_singly_and_all_at_once(loaded: Loaded, name: str, exporter: Exporter) -> None:
+    model, feed = loaded(name, exporter)
+    found = survey(model, feed, with_blocks=False)
     assert not found.failures
     assert found.prunable, "nothing can be cut"

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from graphprune.loading import load
+from graphprune.model import Model
+
 if TYPE_CHECKING:
     from tests.zoo.entry import Exporter
 
 Exported = tuple[Path, dict[str, np.ndarray]]
 Zoo = Callable[[str, "Exporter"], Exported]
+Loaded = Callable[[str, "Exporter"], tuple[Model, dict[str, np.ndarray]]]
 
 
 @pytest.fixture(scope="session")
@@ -36,5 +40,20 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
         if reason is not None:
             pytest.skip(f"{exporter} cannot export {name}: {reason}")
         return exported(name, exporter)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def loaded(zoo: Zoo) -> Loaded:
+    """``loaded(name, exporter)``: the model and feed of one export, read once a session; nothing in the product changes a model."""
+
+    @cache
+    def read(path: Path) -> Model:
+        return load(path)
+
+    def get(name: str, exporter: Exporter) -> tuple[Model, dict[str, np.ndarray]]:
+        path, feed = zoo(name, exporter)
+        return read(path), feed
 
     return get

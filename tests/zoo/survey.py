@@ -15,7 +15,7 @@ from graphprune.anatomy import Anatomy
 from graphprune.axes.algebra import Atom
 from graphprune.errors import GraphpruneError
 from graphprune.loading import load
-from graphprune.model import to_proto
+from graphprune.model import Model, to_proto
 from graphprune.oracle import Removal, masked_original
 from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.runtime.sessions import RuntimeOptions, open_session
@@ -55,10 +55,10 @@ class Survey:
         return self.cuts + self.removals - len(self.failures)
 
 
-def survey(source: Path | onnx.ModelProto, feed: Feed, seed: int = 0, *, with_blocks: bool = True) -> Survey:
+def survey(source: Model | Path | onnx.ModelProto, feed: Feed, seed: int = 0, *, with_blocks: bool = True) -> Survey:
     """Every prunable group at both ratios, all groups at once at both, every removable block, all blocks at once."""
     started = time.perf_counter()
-    model = load(source)
+    model = source if isinstance(source, Model) else load(source)
     sizes = concrete_sizes(model, feed, _OPTIONS)
     anatomy = Anatomy(model, sizes, {name: array.shape for name, array in feed.items()})
     found = Survey(groups=len(anatomy.groups))
