@@ -37,7 +37,7 @@ def checkout(tmp_path: Path) -> Path:
     """A folder with the shipped models and a model.onnx, as the README's examples assume."""
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "model.onnx").symlink_to(ROOT / "models" / "fashion_resnet32.onnx")
-    for name, source, count in (("calib", "fashion_calibration.npz", 128), ("test", "fashion_eval.npz", 500)):
+    for name, source, count in (("calib", "fashion_calibration.npz", 64), ("test", "fashion_eval.npz", 300)):
         with np.load(ROOT / "models" / source) as arrays:  # a part: these examples need to run, not to be good
             np.savez(tmp_path / f"{name}.npz", **{key: arrays[key][:count] for key in arrays.files})
     return tmp_path
