@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +24,19 @@ HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")
 _TENSOR_CORES = 8  # channels at once; small layers on a GPU are bound by launches and would not show it
 _ON_A_GPU = (*ON_CUDA, "NvTensorRTRTXExecutionProvider")
 
-_WIDTHS = range(33, 81)
-_MULTIPLES = (1, 2, 4, 8, 16)
+_COARSE = range(36, 81, 4)
+_FINE = [width for width in range(33, 81) if width % 4]
+_COARSEST = 16
+_WORTH_IT = 0.5  # of the time that the narrower width promises
+_ROUNDS = 3  # of timing, the fastest counts: disturbances only add
 _OUTER, _SIDE = 64, 16  # channels around the measured ones, pixels
-_AS_GOOD = 0.03  # of the time
 
 
 def multiple_for(options: RuntimeOptions, folder: Path | None = None) -> int:
     """Multiple to which kept widths are rounded on the runtime of ``options``; ``folder`` keeps the times it comes from.
 
     ONNX Runtime's CPU convolutions work on blocks of channels, and fall back to slower code for other widths: on which blocks,
-    two convolutions with every width between them tell, timed once for a machine and runtime. Tensor cores want multiples of 8.
+    two convolutions with each of some widths between them tell, timed once for a machine and runtime. Tensor cores want multiples of 8.
     """
     if options.provider_name in _ON_A_GPU:
         return _TENSOR_CORES
@@ -43,25 +45,39 @@ def multiple_for(options: RuntimeOptions, folder: Path | None = None) -> int:
 
 @functools.cache
 def _measured(options: RuntimeOptions, folder: Path | None) -> int:
+    ms = _times_ms(_COARSE, options, folder)
+    multiple = best_multiple(ms)
+    return multiple if multiple > _COARSE.step else best_multiple(ms | _times_ms(_FINE, options, folder))
+
+
+def _times_ms(widths: Sequence[int], options: RuntimeOptions, folder: Path | None) -> dict[int, float]:
+    """Of the convolutions with each width between them."""
     where = OrtRuntime(options).environment()
-    cache = Cache(folder, {"widths": list(_WIDTHS)} | {name: where[name] for name in HELD_FOR if name in where})
-    if len(cache.times_ms) != len(_WIDTHS):
-        measured = times_ms([_two_convolutions(width) for width in _WIDTHS], options)
-        cache.times_ms = {str(width): ms for width, ms in zip(_WIDTHS, measured, strict=True)}
+    cache = Cache(folder, {"widths": list(widths)} | {name: where[name] for name in HELD_FOR if name in where})
+    if len(cache.times_ms) != len(widths):
+        models = [_two_convolutions(width) for width in widths]
+        fastest = np.min([times_ms(models, options) for _ in range(_ROUNDS)], axis=0)
+        cache.times_ms = {str(width): float(ms) for width, ms in zip(widths, fastest, strict=True)}
         cache.save()
-    return best_multiple({int(width): ms for width, ms in cache.times_ms.items()})
+    return {int(width): ms for width, ms in cache.times_ms.items()}
 
 
 def best_multiple(ms: Mapping[int, float]) -> int:
-    """The smallest multiple whose widths take as little time, for how wide they are, as those of any other.
+    """The smallest multiple whose widths are worth it: one step narrower must save half of the time in proportion.
 
-    How wide they are is a straight line through all of them.
+    Where a kernel works on blocks of channels, a width between two blocks takes the time of the wider one, or more.
     """
-    widths, times = np.array(list(ms)), np.array(list(ms.values()))
-    beside_line = times / np.polyval(np.polyfit(widths, times, 1), widths)
-    shares = {multiple: float(np.median(beside_line[widths % multiple == 0])) for multiple in _MULTIPLES}
-    least = min(shares.values())
-    return next(multiple for multiple, share in shares.items() if share <= least + _AS_GOOD)
+    multiple = _COARSEST
+    while multiple > 1 and _saved(ms, multiple // 2) >= _WORTH_IT:
+        multiple //= 2
+    return multiple
+
+
+def _saved(ms: Mapping[int, float], step: int) -> float:
+    """What odd multiples of ``step`` save of the time of the next width, as a share of what their widths promise."""
+    pairs = [(width, width + step) for width in ms if width % (2 * step) == step and width + step in ms]
+    promised = sum(ms[wide] * step / wide for _, wide in pairs)
+    return sum(ms[wide] - ms[narrow] for narrow, wide in pairs) / promised if pairs else 0.0
 
 
 def _two_convolutions(width: int) -> tuple[onnx.ModelProto, Feeds]:
