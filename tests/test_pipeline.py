@@ -117,7 +117,7 @@ def test_dry_run_writes_only_the_plan_and_apply_repeats_it(
     shipped: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, direct, replayed = (tmp_path / name for name in ("plan.json", "direct.onnx", "replayed.onnx"))
-    words = [shipped, "--pass", "layer-cka", "--data", calibration, "--target", "removed=2", "--num-samples", 64]
+    words = [shipped, "--pass", "layer-cka", "--data", calibration, "--target", "removed=2", "--num-samples", 40]
     assert command(monkeypatch, *words, "--dry-run", "--plan-out", plan) == 0
     assert list(tmp_path.iterdir()) == [plan]
     assert not shipped.with_name("fashion_resnet32.pruned.onnx").exists()
@@ -129,7 +129,7 @@ def test_dry_run_writes_only_the_plan_and_apply_repeats_it(
         "--data",
         calibration,
         "--num-samples",
-        64,
+        40,
     ]  # the same samples: the repair sees them
     assert command(monkeypatch, *again, "--no-bench", "-o", replayed) == 0
     assert digest(direct) == digest(replayed)

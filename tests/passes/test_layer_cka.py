@@ -137,7 +137,7 @@ def test_same_seed_same_plan_whatever_the_threads(shipped: Path, calibration: Pa
             data=calibration,
             target="removed=2",
             dry_run=True,
-            options=RunOptions(samples=100, runtime=graphprune.RuntimeOptions(threads=threads)),
+            options=RunOptions(samples=40, runtime=graphprune.RuntimeOptions(threads=threads)),
         ).plan.to_json()
         for threads in (1, 2, 3, 1)
     ]
