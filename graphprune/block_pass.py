@@ -60,7 +60,9 @@ class Scene:
         origin = self.context.data.origin
         rows, least = (min(each.rows for each in comparisons), max(each.least_rows for each in comparisons))
         if rows < least:
-            raise DataError(f"{origin} gives {rows} sample{'s' * (rows != 1)} to compare, {spec} needs {least}", "give more data")
+            raise DataError(
+                f"{origin} gives {rows} sample{'s' * (rows != 1)} to compare, {spec} needs {least}", "give more data"
+            )
         if not any(comparison.is_informative for comparison in comparisons):
             names = ", ".join(f"'{representation.tensor}'" for representation in self.representations)
             raise DataError(
