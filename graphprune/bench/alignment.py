@@ -28,7 +28,7 @@ _COARSE = range(36, 81, 4)
 _FINE = [width for width in range(33, 81) if width % 4]
 _COARSEST = 16
 _WORTH_IT = 0.5  # of the time that the narrower width promises
-_ROUNDS = 3  # of timing, the fastest counts: disturbances only add
+_OPENINGS = 9  # more than elsewhere: a few per cent decide
 _OUTER, _SIDE = 64, 16  # channels around the measured ones, pixels
 
 
@@ -55,9 +55,8 @@ def _times_ms(widths: Sequence[int], options: RuntimeOptions, folder: Path | Non
     where = OrtRuntime(options).environment()
     cache = Cache(folder, {"widths": list(widths)} | {name: where[name] for name in HELD_FOR if name in where})
     if len(cache.times_ms) != len(widths):
-        models = [_two_convolutions(width) for width in widths]
-        fastest = np.min([times_ms(models, options) for _ in range(_ROUNDS)], axis=0)
-        cache.times_ms = {str(width): float(ms) for width, ms in zip(widths, fastest, strict=True)}
+        measured = times_ms([_two_convolutions(width) for width in widths], options, openings=_OPENINGS)
+        cache.times_ms = {str(width): ms for width, ms in zip(widths, measured, strict=True)}
         cache.save()
     return {int(width): ms for width, ms in cache.times_ms.items()}
 

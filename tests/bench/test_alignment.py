@@ -55,7 +55,7 @@ def test_measured_once_and_kept(block: int, timed: list[int], tmp_path: Path, mo
     calls: list[RuntimeOptions] = []
     staircases = [staircase(block, 1.5, seed) for seed in range(100)]
 
-    def made_up(models: list[tuple[onnx.ModelProto, object]], options: RuntimeOptions) -> list[float]:
+    def made_up(models: list[tuple[onnx.ModelProto, object]], options: RuntimeOptions, openings: int) -> list[float]:
         calls.append(options)
         return [staircases[len(calls)][model.graph.initializer[0].dims[0]] for model, _ in models]
 
