@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphprune.errors import GraphpruneError
-    from graphprune.loading import load
+    from graphprune.ir.loading import load
     from graphprune.passes.layer_cka import LayerCKA
-    from graphprune.pipeline import apply, prune
-    from graphprune.plan import Plan
+    from graphprune.pipeline.apply import apply
+    from graphprune.pipeline.prune import prune
+    from graphprune.plan.plan import Plan
+    from graphprune.plan.target import Target
     from graphprune.report.result import Result
+    from graphprune.run.options import RunOptions
     from graphprune.runtime.sessions import RuntimeOptions
-    from graphprune.subject import RunOptions
-    from graphprune.target import Target
 
 __version__ = "0.1.0"
 

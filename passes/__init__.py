@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from graphprune.errors import OptionError
 
 if TYPE_CHECKING:
-    from graphprune.contract import Pass
+    from graphprune.pass_infra.base import Pass
 
 if __name__ != "graphprune.passes":
     raise ImportError(f"import graphprune.passes, not {__name__}: a second copy would hold a second set of classes")
@@ -45,7 +45,7 @@ def find(name: str) -> type[Pass]:
     OptionError
         No pass has that name, or the package that offers it fails to import.
     """
-    from graphprune.contract import Pass
+    from graphprune.pass_infra.base import Pass
 
     third_party = _third_party()
     target = _BUILT_IN.get(name) or (third_party[name].value if name in third_party else None)

@@ -16,17 +16,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.groups import Group
+from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes.algebra import Atom
-from graphprune.contract import Context
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.importance.budget import Rounding, amp_counts
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass, removed_units
 from graphprune.passes.head_projection import projected
-from graphprune.plan import Decision
+from graphprune.plan.plan import Decision
+from graphprune.plan.selection import Scope
 from graphprune.scoring.projection import HEAD_KINDS
-from graphprune.select import Scope
-from graphprune.structure.groups import Group
-from graphprune.typed_cost import TypedCost
-from graphprune.unit_pass import UnitPass, removed_units
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class AMP(UnitPass):
             group.atom: np.sort(np.argsort(values, kind="stable")[: counts[group.atom]])
             for group, values in zip(groups, scores, strict=True)
         }
-        cost = context.anatomy.typed_cost()
+        cost = context.analysis.typed_cost()
         for group in groups:
             cost.keep(group.atom, group.size - counts[group.atom])
         gone = sum(counts.values())
         limit = "" if context.is_met(cost.cost, gone, considered) else self.limit(context, cost, gone, considered)
-        units = removed_units(groups, scores, removed, context.anatomy.typed_cost())
+        units = removed_units(groups, scores, removed, context.analysis.typed_cost())
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
@@ -88,7 +88,7 @@ class AMP(UnitPass):
         """How many units of each group go."""
         groups = (*heads, *neurons)
         considered = sum(group.size for group in groups)
-        cost = context.anatomy.typed_cost()
+        cost = context.analysis.typed_cost()
         price = {group.atom: self._price(context, cost, group) for group in groups}
         rho = min(self._goal(context, considered) / sum(group.size * price[group.atom] for group in groups), 0.999)
         if self.budget == "released":
@@ -141,7 +141,7 @@ class AMP(UnitPass):
         return max(0, group.size - multiple)
 
     def _complete(
-        self, context: Context, cost: TypedCost, groups: Sequence[Group], neurons: list[Group], counts: dict[Atom, int],
+        self, context: Context, cost: UnitCost, groups: Sequence[Group], neurons: list[Group], counts: dict[Atom, int],
         most: int,
     ) -> None:  # fmt: skip
         """Half a neuron per layer may be missing: one more from every layer meets the target."""
@@ -161,7 +161,7 @@ class AMP(UnitPass):
                 counts[group.atom] += step
                 cost.keep(group.atom, group.size - counts[group.atom])
 
-    def _price(self, context: Context, cost: TypedCost, group: Group) -> int:
+    def _price(self, context: Context, cost: UnitCost, group: Group) -> int:
         """What one unit costs, in the target's currency."""
         if context.target.kind == "ratio":
             return 1

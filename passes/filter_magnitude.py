@@ -13,10 +13,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.contract import Context
+from graphprune.analysis.groups import Group
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.scoring.magnitude import Over, magnitudes
-from graphprune.structure.groups import Group
-from graphprune.unit_pass import UnitPass
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FilterMagnitude(UnitPass):
         for done, group in enumerate(groups):
             context.progress(f"{self.name}: weighing groups", done, len(groups))
             order: Literal[1, 2] = 1 if self.norm == "l1" else 2
-            values = magnitudes(context.model, context.anatomy.typing, group, order, self.over)
+            values = magnitudes(context.model, context.analysis.typing, group, order, self.over)
             shares = values**order  # squares, not roots, add up over a group; measured better, too
             scores.append(shares / (shares.mean() or 1.0))
         return scores, ()

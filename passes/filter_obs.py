@@ -14,10 +14,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.contract import Context
+from graphprune.analysis.groups import Group
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.repair.obs import obs_losses
-from graphprune.structure.groups import Group
-from graphprune.unit_pass import UnitPass
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FilterOBS(UnitPass):
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         losses = obs_losses(
-            context.anatomy,
+            context.analysis,
             groups,
             context.data,
             context.batch,
@@ -43,7 +43,7 @@ class FilterOBS(UnitPass):
         )
         if self.per == "unit":
             return losses, ()
-        cost = context.anatomy.typed_cost()
+        cost = context.analysis.typed_cost()
         scores = []
         for group, values in zip(groups, losses, strict=True):
             saving = cost.saving(group.atom, group.size - 1)

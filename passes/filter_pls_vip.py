@@ -15,10 +15,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.contract import Context
+from graphprune.analysis.groups import Group
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.scoring.vip import Estimator, Pool, vip_scores
-from graphprune.structure.groups import Group
-from graphprune.unit_pass import UnitPass
 
 _OWN_LABELS_NOTE = "the data has no labels: PLS took the model's own arg-max for them"
 
@@ -39,7 +39,7 @@ class FilterPLSVIP(UnitPass):
         total = context.data.limit or 0
         scores, labelled = vip_scores(
             context.model,
-            context.anatomy.typing,
+            context.analysis.typing,
             groups,
             context.data,
             context.batch,

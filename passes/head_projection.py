@@ -13,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.contract import Context
+from graphprune.analysis.groups import Group
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.scoring.projection import projection_scores
-from graphprune.structure.groups import Group
-from graphprune.unit_pass import UnitPass
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def projected(name: str, context: Context, groups: Sequence[Group]) -> list[NDAr
     total = context.data.limit or 0
     return projection_scores(
         context.model,
-        context.anatomy.typing,
+        context.analysis.typing,
         groups,
-        context.anatomy.groups,
+        context.analysis.groups,
         context.data,
         context.batch,
         context.options,

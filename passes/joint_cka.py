@@ -15,21 +15,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from graphprune.contract import Context, Pass
 from graphprune.errors import NothingToPrune, OptionError
-from graphprune.joint.arbiter import Arbiter
-from graphprune.joint.children import Match
-from graphprune.joint.search import Search
+from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.joint.arbiter import Arbiter
+from graphprune.pass_infra.joint.children import Match
+from graphprune.pass_infra.joint.search import Search
+from graphprune.pass_infra.unit_pass import UnitPass, matches
 from graphprune.passes.amp import AMP
 from graphprune.passes.filter_magnitude import FilterMagnitude
 from graphprune.passes.filter_obs import FilterOBS
 from graphprune.passes.head_projection import HeadProjection
 from graphprune.passes.layer_cka import LayerCKA
 from graphprune.passes.neuron_projection import NeuronProjection
-from graphprune.plan import Decision
+from graphprune.plan.plan import Decision
+from graphprune.plan.selection import Scope
 from graphprune.scoring.projection import HEAD_KINDS
-from graphprune.select import Scope
-from graphprune.unit_pass import UnitPass, matches
 
 _LEAST_SAMPLES = 8
 _FILTERS = (r"re:/filters(\.\d+)?$",)
@@ -98,7 +99,7 @@ class JointCKA(Pass):
         NothingToPrune
             There is neither a block nor anything else to remove.
         """
-        groups = context.anatomy.groups
+        groups = context.analysis.groups
         free = {group.kind for group in groups if group.is_prunable}
         for pattern in self.exclude_groups:
             if not any(matches(pattern, group) for group in groups):

@@ -14,11 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphprune.block_pass import BlockPass, Scene
+from graphprune.analysis.blocks import Block
 from graphprune.importance.streaming import StreamedCKA
-from graphprune.plan import Score
-from graphprune.rescoring import RESCORE_HELP, Rescore
-from graphprune.structure.blocks import Block
+from graphprune.pass_infra.after_repair import RESCORE_HELP, Rescore
+from graphprune.pass_infra.block_pass import BlockPass
+from graphprune.pass_infra.block_scores import BlockScoring
+from graphprune.plan.plan import Score
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class LayerCKA(BlockPass):
     def memory_bytes(self, rows: int, width: int) -> int:
         return StreamedCKA.memory_bytes(rows, width)
 
-    def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """``1 - CKA`` of every candidate, the mean over the representations."""
         results = self.compared(scene, candidates, partial(StreamedCKA, debiased=self.debiased))
         return [_score(block.name, each) for block, each in zip(candidates, results, strict=True)]

@@ -19,12 +19,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphprune.block_pass import BlockPass, Scene
+from graphprune.analysis.blocks import Block
 from graphprune.errors import DataError, OptionError
 from graphprune.importance.consensus import ranks
-from graphprune.plan import Score
+from graphprune.pass_infra.block_pass import BlockPass
+from graphprune.pass_infra.block_scores import BlockScoring
+from graphprune.plan.plan import Score
 from graphprune.scoring.dissimilarity import METRICS, Dissimilarities, Distances
-from graphprune.structure.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class LayerConsensus(BlockPass):
     def memory_bytes(self, rows: int, width: int) -> int:
         return Dissimilarities.memory_bytes(self.metrics, rows, width)
 
-    def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """The rank sum of every candidate; of several representations each metric takes the mean."""
         results = self.compared(scene, candidates, partial(Dissimilarities, self.metrics))
         metrics = self._possible(scene, results[0])
@@ -76,7 +77,7 @@ class LayerConsensus(BlockPass):
         first = next(metric for metric in self.metrics if any(metric in score.details for score in scores))
         return min(range(len(scores)), key=lambda i: (scores[i].score, scores[i].details.get(first, math.inf), i))
 
-    def _possible(self, scene: Scene, distances: Sequence[Distances]) -> list[str]:
+    def _possible(self, scene: BlockScoring, distances: Sequence[Distances]) -> list[str]:
         """The metrics that the data allows in all representations; what is left out is noted.
 
         Raises

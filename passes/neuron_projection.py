@@ -12,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.contract import Context
+from graphprune.analysis.groups import Group
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.passes.head_projection import projected
-from graphprune.structure.groups import Group
-from graphprune.unit_pass import UnitPass
 
 
 @dataclass(frozen=True)

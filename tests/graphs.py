@@ -11,8 +11,8 @@ import onnx
 import onnx.parser
 import onnxruntime as ort
 
-from graphprune.loading import load
-from graphprune.model import to_proto
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
 
 Arrays = dict[str, np.ndarray]
 

@@ -72,7 +72,7 @@ def test_settings_of_olive_are_those_that_are_listed() -> None:
     from graphprune.integrations import olive_settings
 
     pytest.importorskip("olive", reason="Olive is not installed (pip install 'graphprune[olive]')")
-    from graphprune.optional import olive
+    from graphprune.base.extras import olive
 
     settings = olive_settings._settings(olive("passes.pass_config").PassConfigParam)
     assert not [name for name in settings if f"`{name}`" not in TEXT and name != "data_config"]

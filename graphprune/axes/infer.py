@@ -14,7 +14,7 @@ from graphprune.axes.probe import Shape, probe
 from graphprune.axes.rules import Site, Unknown, find_rule
 from graphprune.axes.settle import settle
 from graphprune.axes.typing import Missing, Typing
-from graphprune.model import Model, outer_reads
+from graphprune.ir.model import Model, outer_reads
 
 for _module in pkgutil.iter_modules(rules.__path__):
     importlib.import_module(f"{rules.__name__}.{_module.name}")

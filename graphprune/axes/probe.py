@@ -19,7 +19,8 @@ import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
 from graphprune.axes.fused import fused_shapes
-from graphprune.model import Model, constant_dims, export_node
+from graphprune.ir.export import export_node
+from graphprune.ir.model import Model, constant_dims
 
 log = logging.getLogger(__name__)
 

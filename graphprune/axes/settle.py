@@ -10,7 +10,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Axis, Freeze
 from graphprune.axes.origins import Element, elements
 from graphprune.axes.typing import SizeField, Typing
-from graphprune.model import Model
+from graphprune.ir.model import Model
 
 _MOVES_SIZES = ("Unsqueeze", "Squeeze", "Cast", "Identity", "Concat", "Gather", "Slice", "Reshape", "Where")
 _COMPUTES_SIZES = ("Mul", "Div", "Add", "Sub")

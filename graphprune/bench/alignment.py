@@ -15,9 +15,6 @@ from graphprune.bench.stopwatch import times_ms
 from graphprune.bench.times_cache import Cache
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
-WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")
-"""Groups whose counts no kernel wants in multiples."""
-
 HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")
 """What of an environment measured times hold for."""
 
@@ -94,13 +91,3 @@ def _two_convolutions(width: int) -> tuple[onnx.ModelProto, Feeds]:
     graph = helper.make_graph(nodes, "widths", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return model, {"x": rng.standard_normal((1, _OUTER, _SIDE, _SIDE)).astype(np.float32)}
-
-
-def narrowed(multiple: int, size: int) -> int:
-    """A half, a quarter ... of ``multiple`` for a group of few units.
-
-    A group must have two steps at least, or the first layers of a small network could not shrink at all.
-    """
-    while multiple > 1 and size < 2 * multiple:
-        multiple //= 2
-    return multiple

@@ -12,8 +12,8 @@ import onnx
 
 from graphprune.bench.runtime import Source
 from graphprune.errors import InputError, ModelError
-from graphprune.loading import load
-from graphprune.model import staged
+from graphprune.ir.loading import load
+from graphprune.ir.output_files import staged
 
 if TYPE_CHECKING:
     import tensorrt as trt

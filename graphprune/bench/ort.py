@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.bench import machine
 from graphprune.bench.runtime import Measurement, Runner, Source, measure_on
 from graphprune.errors import RuntimeMissing
@@ -78,7 +78,7 @@ class OrtRuntime:
 
     def environment(self) -> dict[str, Any]:
         facts = {
-            "runtime": f"onnxruntime {optional.onnxruntime().__version__}",
+            "runtime": f"onnxruntime {extras.onnxruntime().__version__}",
             "provider": self.options.provider_name,
             "threads": self.options.thread_count,
         }
@@ -105,7 +105,7 @@ class OrtRuntime:
 
 def bound(session: Any, feeds: Feeds, device: tuple[str, int], facts: dict[str, Any]) -> Runner:
     """A session whose inputs and outputs have places of their own on ``device``, as CUDA graphs want it."""
-    ort = optional.onnxruntime()
+    ort = extras.onnxruntime()
     binding, names = session.io_binding(), [output.name for output in session.get_outputs()]
     arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
     inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, *device) for name, array in arrays.items()}

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.bench import machine
 from graphprune.bench.cuda import captured, elapsed_ms
 from graphprune.bench.engines import Engines
 from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
-from graphprune.outputs import cache_folder
+from graphprune.ir.output_files import cache_folder
 from graphprune.runtime.sessions import Feeds
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class TensorRTRuntime:
         kind, _, index = self.device.partition(":")
         if kind != "cuda" or (index and not index.isdecimal()):
             raise OptionError(f"TensorRT has no device '{self.device}'", "write cuda or cuda:1")
-        trt = optional.tensorrt()
+        trt = extras.tensorrt()
         major = int(trt.__version__.partition(".")[0])
         if major not in (10, 11):
             raise RuntimeMissing(
                 f"TensorRT {trt.__version__} is installed; 10 and 11 are supported",
                 "run: pip install 'graphprune[tensorrt]'",
             )
-        torch = optional.torch()
+        torch = extras.torch()
         if not torch.cuda.is_available():
             raise RuntimeMissing(
                 f"torch {torch.__version__}, which lends TensorRT its memory, finds no CUDA device",
@@ -58,7 +58,7 @@ class TensorRTRuntime:
         self.require()
         import tensorrt as trt
 
-        torch = optional.torch()
+        torch = extras.torch()
         with torch.cuda.device(self.device):
             engines = Engines(torch.cuda.get_device_name(), self.cache or cache_folder() / "tensorrt")
             blob = engines.engine(model, {name: array.shape for name, array in feeds.items()})
@@ -71,7 +71,7 @@ class TensorRTRuntime:
             return self._runner(torch, engine, feeds, engines)
 
     def environment(self) -> dict[str, Any]:
-        trt, torch = optional.tensorrt(), optional.torch()
+        trt, torch = extras.tensorrt(), extras.torch()
         facts = {
             "runtime": f"tensorrt {trt.__version__}",
             "provider": f"{self.device}{' graph' if self.cuda_graph else ''}",

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.bench import machine
 from graphprune.bench.cuda import captured, elapsed_ms
 from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
-from graphprune.loading import load
+from graphprune.ir.loading import load
 from graphprune.runtime.sessions import Feeds, first_line
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -44,7 +44,7 @@ class TorchRuntime:
     threads: int = 1
 
     def require(self) -> None:
-        torch = optional.torch()
+        torch = extras.torch()
         kind, _, index = self.device.partition(":")
         if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
             raise OptionError(f"torch has no device '{self.device}' here", "write cpu, cuda or cuda:1")
@@ -64,7 +64,7 @@ class TorchRuntime:
 
     def open(self, model: Source, feeds: Feeds) -> Runner:
         self.require()
-        torch = optional.torch()
+        torch = extras.torch()
         try:
             return self._open(torch, model, feeds)
         except GraphpruneError:
@@ -78,7 +78,7 @@ class TorchRuntime:
             raise ModelError(f"{self.name} cannot run the model: {first_line(error)}", "try --runtime torch") from None
 
     def environment(self) -> dict[str, Any]:
-        torch = optional.torch()
+        torch = extras.torch()
         facts = {
             "runtime": f"torch {torch.__version__} {self.name.removeprefix('torch').lstrip('-') or 'eager'}",
             "provider": f"{self.device} {self.precision}",

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import onnx
 
-from graphprune.bench.alignment import WHOLE_KINDS, multiple_for, narrowed
+from graphprune.analysis.cost import Cost
+from graphprune.bench.alignment import multiple_for
 from graphprune.bench.optimised import operators
 from graphprune.bench.overhead import overhead_ms
 from graphprune.bench.runtime import Measurement
-from graphprune.cost import Cost
 from graphprune.errors import NotFaster
-from graphprune.plan import Plan
+from graphprune.plan.multiples import WHOLE_KINDS, narrowed
+from graphprune.plan.plan import Plan
 from graphprune.runtime.sessions import RuntimeOptions
 
 _NAMED = 3

@@ -13,7 +13,7 @@ from graphprune.cli.options import show_options
 if TYPE_CHECKING:
     import numpy as np
 
-    from graphprune.robustness.attacks import Attack
+    from graphprune.evaluation.attacks import Attack
 
 _NUMBER = r"\d+(?:\.\d*)?(?:[eE]-?\d+)?|\.\d+"
 
@@ -113,8 +113,8 @@ def evaluate(
     """
     from graphprune.cli.show import check_outputs
     from graphprune.cli.show_robustness import ShownRobustness
-    from graphprune.robustness.corruptions import chosen
-    from graphprune.robustness.evaluation import EvaluationOptions, evaluate_models
+    from graphprune.evaluation.corruptions import chosen
+    from graphprune.evaluation.side_by_side import EvaluationOptions, evaluate_models
     from graphprune.runtime.sessions import RuntimeOptions
 
     if epsilons and not attacks:
@@ -140,7 +140,7 @@ def evaluate(
 
 
 def _attacks(names: tuple[str, ...], epsilons: tuple[float, ...], steps: int) -> tuple[Attack, ...]:
-    from graphprune.robustness.attacks import fgsm, pgd
+    from graphprune.evaluation.attacks import fgsm, pgd
 
     kinds = dict.fromkeys(names)
     return tuple(

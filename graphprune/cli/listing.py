@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from graphprune import passes
-from graphprune.contract import option_infos
+from graphprune.pass_infra.base import option_infos
 
 SCHEMA = "graphprune.passes/1"
 

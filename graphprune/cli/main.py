@@ -119,8 +119,8 @@ def prune(
     **settings: Any,
 ) -> None:
     """Prune MODEL and write the smaller model (the default command)."""
-    from graphprune import pipeline
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.pipeline import prune
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
     outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
@@ -133,7 +133,7 @@ def prune(
         shown.save(result)
 
     with Shown(json_path, quiet) as shown:
-        result = pipeline.prune(
+        result = prune.prune(
             model,
             passes,
             data=settings.pop("data"),
@@ -167,14 +167,14 @@ def apply(
     **settings: Any,
 ) -> None:
     """Carry out PLAN, a file written by --plan-out, on MODEL."""
-    from graphprune import pipeline
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.pipeline import prune
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
     outputs = {"-o": out, "--json": json_path, "--report": settings["report"]}
     check_outputs(outputs, model, plan, settings["data"], evaluation)
     with Shown(json_path, quiet) as shown:
-        result = pipeline.apply(
+        result = prune.apply(
             model,
             plan,
             data=settings.pop("data"),
@@ -202,7 +202,7 @@ def inspect(
     that have them as an axis, or the reason why they cannot shrink.
     """
     from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.questions import inspect_groups, inspect_model
+    from graphprune.pipeline.inspect import inspect_groups, inspect_model
     from graphprune.report.inspection import GroupInspection
 
     check_outputs({"--graph": graph, "--json": json_path}, model, settings["data"])
@@ -241,7 +241,7 @@ def bench(
     """
     from graphprune.bench.registry import BenchOptions
     from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.questions import benchmark
+    from graphprune.pipeline.benchmark import benchmark
 
     check_outputs({"--json": json_path}, original, pruned, settings["data"])
     with Shown(json_path, quiet) as shown:

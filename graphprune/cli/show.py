@@ -17,14 +17,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from graphprune.errors import InputError
-from graphprune.model import check_output, staged
-from graphprune.outputs import source_files
+from graphprune.ir.output_files import check_output, source_files, staged
 from graphprune.report import terminal
 from graphprune.report.bench_table import print_measurements
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
+from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.subject import RunOptions
 
 if TYPE_CHECKING:
     from graphprune.bench.runtime import Measurement
@@ -134,7 +133,7 @@ def check_outputs(outputs: dict[str, Path | None], *reads: Any) -> None:
     Raises
     ------
     InputError
-        As :func:`graphprune.model.check_output`, or two options name one file.
+        As :func:`graphprune.ir.model.check_output`, or two options name one file.
     """
     given = {option: path for option, path in outputs.items() if path is not None and str(path) != "-"}
     seen: dict[Path, str] = {}

@@ -11,7 +11,7 @@ from graphprune.report.robustness import print_robustness
 from graphprune.report.terminal import print_notes
 
 if TYPE_CHECKING:
-    from graphprune.robustness.report import RobustnessReport
+    from graphprune.evaluation.robustness_report import RobustnessReport
 
 
 class ShownRobustness(Shown):

@@ -11,11 +11,11 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from graphprune import model as models
 from graphprune.cli.show import Shown, check_outputs
-from graphprune.data import load_data
+from graphprune.data.dataset import load_data
 from graphprune.errors import InputError
-from graphprune.loading import load
+from graphprune.ir import export, output_files
+from graphprune.ir.loading import load
 from graphprune.report.terminal import print_notes
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
 from graphprune.training.table import print_training
@@ -68,7 +68,7 @@ def train(
     shown.progress("loading", 0, 0)
     pruned = load(model)
     for path in (out, out.with_name(out.name + ".data")):
-        models.check_output(path, pruned.files)
+        output_files.check_output(path, pruned.files)
     dense = None if teacher is None else load(teacher)
     judged = None if evaluation is None else load_data(evaluation, pruned, None)
     try:
@@ -77,8 +77,8 @@ def train(
         if kept.exists():
             click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)
         raise
-    with models.staged(out) as path:
-        models.write(trained, path)
+    with output_files.staged(out) as path:
+        export.write(trained, path)
         shown.save_training(
             report, {"source": str(model), "teacher": str(teacher) if teacher else None, "output": str(out)}
         )

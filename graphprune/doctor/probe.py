@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import GraphpruneError
 
 
 def onnxruntime() -> dict[str, Any]:
     """Version and providers of the wheel that won."""
-    ort = optional.onnxruntime()
+    ort = extras.onnxruntime()
     return {"version": ort.__version__, "providers": ort.get_available_providers(), "file": ort.__file__}
 
 
@@ -44,7 +44,7 @@ def start(provider: str) -> dict[str, Any]:
 
 def torch() -> dict[str, Any]:
     """Version, CUDA and the first device."""
-    found = optional.torch()
+    found = extras.torch()
     available = bool(found.cuda.is_available())
     name = found.cuda.get_device_name(0) if available else ""
     return {"version": found.__version__, "cuda": found.version.cuda or "", "available": available, "device": name}
@@ -52,7 +52,7 @@ def torch() -> dict[str, Any]:
 
 def tensorrt() -> dict[str, Any]:
     """Version of the bindings, if they find their library."""
-    return {"version": optional.tensorrt().__version__}
+    return {"version": extras.tensorrt().__version__}
 
 
 _QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -11,13 +11,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from graphprune import optional, passes
+from graphprune import passes
+from graphprune.base import extras
 from graphprune.errors import GraphpruneError, InputError, ModelError, RuntimeMissing
 from graphprune.integrations.olive_data import samples
 from graphprune.integrations.olive_settings import CHECKED, check, parameters, pass_of, run_options
 
 if TYPE_CHECKING:
-    from graphprune.contract import Pass
+    from graphprune.pass_infra.base import Pass
     from graphprune.report.result import Result
 
 _log = logging.getLogger("olive.graphprune")  # below Olive's own logger, whose handler and level it takes
@@ -35,7 +36,7 @@ def __getattr__(name: str) -> Any:
         for each in passes.names():
             kind = passes.find(each)
             if class_name(kind) == name:
-                made = type(name, (_Step, optional.olive("passes").Pass), _members(kind))
+                made = type(name, (_Step, extras.olive("passes").Pass), _members(kind))
                 globals()[name] = made
                 return made
     raise AttributeError(f"module {__name__} has no attribute '{name}'")
@@ -88,15 +89,15 @@ class _Step:
             raise _error(is_final)(f"{self.kind.name}: {error}") from None
 
     def _prune(self, model: Any, settings: dict[str, Any], output_model_path: str) -> Any:
-        from graphprune.pipeline import prune
+        from graphprune.pipeline.prune import prune
 
-        handlers = optional.olive("model")
+        handlers = extras.olive("model")
         if not isinstance(model, handlers.ONNXModelHandler):
             raise ModelError(f"a {type(model).__name__} is no ONNX model", "put Olive's pass OnnxConversion before")
         if model.external_initializers_path or model.constant_inputs_path:
             raise ModelError("some weights are inputs, fed from another file", "prune before they are taken out")
         source = Path(model.model_path)
-        out = Path(optional.olive("model.utils").resolve_onnx_path(output_model_path, source.name))
+        out = Path(extras.olive("model.utils").resolve_onnx_path(output_model_path, source.name))
         out.parent.mkdir(parents=True, exist_ok=True)
         attributes = dict(model.model_attributes or {})
         earlier = attributes.get("additional_files") or []
@@ -117,7 +118,7 @@ class _Step:
         )
         _tell(result)
         return handlers.ONNXModelHandler(
-            model_path=optional.olive("resource_path").LocalFolder({"path": out.parent}),
+            model_path=extras.olive("resource_path").LocalFolder({"path": out.parent}),
             onnx_file_name=out.name,
             inference_settings=model.inference_settings,
             use_ort_extensions=model.use_ort_extensions,
@@ -134,7 +135,7 @@ def _free_name(name: str, earlier: list[str]) -> str:
 
 def _error(is_final: bool) -> type[Exception]:
     """Olive goes on after an OlivePassError, and ends with one that is a ValueError."""
-    olive = optional.olive("exception")
+    olive = extras.olive("exception")
     if not is_final:
         return type("GraphpruneFailed", (olive.OlivePassError,), {})
     return type("GraphpruneStopped", (olive.OliveError, ValueError), {})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import DataError, OptionError
 
 
@@ -30,14 +30,14 @@ class _Batches:
     """Can be iterated again: dicts of arrays with the model's dtypes, and ``labels`` where there is one for each sample."""
 
     def __init__(self, config: Any, model: Path, io_config: dict[str, Any]) -> None:
-        validate = optional.olive("common.config_utils").validate_config
-        self._container = validate(config, optional.olive("data.config").DataConfig).to_data_container()
+        validate = extras.olive("common.config_utils").validate_config
+        self._container = validate(config, extras.olive("data.config").DataConfig).to_data_container()
         self._model = model
         self._io_config = io_config
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        augmented = optional.olive("data.component.dataloader").LLMAugmentedDataLoader  # positions, empty caches
-        format_data = optional.olive("common.utils").format_data
+        augmented = extras.olive("data.component.dataloader").LLMAugmentedDataLoader  # positions, empty caches
+        format_data = extras.olive("common.utils").format_data
         for feeds, labels in augmented(self._pairs(), str(self._model), self._io_config):
             arrays: dict[str, np.ndarray] = format_data(feeds, self._io_config)
             if not arrays:

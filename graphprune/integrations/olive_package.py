@@ -10,9 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from graphprune import optional, passes
-from graphprune.contract import Pass
+from graphprune import passes
+from graphprune.base import extras
 from graphprune.integrations.olive import class_name
+from graphprune.pass_infra.base import Pass
 
 
 def package_config() -> dict[str, Any]:
@@ -23,7 +24,7 @@ def package_config() -> dict[str, Any]:
     RuntimeMissing
         Olive is not installed.
     """
-    config = optional.olive("package_config").OlivePackageConfig
+    config = extras.olive("package_config").OlivePackageConfig
     merged: dict[str, Any] = json.loads(Path(config.get_default_config_path()).read_text(encoding="utf-8"))
     for name in passes.names():
         kind = passes.find(name)

@@ -8,13 +8,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from graphprune import optional
+from graphprune.base import extras
+from graphprune.base.option_text import default
 from graphprune.errors import GraphpruneError, OptionError
-from graphprune.fields import default
 
 if TYPE_CHECKING:
-    from graphprune.contract import Pass
-    from graphprune.subject import RunOptions
+    from graphprune.pass_infra.base import Pass
+    from graphprune.run.options import RunOptions
 
 SEARCHED_TARGETS = ("flops=0.9", "flops=0.8", "flops=0.7", "flops=0.6", "flops=0.5")
 
@@ -27,7 +27,7 @@ def parameters(kind: type[Pass]) -> dict[str, Any]:
     OptionError
         A third-party pass has an option with the name of a setting.
     """
-    param = optional.olive("passes.pass_config").PassConfigParam
+    param = extras.olive("passes.pass_config").PassConfigParam
     hints = typing.get_type_hints(kind)
     options = {
         field.name: param(
@@ -44,9 +44,9 @@ def parameters(kind: type[Pass]) -> dict[str, Any]:
 
 
 def _settings(param: Any) -> dict[str, Any]:
-    categorical = optional.olive("search.search_parameter").Categorical
-    path = optional.olive("common.config_utils").ParamCategory.PATH
-    data_config = optional.olive("data.config").DataConfig
+    categorical = extras.olive("search.search_parameter").Categorical
+    path = extras.olive("common.config_utils").ParamCategory.PATH
+    data_config = extras.olive("data.config").DataConfig
 
     def setting(type_: Any, value: Any, description: str, **more: Any) -> Any:
         return param(type_=type_, default_value=value, description=description, **more)
@@ -118,8 +118,8 @@ def pass_of(kind: type[Pass], settings: dict[str, Any]) -> Pass:
 
 def run_options(settings: dict[str, Any], accelerator: Any) -> RunOptions:
     """Everything else; the provider is the accelerator's."""
+    from graphprune.run.options import RunOptions
     from graphprune.runtime.sessions import RuntimeOptions
-    from graphprune.subject import RunOptions
 
     return RunOptions(
         seed=settings["seed"],
@@ -140,7 +140,7 @@ def run_options(settings: dict[str, Any], accelerator: Any) -> RunOptions:
 
 
 def _target(text: Any) -> Any:
-    from graphprune.target import Target
+    from graphprune.plan.target import Target
 
     return Target.parse(str(text))
 

@@ -11,11 +11,12 @@ import onnx
 from graphprune.bench.ort import measure
 from graphprune.bench.runtime import Measurement
 from graphprune.errors import NothingToPrune
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
 from graphprune.latency.closing import TOLERANCE
-from graphprune.model import Model, to_proto
-from graphprune.plan import Plan
+from graphprune.plan.plan import Plan
+from graphprune.plan.target import Target
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
-from graphprune.target import Target
 
 
 class Clock(Protocol):
@@ -29,7 +30,7 @@ class Clock(Protocol):
         ...
 
 
-class WholeClock:
+class EndToEndTimer:
     """The clock on the wall: ONNX Runtime with the options, inputs and batch that the result is measured with."""
 
     def __init__(

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom
 from graphprune.axes.typing import Typing
-from graphprune.model import Model, constant_dims, read_values
-from graphprune.structure.view import View, is_weighted
+from graphprune.ir.model import Model, constant_dims, read_values
 
 _SETTING_SIZE = 64  # integers up to so many are settings (shapes, axes), whose values matter
 
@@ -35,7 +35,7 @@ class Piece:
 
 def cut(model: Model) -> list[Piece]:
     """The pieces in order of execution; what comes before the first layer is a piece of its own."""
-    view = View(model)
+    view = DataFlow(model)
     place: dict[str, int] = {}
     members: list[list[str]] = [[]]
     for name, node in view.nodes.items():  # in topological order

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphprune.contract import Context, Pass
 from graphprune.latency.closing import Proposal
 from graphprune.latency.table import CostTable
-from graphprune.plan import Decision
-from graphprune.target import Target
+from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.context import Context
+from graphprune.plan.plan import Decision
+from graphprune.plan.target import Target
 
 _BEYOND = 0.85  # of the MACs that the table thinks are enough, so that one question is
 _LEAST = 1e-6

@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from graphprune.anatomy import Anatomy
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.bench.alignment import HELD_FOR
 from graphprune.bench.ort import OrtRuntime
 from graphprune.bench.times_cache import Cache
-from graphprune.contract import Context, Pass
 from graphprune.errors import OptionError
-from graphprune.execute import execute
-from graphprune.latency.clock import Clock, WholeClock
+from graphprune.latency.clock import Clock, EndToEndTimer
 from graphprune.latency.closing import TOLERANCE, Closing, Proposal, Reading, close_in
 from graphprune.latency.prefixes import Prefixes
-from graphprune.latency.table import Surveyor
+from graphprune.latency.table import LatencyProfiler
 from graphprune.latency.widths import Knapsack, Rule, Scored, even_steps, levels
-from graphprune.oracle import Removal
-from graphprune.plan import Decision
+from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
+from graphprune.plan.plan import Decision
+from graphprune.plan.target import Target
+from graphprune.rewrite.apply import execute
+from graphprune.rewrite.removal import Removal
+from graphprune.run.loaded import LoadedRun
+from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
-from graphprune.subject import RunOptions, Subject
-from graphprune.target import Target
-from graphprune.unit_pass import UnitPass
 
 _ALL = 1e-6  # share of the MACs that no pass leaves: a pass that goes in steps is stopped by the clock
 
@@ -40,12 +42,12 @@ class LatencySearch:
 
     target: Target
     clock: Clock
-    surveyor: Surveyor
+    surveyor: LatencyProfiler
     feeds: Feeds
     reached: float = field(init=False)
 
     @classmethod
-    def of(cls, target: Target, subject: Subject, options: RunOptions) -> LatencySearch:
+    def of(cls, target: Target, subject: LoadedRun, options: RunOptions) -> LatencySearch:
         """The search for the model of a run, on the wall clock.
 
         Raises
@@ -66,9 +68,9 @@ class LatencySearch:
         key = {name: where[name] for name in HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
         key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}
-        surveyor = Surveyor(feeds, options.runtime, Cache(options.cache_folder, key), options.progress)
+        surveyor = LatencyProfiler(feeds, options.runtime, Cache(options.cache_folder, key), options.progress)
         options.progress("measuring", 0, 0)
-        clock = WholeClock(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)
+        clock = EndToEndTimer(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)
         return cls(target, clock, surveyor, subject.feeds)
 
     @property
@@ -110,39 +112,39 @@ class LatencySearch:
 
     def _proposals(self, each: Pass, context: Context) -> Callable[[float], Proposal[Decision]]:
         if not isinstance(each, UnitPass):
-            return Prefixes(each, context, self.surveyor.table(context.anatomy, {}, {}))
+            return Prefixes(each, context, self.surveyor.table(context.analysis, {}, {}))
         each.check()
         groups = each.eligible(context)
         scores, notes = each.finite_scores(context, groups)
         scored = Scored(each, context, groups, scores, notes)
         steps = levels(each, context, groups)
-        table = self.surveyor.table(context.anatomy, steps, even_steps(context, groups))
+        table = self.surveyor.table(context.analysis, steps, even_steps(context, groups))
         return Knapsack(scored, table, steps) if scored.has_choice else Rule(scored, table)
 
     def _measuring(self, each: Pass, context: Context) -> Callable[[Proposal[Decision]], float]:
         def measure(proposal: Proposal[Decision]) -> float:
             context.progress(f"{each.name}: timing a candidate", 0, 0)
-            return self._time(context.anatomy, proposal.thing, context)
+            return self._time(context.analysis, proposal.thing, context)
 
         return measure
 
-    def _time(self, anatomy: Anatomy, decision: Decision, context: Context) -> float:
+    def _time(self, analysis: ModelAnalysis, decision: Decision, context: Context) -> float:
         if not decision.removed_count:
             return self.reached
         steps: list[Removal] = []
-        return self.clock.time(execute(anatomy, decision, steps, self.feeds, context.options).model)
+        return self.clock.time(execute(analysis, decision, steps, self.feeds, context.options).model)
 
     def _in_steps(self, each: Pass, context: Context) -> list[Decision]:
         """A pass that makes one decision after another is stopped when the time is reached."""
         asked = replace(context, target=Target("flops", _ALL), is_last=False)
         decisions: list[Decision] = []
-        anatomy = context.anatomy
+        analysis = context.analysis
         for decision in each.steps(asked):
             before = self.reached
             steps: list[Removal] = []
-            anatomy = execute(anatomy, decision, steps, self.feeds, context.options)
+            analysis = execute(analysis, decision, steps, self.feeds, context.options)
             decisions.append(replace(decision, limit=""))
-            self.reached = self.clock.time(anatomy.model)
+            self.reached = self.clock.time(analysis.model)
             if self.is_met:
                 if self.reached < self.clock.asked * (1 - TOLERANCE):
                     note = self._steps_note(self.reached, before)

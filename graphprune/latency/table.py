@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from graphprune.anatomy import Anatomy
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes.algebra import Atom
+from graphprune.base.progress import Progress
 from graphprune.bench.overhead import overhead_ms
 from graphprune.bench.stopwatch import times_ms
 from graphprune.bench.times_cache import Cache
-from graphprune.contract import Progress
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
 from graphprune.latency import pieces as cutting
 from graphprune.latency.pieces import Piece
-from graphprune.model import Model, to_proto
 from graphprune.rewrite import remove_units
-from graphprune.runtime.segments import extract
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.segments.partition import extract
 
 _LEAST_MS = 1e-4
 _AT_ONCE = 12  # sessions open at the same time
@@ -73,23 +74,27 @@ class CostTable:
         return 1 - gone / self.whole_ms
 
 
-class Surveyor:
+class LatencyProfiler:
     """Measures tables for one machine and one batch; what was measured before comes from ``cache``."""
 
     def __init__(self, feeds: Feeds, options: RuntimeOptions, cache: Cache, progress: Progress) -> None:
         self._feeds, self._options, self._progress = feeds, options, progress
         self.cache = cache
 
-    def table(self, anatomy: Anatomy, levels: Mapping[Atom, Sequence[int]], steps: Mapping[Atom, int]) -> CostTable:
-        """The cost of ``anatomy`` at full width, and with each atom at each of its ``levels`` (counts below its size).
+    def table(
+        self, analysis: ModelAnalysis, levels: Mapping[Atom, Sequence[int]], steps: Mapping[Atom, int]
+    ) -> CostTable:
+        """The cost of ``analysis`` at full width, and with each atom at each of its ``levels`` (counts below its size).
 
         Of a network with very many groups that share pieces only some levels are measured, the lowest always.
         Among counts that are multiples of the atom's entry in ``steps``, fewer never take longer: what says otherwise is noise.
         """
-        found = cutting.cut(anatomy.model)
-        inside = cutting.atoms_in(anatomy.model, anatomy.typing, found) if levels else [frozenset[Atom]()] * len(found)
+        found = cutting.cut(analysis.model)
+        inside = (
+            cutting.atoms_in(analysis.model, analysis.typing, found) if levels else [frozenset[Atom]()] * len(found)
+        )
         jobs: dict[str, tuple[Model, Piece, Feeds]] = {}
-        whole = self._signatures(anatomy.model, found, jobs)
+        whole = self._signatures(analysis.model, found, jobs)
         narrow: dict[tuple[int, Atom, int], str] = {}
         sets = colours(levels, inside)
         levels = thinned(levels, _MOST_REWRITES // max(1, len(sets)))
@@ -97,7 +102,7 @@ class Surveyor:
             for step in range(max(len(levels[atom]) for atom in colour)):
                 counts = {atom: levels[atom][step] for atom in colour if step < len(levels[atom])}
                 kept = {atom: np.arange(atom.size) < count for atom, count in counts.items()}
-                model = remove_units(anatomy.model, anatomy.typing, kept)
+                model = remove_units(analysis.model, analysis.typing, kept)
                 touched = [index for index, atoms in enumerate(inside) if not atoms.isdisjoint(counts)]
                 signed = self._signatures(model, [found[index] for index in touched], jobs)
                 for index, name in zip(touched, signed, strict=True):

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
-from graphprune.bench.alignment import WHOLE_KINDS, narrowed
-from graphprune.contract import Context
 from graphprune.latency.closing import Proposal
 from graphprune.latency.knapsack import Option, solve
 from graphprune.latency.table import CostTable
-from graphprune.plan import Decision
-from graphprune.structure.groups import Group
-from graphprune.target import Target
-from graphprune.unit_pass import UnitPass, removed_units
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass, removed_units
+from graphprune.plan.multiples import WHOLE_KINDS, narrowed
+from graphprune.plan.plan import Decision
+from graphprune.plan.target import Target
 
 _MOST_LEVELS = 12
 _NO_GAIN = 0.98  # a width that takes more than this share of a wider one's time is no step of the staircase
@@ -144,7 +144,7 @@ class Knapsack:
             group.atom: np.sort(np.argsort(values, kind="stable")[: group.size - counts[group.atom]])
             for group, values in zip(scored.groups, scored.scores, strict=True)
         }
-        units = removed_units(scored.groups, scored.scores, removed, scored.context.anatomy.typed_cost())
+        units = removed_units(scored.groups, scored.scores, removed, scored.context.analysis.typed_cost())
         considered = sum(group.size for group in scored.groups)
         decision = Decision(str(scored.each), units=units, considered=considered, notes=scored.notes)
         return Proposal(tuple(counts.values()), self._table.share(counts), decision)

@@ -10,15 +10,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphprune.model import read_values
+from graphprune.ir.model import read_values
 from graphprune.repair import matrices
 from graphprune.repair.gram import HalvedSums
-from graphprune.repair.march import Values
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.ridge import refit
-from graphprune.repair.sites import Site, affine_of
+from graphprune.repair.sites import RepairLayer, affine_of
 from graphprune.repair.survivors import survivors
-from graphprune.repair.task import Change, Scene, Task
+from graphprune.repair.task import Change, RepairState, Task
+from graphprune.segments.stepwise import Values
 
 
 class ChannelMap(Task):
@@ -26,7 +26,7 @@ class ChannelMap(Task):
 
     method: ClassVar[str] = "ridge"
 
-    def __init__(self, scene: Scene, site: Site) -> None:
+    def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self._old = scene.original_node(site.node)
         self._reads = self._old.inputs[0].name
         super().__init__(scene, site, [self._reads], [site.reads])

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from graphprune.model import Model, constant_dims, read_values
-from graphprune.repair.sites import Site
+from graphprune.ir.model import Model, constant_dims, read_values
+from graphprune.repair.sites import RepairLayer
 from graphprune.rewrite.weights import set_values
 
 Matrix = NDArray[np.float64]
@@ -44,7 +44,7 @@ def exit_matrix(model: Model, node: gs.Node, scale: NDArray[np.float64]) -> Matr
     return values.reshape(groups, inputs, outputs) * scale.reshape(groups, 1, outputs)
 
 
-def write(model: Model, site: Site, matrix: Matrix, shift: NDArray[np.float64]) -> None:
+def write(model: Model, site: RepairLayer, matrix: Matrix, shift: NDArray[np.float64]) -> None:
     """Make ``site`` compute ``matrix`` (groups, inputs, outputs) and ``shift`` (channels,) at its exit."""
     nodes = {node.name: node for node in model.graph.nodes}
     node = nodes[site.node]

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.anatomy import Anatomy
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.groups import Group
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes import algebra
-from graphprune.data import Data
+from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.obs import Reader, removal_losses
 from graphprune.repair import matrices
 from graphprune.repair.gram import Sums
 from graphprune.repair.moments import Moments
 from graphprune.repair.places import places
-from graphprune.repair.sites import Site, is_layer, site_of
+from graphprune.repair.sites import RepairLayer, is_layer, site_of
 from graphprune.runtime.blas import blas_threads
-from graphprune.runtime.capture import capture
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import Consumer, consumers
-from graphprune.structure.groups import Group
-from graphprune.structure.view import View
+from graphprune.segments.capture import capture
 
 _MEMORY_LIMIT_BYTES = 1 << 30
 
@@ -31,7 +31,7 @@ Losses = NDArray[np.float64]
 
 
 def obs_losses(
-    anatomy: Anatomy, groups: Sequence[Group], data: Data, batch: int, options: RuntimeOptions,
+    analysis: ModelAnalysis, groups: Sequence[Group], data: Data, batch: int, options: RuntimeOptions,
     progress: Callable[[int], None],
 ) -> list[Losses]:  # fmt: skip
     """For each group the losses (size,) of :func:`removal_losses`, as a share of the variance of the streams that its readers write to.
@@ -43,23 +43,23 @@ def obs_losses(
     DataError
         Nobody reads a group in a way that can be refitted.
     """
-    view = View(anatomy.model)
+    view = DataFlow(analysis.model)
     scored: list[Losses] = []
-    for part in _parts(anatomy, view, groups):
+    for part in _parts(analysis, view, groups):
         with blas_threads(options.thread_count):
-            seen = _seen(anatomy, [reader for readers in part for reader in readers], data, batch, options)
+            seen = _seen(analysis, [reader for readers in part for reader in readers], data, batch, options)
             for group, readers in zip(groups[len(scored) :], part, strict=False):
                 progress(len(scored))
-                scored.append(_losses(anatomy, group, readers, seen))
+                scored.append(_losses(analysis, group, readers, seen))
     return scored
 
 
 class _Reading:
     """A layer that reads a group. What it does wrong matters as far as the residual ``stream`` behind it is changed."""
 
-    def __init__(self, anatomy: Anatomy, view: View, consumer: Consumer) -> None:
+    def __init__(self, analysis: ModelAnalysis, view: DataFlow, consumer: Consumer) -> None:
         self.consumer = consumer
-        self.site: Site = site_of(view, consumer.node, anatomy.sizes)
+        self.site: RepairLayer = site_of(view, consumer.node, analysis.sizes)
         self.shape = matrices.shape_of(consumer.node)
         self.stream = self.site.join or self.site.exit
 
@@ -69,14 +69,14 @@ class _Reading:
         return 8 * groups * inputs**2
 
 
-def _parts(anatomy: Anatomy, view: View, groups: Sequence[Group]) -> Iterator[list[list[_Reading]]]:
+def _parts(analysis: ModelAnalysis, view: DataFlow, groups: Sequence[Group]) -> Iterator[list[list[_Reading]]]:
     """The readers of each group, in parts that fit the memory."""
     part: list[list[_Reading]] = []
     used = 0
     for group in groups:
         found = [
-            _Reading(anatomy, view, consumer)
-            for consumer in consumers(anatomy.model, anatomy.typing, group)
+            _Reading(analysis, view, consumer)
+            for consumer in consumers(analysis.model, analysis.typing, group)
             if consumer.operand == 1 and is_layer(consumer.node)
         ]
         if not found:
@@ -105,14 +105,14 @@ class _Seen:
 
 
 def _seen(
-    anatomy: Anatomy, readings: Sequence[_Reading], data: Data, batch: int, options: RuntimeOptions
+    analysis: ModelAnalysis, readings: Sequence[_Reading], data: Data, batch: int, options: RuntimeOptions
 ) -> dict[str, _Seen]:
     """Node -> what the data show of it."""
     layers = {reading.consumer.node.name: reading for reading in readings}
     seen = {name: _Seen(Sums.empty(*reading.shape[:2], 0), Moments()) for name, reading in layers.items()}
     random = np.random.default_rng(0)
     tensors = [tensor for reading in layers.values() for tensor in (reading.site.reads, reading.stream)]
-    for part, values in capture(anatomy.model, tensors, data, batch, options):
+    for part, values in capture(analysis.model, tensors, data, batch, options):
         batches = -(-(data.limit or len(part)) // len(part))
         for name, reading in layers.items():
             x, stream = values[reading.site.reads], np.moveaxis(values[reading.stream], reading.site.axis, -1)
@@ -123,18 +123,18 @@ def _seen(
     return seen
 
 
-def _losses(anatomy: Anatomy, group: Group, readings: Sequence[_Reading], seen: dict[str, _Seen]) -> Losses:
+def _losses(analysis: ModelAnalysis, group: Group, readings: Sequence[_Reading], seen: dict[str, _Seen]) -> Losses:
     """Losses of one group, as a share of the variance of the streams that its readers write to."""
     readers, variance = [], 0.0
     for reading in readings:
         node, own = reading.consumer.node, seen[reading.consumer.node.name]
         groups, inputs, _ = reading.shape
         variance += float(np.sum(own.stream.deviation**2))
-        weights = matrices.exit_matrix(anatomy.model, node, reading.site.scale)
+        weights = matrices.exit_matrix(analysis.model, node, reading.site.scale)
         gram = own.gram
         if reading.site.bias is not None:
             gram = gram - np.einsum("gi,gj->gij", own.inputs.x, own.inputs.x) / own.inputs.n**2
-        axes = anatomy.typing.of(node, 0)
+        axes = analysis.typing.of(node, 0)
         assert axes is not None  # the consumer was found by them
         owner = algebra.positions_of(axes[reading.consumer.place], group.atom)
         owners = np.repeat(owner.reshape(groups, -1), inputs // (len(owner) // groups), axis=1)

@@ -8,12 +8,12 @@ import numpy as np
 
 from graphprune.repair import matrices
 from graphprune.repair.gram import HalvedSums
-from graphprune.repair.march import Values
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.places import places
 from graphprune.repair.ridge import refit
-from graphprune.repair.sites import Site
-from graphprune.repair.task import Change, Scene, Task
+from graphprune.repair.sites import RepairLayer
+from graphprune.repair.task import Change, RepairState, Task
+from graphprune.segments.stepwise import Values
 
 _CHUNK_BYTES = 64 << 20
 
@@ -23,7 +23,7 @@ class Refit(Task):
 
     method: ClassVar[str] = "ridge"
 
-    def __init__(self, scene: Scene, site: Site) -> None:
+    def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self.target = scene.in_original(site.join or site.exit)
         super().__init__(scene, site, [self.target], [site.reads, *([site.shortcut] if site.shortcut else [])])
         self._shape = matrices.shape_of(self.node)

@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphprune.repair import matrices
-from graphprune.repair.march import Values
 from graphprune.repair.moments import Moments
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.ridge import NOISE
-from graphprune.repair.sites import Site
-from graphprune.repair.task import Change, Scene, Task
+from graphprune.repair.sites import RepairLayer
+from graphprune.repair.task import Change, RepairState, Task
+from graphprune.segments.stepwise import Values
 
 Vector = NDArray[np.float64]
 
 
-class Rematch(Task):
+class MomentMatching(Task):
     """The channels of the exit, scaled and shifted. Error: squared distance of means and deviations."""
 
     method: ClassVar[str] = "stats"
 
-    def __init__(self, scene: Scene, site: Site) -> None:
+    def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self._target = scene.in_original(site.exit)
         super().__init__(scene, site, [self._target], [site.exit])
         self._theirs, self._mine = (Moments(), Moments()), (Moments(), Moments())  # of even and odd samples

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from graphprune.model import Model, constant_dims, outer_reads, read_values
-from graphprune.runtime.sizes import Sizes
-from graphprune.structure.names import layer_label
-from graphprune.structure.view import View
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.names import layer_label
+from graphprune.analysis.sizes import Sizes
+from graphprune.ir.model import Model, constant_dims, outer_reads, read_values
 
 Vector = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Bias:
 
 
 @dataclass(frozen=True)
-class Site:
+class RepairLayer:
     """A layer and the per-channel operations behind it.
 
     ``scale`` and ``shift`` (channels,) make the exit out of the weighted sum, ``axis`` counts channels there (-1: the last).
@@ -58,9 +58,9 @@ class Site:
     shortcut: str = ""
 
 
-def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[Site]:
+def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLayer]:
     """Every site of ``pruned``, in execution order; ``sizes`` are its concrete tensor shapes."""
-    view, changed = View(pruned), _changed(original, pruned)
+    view, changed = DataFlow(pruned), _changed(original, pruned)
     return [
         site_of(view, node, sizes)
         for node in pruned.graph.nodes
@@ -122,7 +122,7 @@ def _channels(node: gs.Node) -> int:
     return int(constant_dims(node.inputs[1])[0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1])
 
 
-def site_of(view: View, node: gs.Node, sizes: Sizes) -> Site:
+def site_of(view: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
     """A layer with what follows it, whether or not its inputs have changed."""
     model = view.model
     channels = _channels(node)
@@ -142,7 +142,7 @@ def site_of(view: View, node: gs.Node, sizes: Sizes) -> Site:
         exit_tensor = link.outputs[0].name
     own = [bias for bias in biases if _is_own_vector(view.nodes[bias.node].inputs[bias.operand], channels)]
     join, shortcut = _join(view, node, exit_tensor, sizes)
-    return Site(
+    return RepairLayer(
         node=node.name,
         label=layer_label(view, [node.name]),
         reads=node.inputs[0].name,
@@ -181,7 +181,7 @@ def affine_of(model: Model, node: gs.Node, chain: Sequence[str]) -> tuple[Vector
     return scale, shift
 
 
-def _only_reader(view: View, tensor: str) -> gs.Node | None:
+def _only_reader(view: DataFlow, tensor: str) -> gs.Node | None:
     """The node that reads ``tensor``, if it is the only one."""
     readers = view.readers.get(tensor, [])
     is_seen = tensor in view.outputs or tensor in view.read_by_subgraphs
@@ -228,7 +228,7 @@ def _vector(model: Model, constant: gs.Tensor, channels: int) -> Vector:
     return np.broadcast_to(values, (channels,))
 
 
-def _join(view: View, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str]:
+def _join(view: DataFlow, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str]:
     """The residual join that ``tensor`` feeds and the other operand, if that is known before ``node`` runs."""
     link = _only_reader(view, tensor)
     if link is None or link.op != "Add":

@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Literal, get_args
 
-from graphprune.data import Data
+from graphprune.analysis.sizes import Sizes
+from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
-from graphprune.model import Model
-from graphprune.oracle import Removal
+from graphprune.ir.model import Model
 from graphprune.repair.channel_map import ChannelMap
-from graphprune.repair.march import March, Values
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.repair.refit import Refit
-from graphprune.repair.rematch import Rematch
-from graphprune.repair.sites import Site, find_sites
-from graphprune.repair.task import Scene, Task
+from graphprune.repair.rematch import MomentMatching
+from graphprune.repair.sites import RepairLayer, find_sites
+from graphprune.repair.task import RepairState, Task
+from graphprune.rewrite.removal import Removal
 from graphprune.runtime.blas import blas_threads
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.runtime.sizes import Sizes
+from graphprune.segments.stepwise import StepwiseRun, Values
 
 Method = Literal["stats", "ridge"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -64,15 +64,15 @@ def repair(
     """
     started = time.perf_counter()
     layers: list[LayerRepair] = []
-    scene = Scene(original, pruned.copy(), tuple(steps))
+    scene = RepairState(original, pruned.copy(), tuple(steps))
     samples = 0
     for method in methods:
         sites = find_sites(original, scene.pruned, sizes)
         tasks = [task_of(method, scene, site, memory_limit_bytes) for site in sites]
         with ExitStack() as stack:
             stack.enter_context(blas_threads(options.thread_count))
-            dense = stack.enter_context(March(original, [task.original_reads for task in tasks], options))
-            cut = stack.enter_context(March(scene.pruned, [task.pruned_reads for task in tasks], options))
+            dense = stack.enter_context(StepwiseRun(original, [task.original_reads for task in tasks], options))
+            cut = stack.enter_context(StepwiseRun(scene.pruned, [task.pruned_reads for task in tasks], options))
             samples = 0
             for part in data.batches(
                 batch
@@ -86,7 +86,7 @@ def repair(
     return scene.pruned, RepairReport(tuple(methods), tuple(layers), samples, time.perf_counter() - started)
 
 
-def carry_out(task: Task, theirs: Iterable[Values], cut: March, stop: int) -> LayerRepair:
+def carry_out(task: Task, theirs: Iterable[Values], cut: StepwiseRun, stop: int) -> LayerRepair:
     """One layer's repair; ``theirs`` are the batches of the original, ``cut`` is on its way to the layer's ``stop``."""
     for their_part, my_part in zip(theirs, cut.advance(stop), strict=True):
         task.add(their_part, my_part, cut.batches)
@@ -96,10 +96,12 @@ def carry_out(task: Task, theirs: Iterable[Values], cut: March, stop: int) -> La
     return outcome
 
 
-def task_of(method: Method, scene: Scene, site: Site, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> Task:
+def task_of(
+    method: Method, scene: RepairState, site: RepairLayer, memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+) -> Task:
     """How ``method`` goes about ``site``."""
     if method == "stats":
-        return Rematch(scene, site)
+        return MomentMatching(scene, site)
     refit = Refit(scene, site)
     if refit.memory_bytes <= memory_limit_bytes:
         return refit

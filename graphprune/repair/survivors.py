@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphprune.axes import algebra
-from graphprune.oracle import Removal
+from graphprune.rewrite.removal import Removal
 
 
 def survivors(steps: Sequence[Removal], tensor: str, axis: int, size: int) -> NDArray[np.intp]:

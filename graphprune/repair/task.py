@@ -9,19 +9,19 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from graphprune.model import Model
-from graphprune.oracle import Removal
-from graphprune.repair.march import Values
+from graphprune.ir.model import Model
 from graphprune.repair.outcome import LayerRepair
-from graphprune.repair.sites import Site
+from graphprune.repair.sites import RepairLayer
 from graphprune.repair.survivors import survivors
+from graphprune.rewrite.removal import Removal
+from graphprune.segments.stepwise import Values
 
 Change = tuple[np.ndarray, np.ndarray]
 """Factors and offsets for an exit that has been computed already; they broadcast to it."""
 
 
 @dataclass(frozen=True)
-class Scene:
+class RepairState:
     """The network as it was, the one under repair, and how the one became the other."""
 
     original: Model
@@ -54,7 +54,9 @@ class Task(ABC):
 
     method: ClassVar[str]
 
-    def __init__(self, scene: Scene, site: Site, original_reads: list[str], pruned_reads: list[str]) -> None:
+    def __init__(
+        self, scene: RepairState, site: RepairLayer, original_reads: list[str], pruned_reads: list[str]
+    ) -> None:
         self.scene, self.site = scene, site
         self.original_reads, self.pruned_reads = original_reads, pruned_reads
         self.node = scene.node(site.node)

@@ -18,29 +18,29 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.data import LABEL_NAMES, Batch, Data
-from graphprune.model import Model
-from graphprune.oracle import Removal
-from graphprune.repair.march import March, Values
-from graphprune.repair.recording import Recording
+from graphprune.analysis.blocks import Block, find_joins
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.representation import Representation
+from graphprune.analysis.sizes import Sizes
+from graphprune.data.dataset import LABEL_NAMES, Batch, Data
+from graphprune.ir.model import Model
 from graphprune.repair.sites import find_sites
 from graphprune.repair.stage import carry_out, repair, task_of
 from graphprune.repair.survivors import survivors
-from graphprune.repair.task import Scene, Task
+from graphprune.repair.task import RepairState, Task
 from graphprune.rewrite import remove_blocks
-from graphprune.runtime.ablation import Features
+from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.runtime.sizes import Sizes
 from graphprune.scoring.blocks import Comparison
-from graphprune.structure.blocks import Block, find_joins
-from graphprune.structure.representation import Representation
-from graphprune.structure.view import View
+from graphprune.segments.ablation import Features
+from graphprune.segments.activations import ActivationCache
+from graphprune.segments.stepwise import StepwiseRun, Values
 
 C = TypeVar("C", bound=Comparison[object])
 
 
 @dataclass(frozen=True)
-class Ground:
+class TrialSetup:
     """What trials stand on: the network as given, the steps that led to ``model``, and the samples.
 
     ``sizes`` are the concrete tensor shapes of ``model``; ``representations`` are its tensors that are compared, after at most
@@ -73,10 +73,10 @@ class _Trial:
         return [tensor for task in self.tasks for tensor in task.original_reads]
 
 
-class Trials:
+class RepairedTrials:
     """Judges removals from ``parent``, the network pruned and repaired so far; :meth:`settle` makes one of them the parent."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: TrialSetup) -> None:
         self._ground, self._steps = ground, ground.steps
         data = ground.data
         parts = list(data.batches(ground.batch))  # read once: the source may give other samples next time
@@ -86,8 +86,8 @@ class Trials:
         )
         self.parent = ground.model
         self._open = ExitStack()
-        self._theirs = self._open.enter_context(Recording(ground.original, self._feeds, ground.options))
-        self._mine = Recording(self.parent, self._feeds, ground.options)
+        self._theirs = self._open.enter_context(ActivationCache(ground.original, self._feeds, ground.options))
+        self._mine = ActivationCache(self.parent, self._feeds, ground.options)
         self._wanted = _in_original(ground)
         self._gone: dict[str, str] = {}  # exits of removed blocks, and their entries
         self._tried: dict[str, _Trial] = {}
@@ -115,7 +115,7 @@ class Trials:
     @property
     def representations(self) -> list[Representation]:
         """As they are called in the parent."""
-        view = View(self.parent)
+        view = DataFlow(self.parent)
         return [replace(each, tensor=_left(view, each.tensor, self._gone)) for each in self._ground.representations]
 
     def judge(self, joins: Sequence[str], make: Callable[[], C]) -> list[C]:
@@ -152,13 +152,13 @@ class Trials:
     def _move_to(self, parent: Model) -> None:
         self._mine.close()
         self.parent, self._tried = parent, {}
-        self._mine = Recording(parent, self._feeds, self._ground.options)
+        self._mine = ActivationCache(parent, self._feeds, self._ground.options)
 
     def _trial(self, block: Block) -> _Trial:
         """The network without ``block``, before anything is refitted."""
         ground = self._ground
         model = remove_blocks(self.parent, [block])
-        scene = Scene(ground.original, model, (*self._steps, Removal(self.parent, (block,))))
+        scene = RepairState(ground.original, model, (*self._steps, Removal(self.parent, (block,))))
         concerned = {site.node for site in find_sites(self.parent, model, ground.sizes)}
         sites = [site for site in find_sites(ground.original, model, ground.sizes) if site.node in concerned]
         return _Trial(block, model, [task_of("ridge", scene, site) for site in sites[: ground.refits]])
@@ -166,10 +166,10 @@ class Trials:
     def _features(self, trial: _Trial, blocks: dict[str, Block]) -> list[Features]:
         """Refit the layers of a trial; the features of every batch, for every representation."""
         representations, batches = self._ground.representations, range(len(self._feeds))
-        view, gone = View(trial.model), self._gone | {trial.block.exit: trial.block.entry}
+        view, gone = DataFlow(trial.model), self._gone | {trial.block.exit: trial.block.entry}
         tensors = [_left(view, representation.tensor, gone) for representation in representations]
         stops = [*(task.pruned_reads for task in trial.tasks), tensors]
-        with March(trial.model, stops, self._ground.options, known=self._known(trial, blocks, view)) as cut:
+        with StepwiseRun(trial.model, stops, self._ground.options, known=self._known(trial, blocks, view)) as cut:
             self._mine.want(cut.reads)
             for batch in batches:
                 cut.take(self._mine.get(batch, cut.reads))
@@ -181,9 +181,9 @@ class Trials:
                 for values in cut.advance(len(trial.tasks))
             ]
 
-    def _known(self, trial: _Trial, blocks: dict[str, Block], view: View) -> list[str]:
+    def _known(self, trial: _Trial, blocks: dict[str, Block], view: DataFlow) -> list[str]:
         """Entries of blocks whose values are the parent's: before the gap, and before the first layer to be refitted."""
-        before = View(self.parent).order
+        before = DataFlow(self.parent).order
         first = min((view.order[task.node.name] for task in trial.tasks), default=len(view.order))
         entries = [each.entry for each in blocks.values() if before[each.join] <= before[trial.block.join]]
         return [entry for entry in entries if entry in view.producer and view.order[view.producer[entry]] < first]
@@ -195,7 +195,7 @@ def _arrays(part: Batch) -> Values:
     return part.feeds if part.labels is None else {**part.feeds, name: part.labels}
 
 
-def _in_original(ground: Ground) -> list[str]:
+def _in_original(ground: TrialSetup) -> list[str]:
     """What the representations are called, and stand for, in the network as given: past a removed block, for its exit."""
     names = []
     for representation in ground.representations:
@@ -208,7 +208,7 @@ def _in_original(ground: Ground) -> list[str]:
     return names
 
 
-def _left(view: View, tensor: str, gone: dict[str, str]) -> str:
+def _left(view: DataFlow, tensor: str, gone: dict[str, str]) -> str:
     """What ``tensor`` is called where the blocks with the exits ``gone`` are gone."""
     while tensor not in view.producer and tensor in gone:
         tensor = gone[tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graphprune.cost import Cost
+from graphprune.analysis.cost import Cost
 
 if TYPE_CHECKING:
     import networkx as nx

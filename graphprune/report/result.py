@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphprune.cost import Cost
-from graphprune.plan import Plan
+from graphprune.analysis.cost import Cost
+from graphprune.plan.plan import Plan
 
 if TYPE_CHECKING:
     from graphprune.bench.runtime import Measurement
-    from graphprune.evaluate import Evaluation
-    from graphprune.model import Model
+    from graphprune.evaluation.accuracy import Evaluation
+    from graphprune.ir.model import Model
     from graphprune.repair.outcome import RepairReport
     from graphprune.training.report import TrainingReport
-    from graphprune.validate import Validation
+    from graphprune.validation.validate import Validation
 
 SCHEMA = "graphprune.result/1"
 

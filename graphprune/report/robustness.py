@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from graphprune.robustness.energy import InferenceEnergy
-    from graphprune.robustness.paired import Difference
-    from graphprune.robustness.report import RobustnessReport, Row
+    from graphprune.evaluation.energy import InferenceEnergy
+    from graphprune.evaluation.paired import Difference
+    from graphprune.evaluation.robustness_report import RobustnessReport, Row
 
 _OTHERS = 2  # models beside the first that fit 80 columns
 

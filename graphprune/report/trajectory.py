@@ -12,7 +12,7 @@ from rich.table import Table
 from graphprune.report.text import compact, shorten
 
 if TYPE_CHECKING:
-    from graphprune.plan import Decision, Step
+    from graphprune.plan.plan import Decision, TrajectoryPoint
     from graphprune.report.result import Result
 
 _NAME_WIDTH = 30
@@ -42,7 +42,7 @@ def print_trajectory(console: Console, result: Result) -> None:
     console.print(f"of the two children of each step, {better} went on")
 
 
-def _what(decision: Decision, step: Step) -> str:
+def _what(decision: Decision, step: TrajectoryPoint) -> str:
     if len(step.removed) == 1:
         return step.removed[0]
     groups = f"{len(step.removed)} groups"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import onnx_graphsurgeon as gs
 
+from graphprune.analysis.blocks import Block
 from graphprune.errors import GraphpruneError
-from graphprune.model import Model
-from graphprune.structure.blocks import Block
+from graphprune.ir.model import Model
 
 
 def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:

@@ -15,7 +15,7 @@ from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
-from graphprune.model import Model, constant_dims, constants, read_values
+from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite.weights import new_constant
 
 Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]

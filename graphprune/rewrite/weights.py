@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from graphprune.errors import GraphpruneError
-from graphprune.model import Model, constant_dims, read_values
+from graphprune.ir.model import Model, constant_dims, read_values
 
 
 def new_constant(name: str, values: np.ndarray) -> gs.Constant:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -74,7 +74,7 @@ def require_provider(options: RuntimeOptions) -> None:
         The runtime is not installed, or was built without the provider.
     """
     _ = options.device_index
-    ort, name = optional.onnxruntime(), options.provider_name
+    ort, name = extras.onnxruntime(), options.provider_name
     available = ort.get_available_providers()
     if name in available:
         return
@@ -107,7 +107,7 @@ def open_session(
         The runtime cannot load the model.
     """
     require_provider(options)
-    ort, name = optional.onnxruntime(), options.provider_name
+    ort, name = extras.onnxruntime(), options.provider_name
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.thread_count
     session_options.inter_op_num_threads = 1

@@ -13,13 +13,13 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.data import Data
-from graphprune.runtime.ablation import ablations
+from graphprune.analysis.blocks import Block
+from graphprune.analysis.representation import Representation
+from graphprune.data.dataset import Data
 from graphprune.runtime.blas import one_blas_thread
-from graphprune.runtime.parcel import Parcel, packed, unpacked
-from graphprune.runtime.segments import Segments
-from graphprune.structure.blocks import Block
-from graphprune.structure.representation import Representation
+from graphprune.segments.ablation import ablations
+from graphprune.segments.packing import Packing, packed, unpacked
+from graphprune.segments.runner import Segments
 from graphprune.workers import Workers
 
 Rows = NDArray[np.floating]
@@ -110,7 +110,7 @@ def compare_blocks(
     return _joined(workers.map(_answered, parcel, questions), len(candidates))
 
 
-def _answered(parcel: Parcel, question: _Question[R]) -> list[Compared[R]]:
+def _answered(parcel: Packing, question: _Question[R]) -> list[Compared[R]]:
     """What a worker does."""
     return _asked(unpacked(parcel), parcel.data, question)
 

@@ -9,12 +9,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from graphprune.analysis.groups import Group
+from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axis
 from graphprune.axes.typing import Contraction, Typing
-from graphprune.model import Model, read_values
-from graphprune.structure.groups import Group
-from graphprune.structure.roles import weight_axes
+from graphprune.ir.model import Model, read_values
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.groups import Group
+from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
 from graphprune.importance.magnitude import Order, combine, slice_norms
-from graphprune.model import Model, read_values
-from graphprune.structure.groups import Group
-from graphprune.structure.roles import weight_axes
+from graphprune.ir.model import Model, read_values
 
 Over = Literal["group", "writers"]
 

@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom
 from graphprune.axes.typing import Typing
-from graphprune.data import Batch, Data
+from graphprune.data.dataset import Batch, Data
 from graphprune.errors import DataError
 from graphprune.importance.projection import HeadProjection, NeuronProjection
-from graphprune.model import Model
-from graphprune.runtime.capture import capture
+from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import Consumer, consumers, mean_per_unit
-from graphprune.structure.groups import Group
+from graphprune.segments.capture import capture
 
 HEAD_KINDS = ("heads", "kv-heads", "query-heads")
 _MASK_INPUT = "attention_mask"

@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
-from graphprune.data import Data
+from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.vip import one_hot, pls_vip
-from graphprune.model import Model
-from graphprune.runtime.capture import capture
+from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import mean_per_unit
-from graphprune.structure.groups import Group
+from graphprune.segments.capture import capture
 
 Estimator = Literal["pls", "cipls", "cipls-released"]
 Pool = Literal["max", "mean"]

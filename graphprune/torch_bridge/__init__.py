@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'graphprune.torch_bridge' has no attribute '{name}'")
     import importlib
 
-    from graphprune import optional
+    from graphprune.base import extras
 
-    optional.torch()
+    extras.torch()
     return getattr(importlib.import_module(f"graphprune.torch_bridge.{_HOMES[name]}"), name)

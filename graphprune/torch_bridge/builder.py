@@ -14,9 +14,9 @@ import onnx_graphsurgeon as gs
 import torch
 from torch import fx, nn
 
-from graphprune.model import Model, Shape, constant_dims, read_values
-from graphprune.structure.names import layer_path
-from graphprune.structure.view import View
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.names import layer_path
+from graphprune.ir.model import Model, Shape, constant_dims, read_values
 from graphprune.torch_bridge.dtypes import is_floating, to_array, to_tensor, torch_dtype
 from graphprune.torch_bridge.layouts import LAYOUTS
 from graphprune.torch_bridge.tree import Tree
@@ -102,8 +102,8 @@ class Builder:
         self._device: fx.Node | None = None
 
     @cached_property
-    def view(self) -> View:
-        return View(self.model)
+    def view(self) -> DataFlow:
+        return DataFlow(self.model)
 
     def add_input(self, name: str) -> None:
         """The next argument of ``forward``."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import onnx
 from torch import fx
 
-from graphprune.loading import load
-from graphprune.model import Model
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.torch_bridge import rules
 from graphprune.torch_bridge.builder import Builder
 from graphprune.torch_bridge.walk import convert_nodes

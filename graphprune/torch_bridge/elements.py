@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from graphprune.model import Model, read_values
+from graphprune.ir.model import Model, read_values
 from graphprune.torch_bridge.surgery import Indices
 from graphprune.torch_bridge.tagging import Tagged
 

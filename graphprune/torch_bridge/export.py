@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from graphprune.errors import GraphpruneError, ModelError
-from graphprune.loading import load
-from graphprune.model import Model
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 
 OPSETS = {"dynamo": 18, "torchscript": 17}
 

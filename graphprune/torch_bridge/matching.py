@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
-from graphprune.plan import Plan, RemovedUnits
-from graphprune.structure.groups import Group
+from graphprune.plan.plan import Plan, RemovedUnits
 
 
 @dataclass

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
-from graphprune.model import Model, to_proto
-from graphprune.plan import Plan
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
+from graphprune.plan.plan import Plan
 from graphprune.rewrite import remove_units
 from graphprune.runtime.sessions import RuntimeOptions, open_session
 from graphprune.runtime.sessions import run as run_session
-from graphprune.structure.groups import Group, find_groups
 from graphprune.torch_bridge.elements import find_cuts
 from graphprune.torch_bridge.export import Example, from_torch
 from graphprune.torch_bridge.matching import Matched, match

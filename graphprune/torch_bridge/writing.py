@@ -13,7 +13,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from torch import nn
 
 from graphprune.errors import InputError
-from graphprune.model import Model, constant_dims, constants, read_values
+from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.torch_bridge.builder import Stored, remembered
 from graphprune.torch_bridge.dtypes import to_array
 from graphprune.torch_bridge.layouts import LAYOUTS

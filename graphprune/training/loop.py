@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graphprune.data import Batch
+from graphprune.data.dataset import Batch
 from graphprune.errors import OptionError
-from graphprune.training.ahead import ahead
 from graphprune.training.augment import augmented
 from graphprune.training.network import Network, trainable
 from graphprune.training.objective import Objective, check_labels, hits
 from graphprune.training.options import TrainOptions
+from graphprune.training.prefetch import ahead
 from graphprune.training.report import EpochReport
 from graphprune.training.schedule import lr_at
 from graphprune.training.step import RecordedStep, Step, recorded

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graphprune.data import Arrays, InputSpec, input_specs
+from graphprune.data.dataset import Arrays, InputSpec, input_specs
 from graphprune.errors import ModelError, RuntimeMissing
-from graphprune.model import Model, constants, read_values, to_proto
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model, constants, read_values
 from graphprune.torch_bridge import to_torch, write_back
 from graphprune.training.options import TrainOptions
 

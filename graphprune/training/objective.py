@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from graphprune.errors import DataError
-from graphprune.model import Model
+from graphprune.ir.model import Model
 from graphprune.training.options import TrainOptions
 
 _SCORE_OPS = ("Gemm", "MatMul", "Add", "Softmax", "LogSoftmax")  # what class scores come out of

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from graphprune.base.option_text import default, items, parse, shown
 from graphprune.errors import OptionError
-from graphprune.fields import default, items, parse, shown
 
 _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),

@@ -7,15 +7,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from graphprune import optional
-from graphprune.data import Batch, Data
+from graphprune.base import extras
+from graphprune.data.dataset import Batch, Data
 from graphprune.errors import DataError, OptionError
-from graphprune.model import Model
+from graphprune.ir.model import Model
 from graphprune.training import checkpoint
 from graphprune.training.augment import is_image
+from graphprune.training.batch_file import Spool
 from graphprune.training.options import TrainOptions
 from graphprune.training.report import Kind, TrainingReport
-from graphprune.training.spool import Spool
 from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes, shuffled, split, training_parts
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def finetune(
     ModelError, RuntimeMissing
         The model cannot be trained, or PyTorch, peft or CUDA is missing.
     """
-    torch = optional.torch()
+    torch = extras.torch()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         return _finetune(model, teacher, data, options, progress, evaluation)
 

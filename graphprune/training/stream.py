@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphprune.data import Arrays, Batch, Data
+from graphprune.data.dataset import Arrays, Batch, Data
 from graphprune.errors import DataError
 
 _BUFFER_BYTES = 64 << 20

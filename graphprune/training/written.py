@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graphprune import model as models
-from graphprune.data import Arrays
+from graphprune.data.dataset import Arrays
 from graphprune.errors import ValidationFailed
-from graphprune.model import Model
+from graphprune.ir import export
+from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
 from graphprune.training.network import Network
 
@@ -29,7 +29,7 @@ def check_written(trained: Model, network: Network, feeds: Arrays) -> float:
     """
     with tempfile.TemporaryDirectory(prefix="graphprune-") as folder:
         path = Path(folder) / "trained.onnx"
-        models.write(trained, path)
+        export.write(trained, path)
         written = run(open_session(path, RuntimeOptions()), feeds)
     with torch.no_grad():
         wanted = [output.float().numpy() for output in network(feeds)]

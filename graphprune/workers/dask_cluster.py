@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import joblib
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import OptionError, RuntimeMissing
 from graphprune.workers.base import Answer, Lost, Workers, answer
 
@@ -27,7 +27,7 @@ class DaskCluster(Workers):
 
     def __init__(self, address: str | None, limit: int | None) -> None:
         super().__init__()
-        self._distributed = optional.distributed()
+        self._distributed = extras.distributed()
         self._limit = limit
         self._threads = 1
         self._client = self._connected(address)

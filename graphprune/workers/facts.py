@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 
 import graphprune
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import RuntimeMissing
 
 
@@ -28,7 +28,7 @@ def facts() -> Facts:
     """Those of this process."""
     versions = {
         "graphprune": graphprune.__version__,
-        "onnxruntime": optional.onnxruntime().__version__,
+        "onnxruntime": extras.onnxruntime().__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
     }

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import joblib
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import OptionError, RuntimeMissing
 from graphprune.workers.base import Answer, Lost, Workers, answer
 from graphprune.workers.facts import Facts
@@ -26,7 +26,7 @@ class RayCluster(Workers):
 
     def __init__(self, address: str | None, limit: int | None) -> None:
         super().__init__()
-        self._ray = optional.ray()
+        self._ray = extras.ray()
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
             self._connect(address or os.environ.get("RAY_ADDRESS"))
@@ -92,4 +92,4 @@ def _knock(address: str) -> None:
 
 def _fetch_and_answer(caller: Facts, work: Callable[[Any, Any], Any], reference: Any, item: Any) -> Answer:
     """As :func:`answer`, with what a reference refers to; all actors of a machine read the same copy."""
-    return answer(caller, work, optional.ray().get(reference), item)
+    return answer(caller, work, extras.ray().get(reference), item)

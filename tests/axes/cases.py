@@ -11,11 +11,12 @@ import onnx
 import onnx.parser
 import pytest
 
+from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
-from graphprune.loading import load
-from graphprune.model import Model, to_proto
-from graphprune.structure.groups import Group, find_groups
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from tests.axes.oracles import check_rewrite, feeds_for, keep_share
 from tests.graphs import random_weight
 

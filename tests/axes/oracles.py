@@ -16,18 +16,20 @@ import onnx
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
+from graphprune.analysis.cost import model_cost
+from graphprune.analysis.groups import Group
+from graphprune.analysis.sizes import concrete_sizes
+from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axes, Kept
 from graphprune.axes.typing import Typing
-from graphprune.cost import model_cost
-from graphprune.model import Model, constant_dims, constants, read_values, to_proto
-from graphprune.oracle import Removal, masked_original
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite import remove_units
+from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.runtime.sizes import concrete_sizes
-from graphprune.structure.groups import Group
-from graphprune.typed_cost import TypedCost
-from graphprune.validate import relative_error
+from graphprune.validation.masked_original import masked_original
+from graphprune.validation.validate import relative_error
 from tests.graphs import Arrays, run
 
 TOLERANCE = 1e-4
@@ -88,7 +90,7 @@ def check_masked(model: Model, typing: Typing, kept: Kept, small: onnx.ModelProt
 def check_cost(model: Model, typing: Typing, kept: Kept, small: Model, feed: Arrays) -> None:
     """The predicted cost is that of the written graph, before and after."""
     sizes = concrete_sizes(model, feed, _ONE_THREAD)
-    predicted = TypedCost(model, typing, sizes)
+    predicted = UnitCost(model, typing, sizes)
     before = model_cost(model, sizes)
     assert (predicted.macs, predicted.params) == (before.macs, before.params)
     for atom, mask in kept.items():

@@ -7,7 +7,7 @@ import pkgutil
 
 import tests.axes
 from graphprune.axes import rules
-from graphprune.loading import load
+from graphprune.ir.loading import load
 from tests.axes.cases import Case
 
 

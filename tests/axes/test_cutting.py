@@ -6,12 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.analysis.groups import find_groups
 from graphprune.axes.infer import infer
-from graphprune.loading import load
-from graphprune.model import Model, to_proto
-from graphprune.oracle import Removal, masked_original
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.rewrite import remove_units
-from graphprune.structure.groups import find_groups
+from graphprune.rewrite.removal import Removal
+from graphprune.validation.masked_original import masked_original
 from tests.axes.cases import Case, between, case, typed
 from tests.axes.oracles import check_rewrite, feeds_for, keep_share
 from tests.axes.test_coverage import every_case

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.analysis.groups import find_groups
 from graphprune.axes import algebra
 from graphprune.axes.infer import infer
-from graphprune.loading import load
-from graphprune.model import to_proto
-from graphprune.structure.groups import find_groups
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
 from tests.axes.cases import Case, Weights, all_of, between, case, check, describe, parse, typed
 from tests.axes.oracles import check_rewrite, feeds_for, keep_share
 

@@ -170,7 +170,7 @@ def test_every_operator_of_the_table_has_a_case() -> None:
 
 def test_constants_of_a_broadcast_are_cut() -> None:
     """Not only does it compute the same: the bias gets shorter."""
-    from graphprune.model import to_proto
+    from graphprune.ir.export import to_proto
     from graphprune.rewrite import remove_units
     from tests.axes.cases import typed
     from tests.graphs import initialisers

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from graphprune.pipeline import prune
+from graphprune.pipeline.prune import prune
 from tests.bad_inputs.case import Case
 from tests.bad_inputs.models import edited, residual, samples
 

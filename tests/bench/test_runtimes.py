@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphprune import optional, questions
+from graphprune.base import extras
 from graphprune.bench import machine
 from graphprune.bench.ort import OrtRuntime, bound
 from graphprune.bench.registry import NAMES, BenchOptions, runtime
 from graphprune.bench.runtime import Runner, Source, measure_on
 from graphprune.bench.torch import TorchRuntime
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
+from graphprune.pipeline import inspect
 from graphprune.runtime.sessions import RuntimeOptions, open_session
 from tests.bench.fake_ort import CPU, CUDA, TENSORRT, FakeOrt
 from tests.bench.fake_tensorrt import FakeTorch
@@ -35,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
     def make(**settings: Any) -> FakeOrt:
         ort = FakeOrt(**settings)
-        monkeypatch.setattr(optional, "onnxruntime", lambda: ort)
+        monkeypatch.setattr(extras, "onnxruntime", lambda: ort)
         return ort
 
     return make
@@ -237,7 +238,7 @@ def test_a_runtime_that_is_missing_ends_before_anything_is_timed(
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     timed: list[object] = []
-    monkeypatch.setattr(questions, "measure_on", lambda *given, **settings: timed.append(given))
+    monkeypatch.setattr(inspect, "measure_on", lambda *given, **settings: timed.append(given))
     line = ["--runtime", "ort", "--runtime", "torch-cudagraph"]
     assert command(monkeypatch, "bench", shipped, shipped, *line) == 6
     shown = capsys.readouterr()
@@ -287,7 +288,7 @@ def test_torch_on_a_device_is_timed_by_events(name: str, monkeypatch: pytest.Mon
     calls: list[str] = []
     fake = FakeTorch(torch, calls)
     monkeypatch.setattr(fake, "compile", lambda module, dynamic: module, raising=False)
-    monkeypatch.setattr(optional, "torch", lambda: fake)
+    monkeypatch.setattr(extras, "torch", lambda: fake)
     monkeypatch.setattr(TorchRuntime, "require", lambda self: None)
     monkeypatch.setattr(TorchRuntime, "_is_cuda", True)
     proto = residual_mlp(2)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.bench.registry import BenchOptions, runtime
 from graphprune.bench.runtime import Runner
 from graphprune.bench.tensorrt import TensorRTRuntime
@@ -36,7 +36,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Installed:
         trt = FakeTensorRT(**settings)
         fake = FakeTorch(torch, trt.calls, has_gpu=has_gpu)
         monkeypatch.setitem(sys.modules, "tensorrt", cast(ModuleType, trt))
-        monkeypatch.setattr(optional, "torch", lambda: fake)
+        monkeypatch.setattr(extras, "torch", lambda: fake)
         return trt
 
     return make
@@ -66,7 +66,7 @@ def test_another_model_size_gpu_or_version_is_another_engine(
     opened(residual_mlp(2))
     opened(residual_mlp(1), batch=3)
     assert trt.calls.count("build") == 3
-    optional.torch().cuda.get_device_name = lambda: "Other GPU"
+    extras.torch().cuda.get_device_name = lambda: "Other GPU"
     opened(residual_mlp(1))
     assert trt.calls.count("build") == 4
     other = installed(__version__="10.9.0")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from graphprune.bench.times_cache import SCHEMA, Cache
-from graphprune.outputs import cache_folder
+from graphprune.ir.output_files import cache_folder
 
 KEY = {"runtime": "ort 1", "threads": 1, "batch": 1, "model": "abc"}
 

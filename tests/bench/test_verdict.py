@@ -11,14 +11,14 @@ import pytest
 
 import graphprune
 from graphprune import RunOptions, RuntimeOptions
+from graphprune.analysis.cost import Cost
 from graphprune.bench import verdict
 from graphprune.bench.optimised import operators
 from graphprune.bench.overhead import overhead_ms
 from graphprune.bench.runtime import Measurement
 from graphprune.bench.timing import Comparison, Latency
-from graphprune.cost import Cost
 from graphprune.errors import NotFaster, TargetNotReached
-from graphprune.plan import Decision, Plan, RemovedBlock, RemovedUnits
+from graphprune.plan.plan import Decision, Plan, RemovedBlock, RemovedUnits
 from tests.command import command
 from tests.graphs import build, residual_mlp
 
@@ -132,7 +132,7 @@ def sleepy(monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> list[flo
         patience.append(undecided_seconds)
         return timed(low, high)
 
-    monkeypatch.setattr("graphprune.pipeline.measure", answer)
+    monkeypatch.setattr("graphprune.pipeline.prune.measure", answer)
     return patience
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.groups import find_groups
 from graphprune.axes.infer import infer
-from graphprune.loading import load
-from graphprune.questions import _frozen_cost
-from graphprune.structure.groups import find_groups
-from graphprune.structure.view import View
-from graphprune.subject import RunOptions, prepare
+from graphprune.ir.loading import load
+from graphprune.pipeline.inspect import _frozen_cost
+from graphprune.run.loaded import prepare
+from graphprune.run.options import RunOptions
 from tests.command import command as run
 from tests.digests import digest
 from tests.graphs import build, residual_mlp
@@ -208,9 +209,9 @@ def test_a_frozen_groups_cost_agrees_with_the_exact_one(tmp_path: Path) -> None:
     )
     weights = {"w1": (4, 3, 1, 1), "w2": (6, 3, 3, 3), "w3": (5, 10, 1, 1), "bias": (5,), "w4": (2, 5, 1, 1)}
     path = save(build(f"(float[N,3,8,8] x) => (float[N,2,8,8] y) {{ {nodes} }}", weights), tmp_path)
-    anatomy = prepare(path, None, RunOptions()).anatomy
-    cost, view = anatomy.typed_cost(), View(anatomy.model)
-    free = [group for group in anatomy.groups if group.is_prunable]
+    analysis = prepare(path, None, RunOptions()).analysis
+    cost, view = analysis.typed_cost(), DataFlow(analysis.model)
+    free = [group for group in analysis.groups if group.is_prunable]
     assert [group.size for group in free] == [4, 6, 5]
     for group in free:
-        assert _frozen_cost(group, view, anatomy) == cost.saving(group.atom, 0)
+        assert _frozen_cost(group, view, analysis) == cost.saving(group.atom, 0)

@@ -97,7 +97,7 @@ def test_inspect_verbose_names_every_node(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import graphprune
-    from graphprune.structure.blocks import find_joins
+    from graphprune.analysis.blocks import find_joins
 
     monkeypatch.setenv("COLUMNS", "200")
     assert run(monkeypatch, "inspect", shipped, "-v") == 0
@@ -136,7 +136,7 @@ def test_internal_error_is_one_sentence_and_code_70(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("graphprune.pipeline.prune", broken)
+    monkeypatch.setattr("graphprune.pipeline.prune.prune", broken)
     assert run(monkeypatch, shipped, "--pass", "layer-cka") == 70
     printed = capsys.readouterr()
     assert printed.err.startswith("graphprune: internal error: ZeroDivisionError: a bug")
@@ -155,7 +155,7 @@ def test_interrupt_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("graphprune.rounds.validate", interrupted)
+    monkeypatch.setattr("graphprune.pipeline.rounds.validate", interrupted)
     words = ["--pass", "layer-cka", "--target", "removed=1", "--num-samples", "32", "--data", calibration]
     assert run(monkeypatch, shipped, *words, "-o", tmp_path / "s.onnx") == 130
     assert "nothing was written" in capsys.readouterr().err

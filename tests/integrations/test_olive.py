@@ -13,7 +13,7 @@ import pytest
 
 import graphprune
 from graphprune import passes
-from graphprune.plan import Plan
+from graphprune.plan.plan import Plan
 from tests.command import command
 from tests.graphs import residual_mlp
 from tests.small_cnns import flattened
@@ -94,7 +94,7 @@ def test_package_config_is_olives_own_with_every_pass_of_ours(
 
 
 def graphprune_options(kind: Any) -> Any:
-    from graphprune.contract import option_infos
+    from graphprune.pass_infra.base import option_infos
 
     return option_infos(kind)
 

@@ -15,12 +15,12 @@ import pytest
 import graphprune
 from graphprune import RunOptions, RuntimeOptions
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
+from graphprune.ir.model import Model, constant_dims
 from graphprune.latency import search as search_room
 from graphprune.latency import table as table_room
 from graphprune.latency.closing import TOLERANCE
-from graphprune.model import Model, constant_dims
+from graphprune.plan.target import Target
 from graphprune.report.result import Result
-from graphprune.target import Target
 from tests.command import command
 from tests.graphs import residual_mlp
 
@@ -70,7 +70,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
 
     def steps(self: search_room.LatencySearch, each: Any, context: Any) -> Any:
         if made[-1].whole is None:
-            made[-1].whole = staircase(context.anatomy.model)
+            made[-1].whole = staircase(context.analysis.model)
         return real(self, each, context)
 
     def by_parameters(models: Sequence[Any], *_: object) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 from graphprune.bench.runtime import Measurement
 from graphprune.bench.timing import Comparison, Latency
 from graphprune.latency.clock import settled
-from graphprune.plan import Plan
+from graphprune.plan.plan import Plan
 
 
 def word(asked: str, chosen: float, ratio: float) -> tuple[float, tuple[str, ...]]:

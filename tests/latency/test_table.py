@@ -11,15 +11,16 @@ import onnx
 import pytest
 
 from graphprune import RuntimeOptions
-from graphprune.anatomy import Anatomy
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes.algebra import Atom
 from graphprune.bench.times_cache import Cache
 from graphprune.latency import table as table_room
 from graphprune.latency.pieces import atoms_in, cut, signature
-from graphprune.latency.table import CostTable, PieceCost, Surveyor, colours, smoothed, thinned
+from graphprune.latency.table import CostTable, LatencyProfiler, PieceCost, colours, smoothed, thinned
 from graphprune.rewrite import remove_units
+from graphprune.run.loaded import prepare
+from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
-from graphprune.subject import RunOptions, prepare
 from tests.graphs import residual_mlp
 from tests.small_cnns import flattened, grouped
 
@@ -30,30 +31,30 @@ def silent(task: str, done: int, total: int, /) -> None:
     """Nothing shown."""
 
 
-def looked_at(proto: onnx.ModelProto) -> tuple[Anatomy, Feeds]:
+def looked_at(proto: onnx.ModelProto) -> tuple[ModelAnalysis, Feeds]:
     subject = prepare(proto, None, RunOptions(runtime=ONE))
-    return subject.anatomy, subject.feeds
+    return subject.analysis, subject.feeds
 
 
 @pytest.mark.parametrize("make", [flattened, grouped, lambda: residual_mlp(3)])
 def test_pieces_hold_every_node_once_and_fit_together(make: Callable[[], onnx.ModelProto]) -> None:
-    anatomy, _ = looked_at(make())
-    pieces = cut(anatomy.model)
+    analysis, _ = looked_at(make())
+    pieces = cut(analysis.model)
     held = [name for piece in pieces for name in piece.nodes]
-    assert sorted(held) == sorted(node.name for node in anatomy.model.graph.nodes)
-    known = {tensor.name for tensor in anatomy.model.graph.inputs}
+    assert sorted(held) == sorted(node.name for node in analysis.model.graph.nodes)
+    known = {tensor.name for tensor in analysis.model.graph.inputs}
     for piece in pieces:
         assert set(piece.reads) <= known  # all that enters was written by earlier pieces
         known |= set(piece.writes)
-    assert {tensor.name for tensor in anatomy.model.graph.outputs} <= known
+    assert {tensor.name for tensor in analysis.model.graph.outputs} <= known
 
 
 def test_equal_layers_share_a_signature_and_a_width_changes_it() -> None:
-    anatomy, feeds = looked_at(residual_mlp(4))
+    analysis, feeds = looked_at(residual_mlp(4))
     seen: dict[str, list[str]] = {}
-    values = {n: np.zeros(s, np.float32) for n, s in anatomy.sizes.items()} | feeds
-    for piece in cut(anatomy.model):
-        seen.setdefault(signature(anatomy.model, piece, values), []).append(piece.layer)
+    values = {n: np.zeros(s, np.float32) for n, s in analysis.sizes.items()} | feeds
+    for piece in cut(analysis.model):
+        seen.setdefault(signature(analysis.model, piece, values), []).append(piece.layer)
     assert max(map(len, seen.values())) >= 3
     other, _ = looked_at(residual_mlp(4))
     piece = cut(other.model)[-1]
@@ -64,8 +65,8 @@ def test_equal_layers_share_a_signature_and_a_width_changes_it() -> None:
 def test_table_times_widths_and_the_cache_spares_the_second_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    anatomy, feeds = looked_at(flattened())
-    free = [group for group in anatomy.groups if group.is_prunable]
+    analysis, feeds = looked_at(flattened())
+    free = [group for group in analysis.groups if group.is_prunable]
     levels = {group.atom: [group.size - 2, 2] for group in free}
     timed: list[int] = []
 
@@ -77,7 +78,7 @@ def test_table_times_widths_and_the_cache_spares_the_second_time(
     monkeypatch.setattr(table_room, "times_ms", fake)
     monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.5)
     cache = Cache(tmp_path, {"model": "m"})
-    table = Surveyor(feeds, ONE, cache, silent).table(anatomy, levels, {})
+    table = LatencyProfiler(feeds, ONE, cache, silent).table(analysis, levels, {})
     assert sum(timed) == len(cache.times_ms)
     assert table.share({}) == pytest.approx(1.0)
     for group in free:
@@ -90,18 +91,18 @@ def test_table_times_widths_and_the_cache_spares_the_second_time(
     both = {group.atom: 2 for group in free}
     assert table.share(both) < min(table.share({group.atom: 2}) for group in free)
     before = len(timed)
-    again = Surveyor(feeds, ONE, Cache(tmp_path, {"model": "m"}), silent).table(anatomy, levels, {})
+    again = LatencyProfiler(feeds, ONE, Cache(tmp_path, {"model": "m"}), silent).table(analysis, levels, {})
     assert len(timed) == before
     assert again.share(both) == pytest.approx(table.share(both))
 
 
 def test_real_times_are_positive_and_blocks_have_a_share() -> None:
-    anatomy, feeds = looked_at(residual_mlp(3))
-    table = Surveyor(feeds, ONE, Cache(None, {}), silent).table(anatomy, {}, {})
+    analysis, feeds = looked_at(residual_mlp(3))
+    table = LatencyProfiler(feeds, ONE, Cache(None, {}), silent).table(analysis, {}, {})
     assert all(cost.ms > 0 for cost in table.costs)
-    block = next(join.block for join in anatomy.joins if join.block)
+    block = next(join.block for join in analysis.joins if join.block)
     assert 0 < table.without(block.nodes) < 1
-    assert table.without([node.name for node in anatomy.model.graph.nodes]) == pytest.approx(0.0)
+    assert table.without([node.name for node in analysis.model.graph.nodes]) == pytest.approx(0.0)
 
 
 def test_atoms_of_one_piece_are_not_cut_together() -> None:
@@ -110,8 +111,8 @@ def test_atoms_of_one_piece_are_not_cut_together() -> None:
     sets = colours(levels, [frozenset({a, b}), frozenset({b, c})])
     assert sorted(map(len, sets)) == [1, 2]
     assert not any(b in each and len(each) > 1 for each in sets)
-    anatomy, _ = looked_at(flattened())
-    inside = atoms_in(anatomy.model, anatomy.typing, cut(anatomy.model))
+    analysis, _ = looked_at(flattened())
+    inside = atoms_in(analysis.model, analysis.typing, cut(analysis.model))
     assert any(len(atoms) > 1 for atoms in inside)
 
 
@@ -125,8 +126,8 @@ def test_few_levels_are_even_and_reach_the_lowest() -> None:
 
 def test_a_network_with_many_groups_is_rewritten_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every narrower network costs a rewrite and a run; without the limit a DenseNet took hours."""
-    anatomy, feeds = looked_at(flattened())
-    levels = {group.atom: list(range(group.size - 1, 0, -1)) for group in anatomy.groups if group.is_prunable}
+    analysis, feeds = looked_at(flattened())
+    levels = {group.atom: list(range(group.size - 1, 0, -1)) for group in analysis.groups if group.is_prunable}
     rewrites = []
 
     def counted(*arguments: Any) -> Any:
@@ -135,11 +136,11 @@ def test_a_network_with_many_groups_is_rewritten_a_limited_number_of_times(monke
 
     monkeypatch.setattr(table_room, "remove_units", counted)
     monkeypatch.setattr(table_room, "times_ms", lambda models, *_: [1.0] * len(models))
-    Surveyor(feeds, ONE, Cache(None, {}), silent).table(anatomy, levels, {})
+    LatencyProfiler(feeds, ONE, Cache(None, {}), silent).table(analysis, levels, {})
     assert len(rewrites) > 12
     rewrites.clear()
     monkeypatch.setattr(table_room, "_MOST_REWRITES", 12)
-    table = Surveyor(feeds, ONE, Cache(None, {}), silent).table(anatomy, levels, {})
+    table = LatencyProfiler(feeds, ONE, Cache(None, {}), silent).table(analysis, levels, {})
     assert 0 < len(rewrites) <= 12
     for atom, counts in levels.items():
         assert all(counts[-1] in cost.curves[atom][0] for cost in table.costs if atom in cost.curves)

@@ -9,7 +9,8 @@ import pytest
 
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.importance.budget import amp_counts
-from graphprune.subject import RunOptions, prepare
+from graphprune.run.loaded import prepare
+from graphprune.run.options import RunOptions
 from tests.passes.asking import counts, decided, pruned, removed, scores
 from tests.small_cnns import flattened
 from tests.token_graphs import Shape, tokens, transformer
@@ -52,7 +53,7 @@ def test_prices_are_those_of_the_model() -> None:
     """Else the shape above would not stand for the real one."""
     for shape in (SMALL, Shape(heads=8, kv_heads=2, gated=False)):
         subject = prepare(transformer(shape), tokens(shape), RunOptions())
-        assert subject.anatomy.cost.params - shape.width * shape.classes == whole(shape)
+        assert subject.analysis.cost.params - shape.width * shape.classes == whole(shape)
 
 
 @pytest.mark.parametrize("rho", [0.07, 0.18, 0.2, 0.3, 0.45, 0.55, 0.7])

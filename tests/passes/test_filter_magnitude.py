@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from graphprune.errors import DataError, NothingToPrune, OptionError, TargetNotReached
-from graphprune.model import to_proto
-from graphprune.subject import CHECKS_ONLY_NOTE, NO_DATA_NOTE
+from graphprune.ir.export import to_proto
+from graphprune.run.loaded import CHECKS_ONLY_NOTE, NO_DATA_NOTE
 from tests.graphs import build, initialisers
 from tests.passes.asking import counts, decided, pruned, removed, scores
 from tests.small_cnns import flattened, grouped

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphprune.importance import obs
-from graphprune.subject import NO_DATA_NOTE
+from graphprune.run.loaded import NO_DATA_NOTE
 from tests.graphs import build, initialisers
 from tests.passes.asking import decided, inner, pruned, removed, scores
 from tests.small_cnns import flattened, grouped

@@ -16,10 +16,10 @@ import graphprune
 from graphprune import RunOptions, RuntimeOptions
 from graphprune.errors import DataError, NothingToPrune, OptionError, TargetNotReached
 from graphprune.importance.similarity import linear_cka
-from graphprune.joint import children
-from graphprune.model import to_proto
+from graphprune.ir.export import to_proto
+from graphprune.pass_infra.joint import children
 from graphprune.passes.joint_cka import JointCKA
-from graphprune.plan import Plan, Step
+from graphprune.plan.plan import Plan, TrajectoryPoint
 from graphprune.report.result import Result
 from tests.graphs import build, run
 from tests.passes.asking import inner
@@ -236,7 +236,7 @@ def test_held_out_samples_neither_choose_nor_repair() -> None:
 def test_both_children_are_repaired() -> None:
     """It can only be seen in the scores, which rise."""
 
-    def step(repair: bool) -> Step:
+    def step(repair: bool) -> TrajectoryPoint:
         joint = JointCKA(refit=repair, exclude=("b3*", "b4*"))
         return graphprune.prune(
             small_resnet(), [joint], images(), "flops=0.95", dry_run=True, options=QUIET

@@ -11,12 +11,12 @@ import pytest
 
 import graphprune
 from graphprune import LayerCKA, RunOptions
+from graphprune.analysis.blocks import Block, find_joins
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.importance.similarity import linear_cka
-from graphprune.model import to_proto
+from graphprune.ir.export import to_proto
 from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
-from graphprune.structure.blocks import Block, find_joins
 from tests.graphs import residual_mlp, run
 
 QUIET = RunOptions(measure_latency=False, samples=200, repair=())
@@ -160,7 +160,7 @@ def test_chunks_of_candidates_give_the_same_scores(
     shipped: Path, calibration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a tiny memory budget candidates are scored one pass each."""
-    from graphprune import block_pass
+    from graphprune.pass_infra import block_pass
 
     whole = dry(shipped, LayerCKA(), "removed=1", calibration)
     monkeypatch.setattr(block_pass, "_MEMORY_BUDGET_BYTES", 1)

@@ -11,22 +11,23 @@ import pytest
 from scipy.stats import rankdata
 
 import graphprune
-from graphprune import RunOptions, block_pass
-from graphprune.contract import parse_spec
+from graphprune import RunOptions
+from graphprune.analysis.blocks import Block, find_joins
+from graphprune.analysis.stages import Allowance
 from graphprune.errors import DataError, OptionError
 from graphprune.importance.shape_metrics import Products, linear, permutation
 from graphprune.importance.similarity import linear_cka
 from graphprune.importance.stochastic_metrics import gaussian_stochastic
 from graphprune.importance.wasserstein import wasserstein
-from graphprune.model import to_proto
+from graphprune.ir.export import to_proto
+from graphprune.pass_infra import block_pass
+from graphprune.pass_infra.base import parse_spec
 from graphprune.passes import find
 from graphprune.passes.layer_consensus import LayerConsensus
-from graphprune.plan import Plan, Score
+from graphprune.plan.plan import Plan, Score
 from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
 from graphprune.scoring.dissimilarity import METRICS, Dissimilarities
-from graphprune.structure.blocks import Block, find_joins
-from graphprune.structure.stages import Allowance
 from tests.graphs import build, residual_mlp
 from tests.passes.test_layer_cka import features, samples
 

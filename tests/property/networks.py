@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
+from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.algebra import Atom
 from graphprune.axes.infer import infer
-from graphprune.loading import load
-from graphprune.model import to_proto
-from graphprune.structure.groups import Group, find_groups
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
 from tests.axes.oracles import check_rewrite, feeds_for
 from tests.property import images, sequences
 from tests.property.drawing import Choose, Drawing, Image, Tokens

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from graphprune.anatomy import Anatomy, look_at
-from graphprune.data import load_data
-from graphprune.loading import load
-from graphprune.model import Model, to_proto
-from graphprune.oracle import Removal
+from graphprune.analysis.model_analysis import ModelAnalysis, analyse
+from graphprune.data.dataset import load_data
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.repair.outcome import LayerRepair, RepairReport
-from graphprune.repair.sites import Site, find_sites
+from graphprune.repair.sites import RepairLayer, find_sites
 from graphprune.repair.stage import MEMORY_LIMIT_BYTES, Method, repair
 from graphprune.rewrite import remove_blocks, remove_units
+from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions
 from tests.graphs import Arrays
 
@@ -27,9 +28,9 @@ ONE_THREAD = RuntimeOptions(threads=1)
 class Story:
     """``original`` is never changed, ``small`` is what the steps have left of it; ``feeds`` are all samples."""
 
-    original: Anatomy
+    original: ModelAnalysis
     feeds: Arrays
-    small: Anatomy = field(init=False)
+    small: ModelAnalysis = field(init=False)
     steps: list[Removal] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -50,11 +51,11 @@ class Story:
 
     def _then(self, step: Removal, model: Model) -> Story:
         self.steps.append(step)
-        self.small = look_at(model, first(self.feeds), ONE_THREAD)
+        self.small = analyse(model, first(self.feeds), ONE_THREAD)
         return self
 
     @property
-    def sites(self) -> dict[str, Site]:
+    def sites(self) -> dict[str, RepairLayer]:
         return {site.node: site for site in find_sites(self.original.model, self.small.model, self.small.sizes)}
 
     def repaired(
@@ -78,7 +79,7 @@ class Story:
 
 
 def story(proto: onnx.ModelProto, feeds: Arrays) -> Story:
-    return Story(look_at(load(proto), first(feeds), ONE_THREAD), feeds)
+    return Story(analyse(load(proto), first(feeds), ONE_THREAD), feeds)
 
 
 def first(feeds: Arrays) -> Arrays:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphprune.model import read_values
+from graphprune.ir.model import read_values
 from graphprune.repair import ridge
 from graphprune.repair.gram import HalvedSums
 from graphprune.rewrite.weights import set_values

@@ -12,10 +12,11 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions, rounds
+from graphprune import RunOptions, RuntimeOptions
 from graphprune.errors import OptionError, ValidationFailed
-from graphprune.model import Model
-from graphprune.plan import Plan
+from graphprune.ir.model import Model
+from graphprune.pipeline import rounds
+from graphprune.plan.plan import Plan
 from graphprune.repair import stage
 from graphprune.repair.stage import DEFAULT, Method
 from tests.command import command

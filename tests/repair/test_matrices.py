@@ -10,12 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.anatomy import look_at
-from graphprune.loading import load
-from graphprune.model import Model, to_proto
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.model_analysis import analyse
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.repair import matrices
-from graphprune.repair.sites import Site, site_of
-from graphprune.structure.view import View
+from graphprune.repair.sites import RepairLayer, site_of
 from tests.graphs import build, initialisers, random_feeds, run
 from tests.repair.story import ONE_THREAD
 
@@ -85,13 +86,13 @@ LAYERS = [
 every = pytest.mark.parametrize("layer", LAYERS, ids=[layer.name for layer in LAYERS])
 
 
-def opened(layer: Layer, batch: int = 3) -> tuple[Model, Site, np.ndarray, np.ndarray]:
+def opened(layer: Layer, batch: int = 3) -> tuple[Model, RepairLayer, np.ndarray, np.ndarray]:
     """The model, its site, and input and output of a batch."""
     proto = layer.proto()
     feeds = random_feeds(proto, batch)
     model = load(proto)
-    view = View(model)
-    site = site_of(view, view.nodes["l"], look_at(model, feeds, ONE_THREAD).sizes)
+    view = DataFlow(model)
+    site = site_of(view, view.nodes["l"], analyse(model, feeds, ONE_THREAD).sizes)
     return model, site, feeds["x"], run(to_proto(model), feeds)[0]
 
 
@@ -108,7 +109,7 @@ def product(rows: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarr
 @every
 def test_rows_times_matrix_is_the_exit(layer: Layer) -> None:
     model, site, x, y = opened(layer)
-    node = View(model).nodes["l"]
+    node = DataFlow(model).nodes["l"]
     assert (site.exit, site.axis) == ("y", layer.axis)
     rows, matrix = matrices.rows(node, x), matrices.exit_matrix(model, node, site.scale)
     assert matrix.shape == matrices.shape_of(node)
@@ -119,7 +120,7 @@ def test_rows_times_matrix_is_the_exit(layer: Layer) -> None:
 @every
 def test_picked_places_are_the_same_rows(layer: Layer) -> None:
     model, site, x, y = opened(layer)
-    node = View(model).nodes["l"]
+    node = DataFlow(model).nodes["l"]
     space = np.moveaxis(y, site.axis, -1).shape[1:-1]
     positions = int(np.prod(space))
     if not space:  # one row for each sample: nothing to pick from
@@ -136,7 +137,7 @@ def test_picked_places_are_the_same_rows(layer: Layer) -> None:
 def test_what_is_written_comes_out(layer: Layer) -> None:
     """Any matrix, and any shift where there is a bias to carry it; nothing else in the file changes."""
     model, site, x, _ = opened(layer)
-    node, before = View(model).nodes["l"], to_proto(model)
+    node, before = DataFlow(model).nodes["l"], to_proto(model)
     random = np.random.default_rng(1)
     matrix = random.standard_normal(matrices.shape_of(node))
     shift = random.standard_normal(len(site.shift)) if site.bias else site.shift
@@ -151,7 +152,7 @@ def test_what_is_written_comes_out(layer: Layer) -> None:
         name: (v.shape, v.dtype) for name, v in old.items()
     }
     touched = {name for name in old if not np.array_equal(old[name], new[name])}
-    bias = View(model).nodes[site.bias.node].inputs[site.bias.operand].name if site.bias else "w"
+    bias = DataFlow(model).nodes[site.bias.node].inputs[site.bias.operand].name if site.bias else "w"
     assert touched == {"w", bias}
 
 
@@ -171,7 +172,7 @@ def test_dead_channels_stay_finite_and_as_they_were() -> None:
     layer = conv("norm", "", (3, 4, 4), (5, 3, 2, 2), NORM.format("y", "a"))
     layer.weights["s"] = np.array([1, 0, -0.5, 1e-12, 1], np.float32)
     model, site, x, _ = opened(layer)
-    node, old = View(model).nodes["l"], initialisers(to_proto(model))["w"]
+    node, old = DataFlow(model).nodes["l"], initialisers(to_proto(model))["w"]
     matrix = np.random.default_rng(1).standard_normal(matrices.shape_of(node))
     shift = np.arange(5.0)
     matrices.write(model, site, matrix, shift)
@@ -188,7 +189,7 @@ def test_all_channels_dead() -> None:
     layer = conv("mul bias", "", (3, 4, 4), (5, 3, 2, 2), "[p] y = Mul(a, k)")
     layer.weights["k"] = np.zeros((5, 1, 1), np.float32)
     model, site, x, y = opened(layer)
-    matrices.write(model, site, np.ones(matrices.shape_of(View(model).nodes["l"])), np.ones(5))
+    matrices.write(model, site, np.ones(matrices.shape_of(DataFlow(model).nodes["l"])), np.ones(5))
     for values in initialisers(to_proto(model)).values():
         assert np.isfinite(values).all()
     np.testing.assert_array_equal(run(to_proto(model), {"x": x})[0], y)

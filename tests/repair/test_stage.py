@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.data import load_data
+from graphprune.data.dataset import load_data
 from graphprune.errors import OptionError
-from graphprune.model import to_proto
+from graphprune.ir.export import to_proto
 from graphprune.repair.stage import METHODS, Method, parse_methods, repair
 from tests.graphs import Arrays, build, initialisers, random_feeds, residual_mlp, run
 from tests.repair.nets import correlated, resnet, with_weights

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.data import load_data
+from graphprune.analysis.representation import find_representations
+from graphprune.data.dataset import load_data
 from graphprune.importance.distance import StreamedDistance
-from graphprune.model import to_proto
-from graphprune.repair.march import March
-from graphprune.repair.trials import Ground, Trials
-from graphprune.structure.representation import find_representations
+from graphprune.ir.export import to_proto
+from graphprune.repair.trials import RepairedTrials, TrialSetup
+from graphprune.segments.stepwise import StepwiseRun
 from tests.graphs import Arrays, initialisers, random_feeds, residual_mlp, run
 from tests.repair.nets import correlated, resnet
 from tests.repair.story import ONE_THREAD, Story, distance, story
@@ -21,13 +21,13 @@ from tests.repair.story import ONE_THREAD, Story, distance, story
 ALL = 99
 
 
-def trials(net: Story, batch: int = 8, refits: int = ALL, *, is_repaired: bool = False, names: tuple[str, ...] = ()) -> Trials:  # fmt: skip
+def trials(net: Story, batch: int = 8, refits: int = ALL, *, is_repaired: bool = False, names: tuple[str, ...] = ()) -> RepairedTrials:  # fmt: skip
     small = net.small
     blocks = [join.block for join in small.joins if join.block]
     representations = tuple(find_representations(small.model, blocks, names))
     data = load_data(net.feeds, small.model, None)
-    return Trials(
-        Ground(
+    return RepairedTrials(
+        TrialSetup(
             net.original.model, small.model, tuple(net.steps), is_repaired, small.sizes, representations, data, batch, refits,
             ONE_THREAD,
         )
@@ -106,13 +106,13 @@ def test_only_so_many_layers_are_refitted(refits: int, count: int) -> None:
 def test_what_lies_before_the_gap_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No trial walks through the blocks before its own."""
     walked: list[set[str]] = []
-    honest = March.__init__
+    honest = StepwiseRun.__init__
 
-    def watched(self: March, *args: object, **more: object) -> None:
+    def watched(self: StepwiseRun, *args: object, **more: object) -> None:
         honest(self, *args, **more)  # type: ignore[arg-type]
         walked.append({name for leg in self._legs for name in leg})
 
-    monkeypatch.setattr(March, "__init__", watched)
+    monkeypatch.setattr(StepwiseRun, "__init__", watched)
     with trials(dense(), refits=1) as bench:
         bench.judge(["join0", "join2"], StreamedDistance)
     first, third = walked

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import onnx
 import pytest
 
-from graphprune.questions import inspect_groups
+from graphprune.pipeline.inspect import inspect_groups
 from graphprune.report import group_svg as module
 from graphprune.report.group_svg import group_svg
 from graphprune.report.inspection import GroupInspection
 from graphprune.report.rails import lanes
-from graphprune.subject import RunOptions
+from graphprune.run.options import RunOptions
 from tests.graphs import build, residual_mlp
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -14,12 +14,12 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune.evidence import Report
 from graphprune.repair.outcome import LayerRepair, RepairReport
+from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.html import page as module
 from graphprune.report.html.importance import _visible, block_bars
 from graphprune.report.html.page import embedded, render
-from graphprune.report.html.pictures import Pictures
+from graphprune.report.html.pictures import ReportData
 from graphprune.report.result import Result
 from graphprune.training.report import EpochReport, TrainingReport
 from tests.graphs import residual_mlp
@@ -31,7 +31,7 @@ pytest.importorskip("matplotlib", reason="the report needs the extra 'report'")
 pytestmark = pytest.mark.xdist_group("report")
 HOSTILE = ['</script><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "a&b<!--", "x' onload='y", "\x00\x1b",
            "</title></svg></style><b>", "{{ 7*7 }}", "\u2028名前"]  # fmt: skip
-Shown = tuple[Result, Pictures]
+Shown = tuple[Result, ReportData]
 
 
 def samples(count: int = 24) -> Mapping[str, np.ndarray]:
@@ -42,13 +42,13 @@ def shown(monkeypatch: pytest.MonkeyPatch, path: Path, source: onnx.ModelProto, 
           **options: Any) -> Shown:  # fmt: skip
     """Prune with a report, and keep what it was made from."""
     kept: list[Shown] = []
-    gather = Report._gather
+    gather = HtmlReport._gather
 
-    def keep(self: Report, result: Result, *others: Any) -> Pictures:
+    def keep(self: HtmlReport, result: Result, *others: Any) -> ReportData:
         kept.append((result, gather(self, result, *others)))
         return kept[0][1]
 
-    monkeypatch.setattr(Report, "_gather", keep)
+    monkeypatch.setattr(HtmlReport, "_gather", keep)
     given = graphprune.RunOptions(report=path, bench_seconds=0.05, allow_slower=True, **options)
     graphprune.prune(source, passes, data=samples(), target=target, options=given)
     return kept[0]
@@ -168,7 +168,7 @@ def test_large_plans_leave_their_scores_out_and_say_so(units_gone: Shown, monkey
     assert page.embedded == expected
 
 
-def hostile_result(result: Result, pictures: Pictures) -> Shown:
+def hostile_result(result: Result, pictures: ReportData) -> Shown:
     """Every text that comes from the model, the data or the command line is one that would do harm."""
     names = {name: HOSTILE[i % len(HOSTILE)] for i, name in enumerate(pictures.similarity.names)}
     blocks = tuple(
@@ -186,7 +186,7 @@ def hostile_result(result: Result, pictures: Pictures) -> Shown:
     rows = tuple(
         replace(row, name=HOSTILE[i % len(HOSTILE)], reason=HOSTILE[0]) for i, row in enumerate(pictures.blocks)
     )
-    bad = Pictures(replace(pictures.strip, parts=parts, caption=HOSTILE[0]), similarity, rows, (),
+    bad = ReportData(replace(pictures.strip, parts=parts, caption=HOSTILE[0]), similarity, rows, (),
                    dict(zip(HOSTILE, HOSTILE, strict=True)), HOSTILE[0], "console")  # fmt: skip
     return replace(result, source=HOSTILE[0], plan=plan, notes=tuple(HOSTILE)), bad
 

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from graphprune.cost import Cost
+from graphprune.analysis.cost import Cost
 from graphprune.errors import PlanError
-from graphprune.plan import Decision, Plan, RemovedBlock, RemovedUnits, Step
+from graphprune.plan.plan import Decision, Plan, RemovedBlock, RemovedUnits, TrajectoryPoint
 from graphprune.report.result import Result
 from graphprune.report.terminal import print_result
 
-LAYER = Step("layer", ("layer1.1",), 900_000, 90, 0.99, "cka", "filters", 0.98, 0.9)
-FILTERS = Step("filters", ("layer1.0.conv1/filters: 2 of 8", "layer1.2.conv1/filters: 1 of 8"), 800_000, 80, 0.97)
+LAYER = TrajectoryPoint("layer", ("layer1.1",), 900_000, 90, 0.99, "cka", "filters", 0.98, 0.9)
+FILTERS = TrajectoryPoint(
+    "filters", ("layer1.0.conv1/filters: 2 of 8", "layer1.2.conv1/filters: 1 of 8"), 800_000, 80, 0.97
+)
 BLOCK = RemovedBlock("layer1.1", "add", "a", "b", 100_000, 10, 0.01, 0.0)
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from graphprune.model import Model, to_proto
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_session
 from graphprune.runtime.sessions import run as run_session
 from graphprune.torch_bridge import to_torch, write_back
-from graphprune.validate import relative_error
+from graphprune.validation.validate import relative_error
 
 Feed = Mapping[str, np.ndarray]
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from graphprune.loading import load
-from graphprune.model import Model
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:

@@ -15,12 +15,12 @@ pytest.importorskip("onnxscript", reason="torch exports through it")
 import torch
 from torch import Tensor, nn
 
+from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.infer import infer
-from graphprune.loading import load
-from graphprune.model import Model
-from graphprune.plan import Decision, Plan, RemovedBlock, RemovedUnits
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
+from graphprune.plan.plan import Decision, Plan, RemovedBlock, RemovedUnits
 from graphprune.rewrite import remove_units
-from graphprune.structure.groups import Group, find_groups
 from graphprune.torch_bridge import apply_plan, from_torch
 from graphprune.torch_bridge.matching import match
 from tests.torch_bridge.checks import outputs_of_file, worst

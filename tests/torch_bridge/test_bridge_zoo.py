@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the bridge leads to torch")
 
 import torch
 
-from graphprune.loading import load
+from graphprune.ir.loading import load
 from graphprune.torch_bridge import to_torch
 from tests.torch_bridge.checks import NO_GRADIENT, check, outputs_of_file, outputs_of_module, worst
 from tests.zoo.entry import Exporter

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphprune.errors import ModelError
-from graphprune.model import Model, constants
+from graphprune.ir.model import Model, constants
 from graphprune.torch_bridge import from_torch, to_torch
 from tests.torch_bridge.checks import outputs_of_file, outputs_of_module, worst
 from tests.torch_bridge.graphs import draw

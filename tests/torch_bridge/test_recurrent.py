@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="the bridge leads to torch")
 
 from graphprune.errors import ModelError
-from graphprune.model import Model
+from graphprune.ir.model import Model
 from graphprune.torch_bridge import to_torch
 from tests.torch_bridge.checks import check
 from tests.torch_bridge.graphs import build, draw, node

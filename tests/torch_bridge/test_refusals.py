@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.errors import ModelError, RuntimeMissing
 from tests.torch_bridge.graphs import build, draw, node
 
@@ -21,7 +21,7 @@ def test_importing_graphprune_or_the_bridge_does_not_import_torch() -> None:
 def test_a_missing_torch_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(RuntimeMissing, match=r"pip install 'graphprune\[torch\]'"):
-        optional.torch()
+        extras.torch()
 
 
 def test_an_operator_without_a_rule_is_named_with_its_node() -> None:

@@ -16,8 +16,9 @@ pytest.importorskip("torch", reason="the bridge leads to torch")
 import torch
 
 from graphprune.errors import InputError
-from graphprune.loading import load
-from graphprune.model import Model, to_proto
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.torch_bridge import to_torch, write_back
 from tests.torch_bridge.checks import bytes_of, outputs_of_file, outputs_of_module, worst
 from tests.torch_bridge.graphs import build, draw, node

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphprune.data import Data, load_data
-from graphprune.loading import load
-from graphprune.model import Model
+from graphprune.data.dataset import Data, load_data
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.training import TrainOptions
 from tests.graphs import build
 

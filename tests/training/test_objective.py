@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from graphprune.errors import DataError  # noqa: E402 - torch may be missing
-from graphprune.loading import load  # noqa: E402
+from graphprune.ir.loading import load  # noqa: E402
 from graphprune.training.objective import Objective, check_labels, hits, objective_for, relative_error  # noqa: E402
 from graphprune.training.options import TrainOptions  # noqa: E402
 from tests.graphs import build  # noqa: E402

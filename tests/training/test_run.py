@@ -13,10 +13,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from graphprune.data import Data, load_data  # noqa: E402 - torch may be missing
+from graphprune.data.dataset import Data, load_data  # noqa: E402 - torch may be missing
 from graphprune.errors import DataError, InputError, ModelError, OptionError  # noqa: E402
-from graphprune.loading import load  # noqa: E402
-from graphprune.model import Model, to_proto  # noqa: E402
+from graphprune.ir.export import to_proto  # noqa: E402
+from graphprune.ir.loading import load  # noqa: E402
+from graphprune.ir.model import Model  # noqa: E402
 from graphprune.training import TrainOptions, checkpoint, finetune  # noqa: E402
 from graphprune.training.loop import Trainer  # noqa: E402
 from graphprune.training.network import Network, Place, fingerprint  # noqa: E402

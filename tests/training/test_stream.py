@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphprune.data import Batch, load_data
+from graphprune.data.dataset import Batch, load_data
 from graphprune.errors import DataError
 from graphprune.training.augment import augmented, crop_flip, is_image
-from graphprune.training.spool import Spool
+from graphprune.training.batch_file import Spool
 from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes, shuffled, split, training_parts
 from tests.training.parts import SIDE, model, samples
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from graphprune.block_pass import Scene
+from graphprune.analysis.blocks import Block
 from graphprune.importance.streaming import StreamedCKA
+from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.passes.layer_cka import LayerCKA, _score
-from graphprune.plan import Score
+from graphprune.plan.plan import Score
 from graphprune.report.result import Result
-from graphprune.structure.blocks import Block
 from graphprune.workers import Backend
 from tests.workers.scoring import pruned, written
 
@@ -47,7 +47,7 @@ def _taken(path: Path) -> bool:
 class Deadly(LayerCKA):
     """As ``layer-cka``, and prints like it."""
 
-    def score(self, scene: Scene, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         results = self.compared(scene, candidates, partial(DeadlyCKA, Path(os.environ["ARMED"])))
         return [_score(block.name, each) for block, each in zip(candidates, results, strict=True)]
 

@@ -10,7 +10,8 @@ import onnx
 
 import graphprune
 from graphprune import RunOptions, RuntimeOptions
-from graphprune.contract import Pass, Progress
+from graphprune.base.progress import Progress
+from graphprune.pass_infra.base import Pass
 from graphprune.report.result import Result
 from graphprune.workers import Backend
 from tests.graphs import residual_mlp

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from graphprune.loading import load
-from graphprune.model import Model
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 
 if TYPE_CHECKING:
     from tests.zoo.entry import Exporter

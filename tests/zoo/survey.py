@@ -11,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from graphprune.anatomy import Anatomy
+from graphprune.analysis.blocks import Block
+from graphprune.analysis.groups import Group
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.analysis.sizes import concrete_sizes
 from graphprune.axes.algebra import Atom
 from graphprune.errors import GraphpruneError
-from graphprune.loading import load
-from graphprune.model import Model, to_proto
-from graphprune.oracle import Removal, masked_original
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.rewrite import remove_blocks, remove_units
+from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions, open_session
 from graphprune.runtime.sessions import run as run_session
-from graphprune.runtime.sizes import concrete_sizes
-from graphprune.structure.blocks import Block
-from graphprune.structure.groups import Group
-from graphprune.validate import relative_error
+from graphprune.validation.masked_original import masked_original
+from graphprune.validation.validate import relative_error
 
 RATIOS = (0.4, 0.75)
 TOLERANCE = 1e-4
@@ -60,18 +62,18 @@ def survey(source: Model | Path | onnx.ModelProto, feed: Feed, seed: int = 0, *,
     started = time.perf_counter()
     model = source if isinstance(source, Model) else load(source)
     sizes = concrete_sizes(model, feed, _OPTIONS)
-    anatomy = Anatomy(model, sizes, {name: array.shape for name, array in feed.items()})
-    found = Survey(groups=len(anatomy.groups))
+    analysis = ModelAnalysis(model, sizes, {name: array.shape for name, array in feed.items()})
+    found = Survey(groups=len(analysis.groups))
     names = [tensor.name for tensor in model.graph.outputs]
     whole = run_session(open_session(to_proto(model), _OPTIONS), feed, names)
-    free = [group for group in anatomy.groups if group.is_prunable]
+    free = [group for group in analysis.groups if group.is_prunable]
     found.prunable = len(free)
-    found.refusals.update(group.freeze.reason for group in anatomy.groups if group.freeze)
-    found.missing.update(missing.op for missing in anatomy.typing.missing)
+    found.refusals.update(group.freeze.reason for group in analysis.groups if group.freeze)
+    found.missing.update(missing.op for missing in analysis.typing.missing)
     for label, kept in unit_plans(free, np.random.default_rng(seed)):
         found.cuts += 1
-        _check(found, label, Removal(model, typing=anatomy.typing, kept=kept), feed, whole)
-    blocks = [join.block for join in anatomy.joins if join.block] if with_blocks else []
+        _check(found, label, Removal(model, typing=analysis.typing, kept=kept), feed, whole)
+    blocks = [join.block for join in analysis.joins if join.block] if with_blocks else []
     found.blocks = len(blocks)
     for chosen in block_plans(blocks):
         found.removals += 1

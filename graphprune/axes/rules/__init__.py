@@ -16,8 +16,8 @@ import onnx_graphsurgeon as gs
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axes, Axis, Freeze
 from graphprune.axes.typing import Contraction, SizeField, Typing
-from graphprune.model import constant_dims
-from graphprune.rulebook import RuleBook
+from graphprune.base.operator_rules import RuleBook
+from graphprune.ir.model import constant_dims
 
 CONTRIB = "com.microsoft"
 

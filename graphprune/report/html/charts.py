@@ -10,7 +10,7 @@ from math import log10
 from typing import Any
 from xml.etree import ElementTree
 
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.bench.timing import Comparison
 from graphprune.report.html.frontier import Frontier
 from graphprune.training.report import TrainingReport
@@ -87,7 +87,7 @@ def trajectory_svg(trajectory: Trajectory) -> str:
         figures = [point.figure for point in (*points, *rivals)]
         if min(figures) > 0 and max(figures) > 20 * min(figures):
             ax.set_yscale("log")
-            ax.yaxis.set_major_formatter(optional.matplotlib().ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.yaxis.set_major_formatter(extras.matplotlib().ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderaxespad=0.2)
 
     return _svg(draw, "what each step cost against what it saved")
@@ -128,7 +128,7 @@ def latency_svg(comparison: Comparison) -> str:
         ax.set_xscale("log")
         ax.set_xlim(histogram.edges_ms[0], histogram.edges_ms[-1])
         ax.set_ylim(bottom=0)
-        ticker = optional.matplotlib().ticker
+        ticker = extras.matplotlib().ticker
         span = log10(histogram.edges_ms[-1] / histogram.edges_ms[0])
         subs = next((subs for most, subs in _TICKS if span < most), (1,))
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
@@ -157,7 +157,7 @@ def training_svg(reports: Sequence[TrainingReport]) -> str:
             ax.plot([start + report.after.epoch], [values[report.kept]], "o", color=GONE, markersize=9, fillstyle="none",
                     markeredgewidth=2, label="kept" if number == 0 else None)  # fmt: skip
             start = at[-1]
-        ax.xaxis.set_major_locator(optional.matplotlib().ticker.MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_locator(extras.matplotlib().ticker.MaxNLocator(6, integer=True))
         ax.set_xlabel("epoch")
         ax.set_ylabel(
             f"held-out {'top-1' if reports[0].kind == 'top1' else 'agreement'}, %" if with_scores else "held-out loss"
@@ -173,7 +173,7 @@ def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 
 def _svg(draw: Callable[[Any], None], title: str) -> str:
     """A figure as SVG without ids that nothing refers to, metadata, or anything that differs from run to run."""
-    matplotlib = optional.matplotlib()
+    matplotlib = extras.matplotlib()
     with matplotlib.rc_context(_RC | {"svg.hashsalt": title}):  # ids that no other chart has
         figure = matplotlib.figure.Figure(_SIZE_INCHES, dpi=72, layout="constrained")
         draw(figure.add_subplot())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphprune.plan import Plan
+from graphprune.plan.plan import Plan
 
 _MOST_POINTS = 200
 

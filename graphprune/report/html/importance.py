@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from graphprune.plan import Decision, RemovedUnits
+from graphprune.plan.plan import Decision, RemovedUnits
 from graphprune.report.svg import add, at
 from graphprune.report.text import shorten, without_common
 

@@ -9,14 +9,14 @@ from statistics import median
 from typing import Any
 
 import graphprune
-from graphprune import optional
+from graphprune.base import extras
 from graphprune.repair.outcome import RepairReport
 from graphprune.report.html import charts
 from graphprune.report.html.frontier import frontier_of
 from graphprune.report.html.headline import figures, recovery
 from graphprune.report.html.heatmap import floor_of, heatmap_svg
 from graphprune.report.html.importance import MOST_GROUPS, block_bars, group_multiples
-from graphprune.report.html.pictures import Pictures, Similarity
+from graphprune.report.html.pictures import ReportData, Similarity
 from graphprune.report.html.strip import strip_svg
 from graphprune.report.html.style import STYLE
 from graphprune.report.html.trajectory import score_title, trajectory_of
@@ -28,7 +28,7 @@ _FOLDED_ROWS = 60
 _STATES = {"removed": "removed", "cut": "thinner", "kept": "kept", "stays": "cannot go"}
 
 
-def render(result: Result, pictures: Pictures) -> str:
+def render(result: Result, pictures: ReportData) -> str:
     """One HTML file that needs nothing from anywhere; readable without scripts, which it has none of.
 
     Raises
@@ -36,7 +36,7 @@ def render(result: Result, pictures: Pictures) -> str:
     RuntimeMissing
         Jinja2 or Matplotlib is not installed.
     """
-    jinja2 = optional.jinja2()
+    jinja2 = extras.jinja2()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -75,7 +75,7 @@ def render(result: Result, pictures: Pictures) -> str:
     return page
 
 
-def _drawings(result: Result, pictures: Pictures) -> dict[str, str]:
+def _drawings(result: Result, pictures: ReportData) -> dict[str, str]:
     """Every picture, empty where there is nothing to draw."""
     trajectory, frontier = trajectory_of(result), frontier_of(result.plan)
     times = result.measurement.comparison if result.measurement is not None else None

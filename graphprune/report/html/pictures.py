@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Strip:
+class NetworkStrip:
     """The network as parts; ``caption`` says how they were timed, or why not."""
 
     parts: tuple[Part, ...]
@@ -92,10 +92,10 @@ class GroupRow:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ReportData:
     """Everything gathered. ``facts`` are the circumstances, ``command`` what makes this run again."""
 
-    strip: Strip
+    strip: NetworkStrip
     similarity: Similarity
     blocks: tuple[BlockRow, ...]
     groups: tuple[GroupRow, ...]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import sqrt
 from xml.etree import ElementTree
 
-from graphprune.report.html.pictures import Part, Strip
+from graphprune.report.html.pictures import NetworkStrip, Part
 from graphprune.report.svg import add, at
 from graphprune.report.text import compact, shorten, without_common
 
@@ -26,7 +26,7 @@ _STATES = {
 }
 
 
-def strip_svg(strip: Strip) -> str:
+def strip_svg(strip: NetworkStrip) -> str:
     """The picture as SVG text; rest the pointer on a part for its layers, MACs and time."""
     parts, weights = strip.parts, strip.weights()
     total = sum(before for before, _ in weights) or 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from graphprune.plan import Decision, Step
+from graphprune.plan.plan import Decision, TrajectoryPoint
 from graphprune.report.html.charts import Point, Trajectory
 from graphprune.report.result import Result
 
@@ -26,7 +26,7 @@ def trajectory_of(result: Result) -> Trajectory | None:
     return found if len(found.points) >= _LEAST_POINTS and all(map(isfinite, figures)) else None
 
 
-def _of_steps(result: Result, steps: Sequence[Step]) -> Trajectory:
+def _of_steps(result: Result, steps: Sequence[TrajectoryPoint]) -> Trajectory:
     """The winner of every step, and the child that lost, which is drawn below or above it."""
     is_timed = all(step.latency_ratio is not None for step in steps)
     left = [(step.latency_ratio or 0.0) if is_timed else step.macs / max(1, result.before.macs) for step in steps]

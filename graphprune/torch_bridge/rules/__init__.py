@@ -16,9 +16,9 @@ import onnx_graphsurgeon as gs
 import torch
 from torch import fx, nn
 
+from graphprune.base.operator_rules import RuleBook
 from graphprune.errors import ModelError
-from graphprune.model import constant_dims
-from graphprune.rulebook import RuleBook
+from graphprune.ir.model import constant_dims
 from graphprune.torch_bridge.builder import Builder
 from graphprune.torch_bridge.dtypes import is_floating
 from graphprune.torch_bridge.values import Number, Numbers, Value, known, numbers

@@ -6,7 +6,7 @@ import onnx_graphsurgeon as gs
 import torch
 from torch import fx, nn
 
-from graphprune.model import constant_dims
+from graphprune.ir.model import constant_dims
 from graphprune.torch_bridge.functions import arrays
 from graphprune.torch_bridge.modules import Projection
 from graphprune.torch_bridge.rules import CONTRIB, Site, rule

@@ -1,0 +1,99 @@
+"""MACs, parameters and bytes of a model and of parts of it.
+
+Counted as in the papers (Jordao et al.): a convolution costs ``H_out W_out C_out (C_in / groups) kh kw``
+multiply-accumulates, a dense layer ``in * out`` for each row. Nothing else counts: no bias, normalisation, activation,
+addition, pooling, nor the products of attention, which hold no weights. Grouped convolutions cost what they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from graphprune.analysis.sizes import Sizes
+from graphprune.ir import external_data
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model, constant_dims, constants
+
+_FLOATS = {"float16", "float32", "float64", "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Multiply-accumulates at the measured input shape, floating-point parameters, bytes of the written file."""
+
+    macs: int
+    params: int
+    bytes: int = 0
+
+
+def model_cost(model: Model, sizes: Sizes) -> Cost:
+    """Cost of the whole model; ``sizes`` are its concrete tensor shapes."""
+    proto = to_proto(model)
+    data_bytes = sum(external_data.tensor_bytes(t) for t in proto.graph.initializer if external_data.is_external(t))
+    return Cost(
+        macs=sum(node_macs(node, sizes) for node in model.graph.nodes),
+        params=_params(constants(model.graph)),
+        bytes=proto.ByteSize() + data_bytes,
+    )
+
+
+def part_cost(model: Model, nodes: Iterable[str], sizes: Sizes) -> Cost:
+    """What leaves when ``nodes`` leave: their MACs, and the parameters that nobody else reads."""
+    members = set(nodes)
+    inside = [node for node in model.graph.nodes if node.name in members]
+    shared = {t.name for node in model.graph.nodes if node.name not in members for t in node.inputs}
+    own = {t.name: t for node in inside for t in node.inputs if isinstance(t, gs.Constant) and t.name not in shared}
+    return Cost(macs=sum(node_macs(node, sizes) for node in inside), params=_params(own.values()))
+
+
+def node_macs(node: gs.Node, sizes: Sizes) -> int:
+    """MACs of one node; 0 for what is not a convolution or dense layer with constant weights."""
+    if node.op in ("Conv", "ConvTranspose"):
+        weight = _constant_shape(node, 1)
+        mapped = sizes.get(node.outputs[0].name if node.op == "Conv" else node.inputs[0].name)
+        if weight is None or mapped is None:
+            return 0
+        # Conv weight: (C_out, C_in / groups, *k); ConvTranspose: (C_in, C_out / groups, *k), once per input position.
+        return mapped[0] * prod(mapped[2:]) * prod(weight)
+    if node.op in ("Gemm", "MatMul"):
+        written = sizes.get(node.outputs[0].name)
+        for operand in (1, 0):
+            weight = _constant_shape(node, operand)
+            if weight and written is not None:
+                return prod(written) * _contracted(node, weight, operand)
+    return 0
+
+
+def _contracted(node: gs.Node, weight: tuple[int, ...], operand: int) -> int:
+    """Size of the axis that is summed over."""
+    if len(weight) == 1:
+        return weight[0]
+    transposed = bool(node.attrs.get("transB" if operand == 1 else "transA", 0))
+    first = (operand == 1) != transposed
+    return weight[-2] if first else weight[-1]
+
+
+def _constant_shape(node: gs.Node, index: int) -> tuple[int, ...] | None:
+    tensor = node.inputs[index]
+    return constant_dims(tensor) if isinstance(tensor, gs.Constant) else None
+
+
+def is_parameter(tensor: gs.Constant) -> bool:
+    """Whether a constant counts as parameters: floating-point, and no scalar, which is a setting."""
+    return bool(constant_dims(tensor)) and _is_float(tensor)
+
+
+def _params(tensors: Iterable[gs.Constant]) -> int:
+    return sum(prod(constant_dims(t)) for t in tensors if is_parameter(t))
+
+
+def _is_float(tensor: gs.Constant) -> bool:
+    dtype = tensor.dtype
+    if isinstance(dtype, int):  # graphsurgeon keeps types that NumPy lacks as ONNX numbers
+        return onnx.TensorProto.DataType.Name(dtype).lower() in _FLOATS
+    return str(dtype) in _FLOATS

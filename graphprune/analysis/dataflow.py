@@ -1,0 +1,145 @@
+"""The data flow of a model as networkx graphs, with dominance answered per operand.
+
+Nodes are the model's node names. Constants carry no data and make no edges.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import networkx as nx
+import onnx_graphsurgeon as gs
+
+from graphprune.ir.model import Model, node_reads, outer_reads
+
+_SINK = "\0sink"
+_SHAPE_OPS = {"Shape", "Size"}
+_WEIGHTED = {
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "MatMulInteger",
+    "QLinearConv",
+    "Attention",
+    "Einsum",
+    "LSTM",
+    "GRU",
+}
+
+
+def is_weighted(node: gs.Node) -> bool:
+    """Whether a node is a layer: it multiplies data by weights, or by other data (attention)."""
+    return node.op in _WEIGHTED
+
+
+class DataFlow:
+    """Producers, readers, ancestors and exclusive regions of one (unchanging) model."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.nodes: dict[str, gs.Node] = {node.name: node for node in model.graph.nodes}
+        self.order: dict[str, int] = {name: index for index, name in enumerate(self.nodes)}
+        self.outputs: set[str] = {tensor.name for tensor in model.graph.outputs}
+        self.inputs: set[str] = {tensor.name for tensor in model.graph.inputs}
+        self.producer: dict[str, str] = {t.name: n.name for n in model.graph.nodes for t in n.outputs if t.name}
+        self.readers: dict[str, list[str]] = defaultdict(list)
+        self.read_by_subgraphs: set[str] = set()
+        self._values = nx.DiGraph()
+        self._values.add_nodes_from(self.nodes)
+        for node in model.graph.nodes:
+            self.read_by_subgraphs.update(tensor.name for tensor in outer_reads(node))
+            for name in self.data_reads(node.name):
+                self.readers[name].append(node.name)
+                if name in self.producer and node.op not in _SHAPE_OPS:
+                    self._values.add_edge(self.producer[name], node.name)
+
+    def data_reads(self, node: str) -> list[str]:
+        """Names of the non-constant tensors a node reads."""
+        return [t.name for t in node_reads(self.nodes[node]) if not isinstance(t, gs.Constant)]
+
+    def maker(self, tensor: str) -> gs.Node | None:
+        """The node that makes ``tensor``; None for an input of the model."""
+        return self.nodes.get(self.producer.get(tensor, ""))
+
+    def producer_input(self, tensor: str) -> str:
+        """The first data input of the node that makes ``tensor``."""
+        return self.data_reads(self.producer[tensor])[0]
+
+    def ancestors(self, tensor: str, since: int = 0) -> set[str]:
+        """Every node whose values ``tensor`` is computed from, its producer included; a shape is no value.
+
+        Nodes before position ``since`` in execution order are left out.
+        """
+        producer = self.producer.get(tensor)
+        return self._reach([] if producer is None else [producer], self._values.pred, since, len(self.order))
+
+    def descendants(self, tensor: str, until: str) -> set[str]:
+        """Every node before ``until`` that the values of ``tensor`` take part in; asking for its shape is not that."""
+        readers = [name for name in self.readers.get(tensor, ()) if self.nodes[name].op not in _SHAPE_OPS]
+        return self._reach(readers, self._values.succ, 0, self.order[until])
+
+    def _reach(self, first: list[str], step: Mapping[str, Iterable[str]], since: int, until: int) -> set[str]:
+        """Nodes reached by ``step`` with positions in [since, until): what lies between two joins is small."""
+        stack = [name for name in first if since <= self.order[name] < until]
+        found = set(stack)
+        while stack:
+            for name in step[stack.pop()]:
+                if name not in found and since <= self.order[name] < until:
+                    found.add(name)
+                    stack.append(name)
+        return found
+
+    def exclusive(self, node: str, operand: int) -> set[str]:
+        """The nodes whose values reach the outputs only through input ``operand`` of ``node``.
+
+        They are what the operand post-dominates: the subtree below it in the dominator tree of the reversed flow.
+        """
+        members: set[str] = set()
+        stack = list(self._dominated[_edge(node, operand)])
+        while stack:
+            name = stack.pop()
+            if name in self.nodes:
+                members.add(name)
+            stack.extend(self._dominated[name])
+        return members
+
+    def post_dominator(self, node: str) -> str | None:
+        """The nearest node that every path from ``node`` to an output passes, or None at the end of the graph."""
+        vertex = self._post_dominators.get(node)
+        while vertex is not None and vertex not in self.nodes and vertex != _SINK:
+            vertex = self._post_dominators.get(vertex)
+        return vertex if vertex in self.nodes else None
+
+    @cached_property
+    def _dominated(self) -> dict[str, list[str]]:
+        """Children in the tree of :attr:`_post_dominators`."""
+        children: dict[str, list[str]] = defaultdict(list)
+        for vertex, dominator in self._post_dominators.items():
+            children[dominator].append(vertex)
+        return children
+
+    @cached_property
+    def _post_dominators(self) -> dict[str, str]:
+        """Immediate dominators of the reversed flow, rooted in a sink that reads the graph's outputs.
+
+        Each operand of a node is a vertex of its own, so that one tree answers for every branch.
+        """
+        reverse = nx.DiGraph()
+        reverse.add_node(_SINK)
+        for name in self.outputs:
+            if name in self.producer:
+                reverse.add_edge(_SINK, self.producer[name])
+        for node in self.nodes.values():
+            for index, tensor in enumerate(node_reads(node)):
+                if tensor.name in self.producer and not isinstance(tensor, gs.Constant):
+                    reverse.add_edge(node.name, _edge(node.name, index))
+                    reverse.add_edge(_edge(node.name, index), self.producer[tensor.name])
+        found = nx.immediate_dominators(reverse, _SINK)
+        return {vertex: dominator for vertex, dominator in found.items() if dominator is not None and vertex != _SINK}
+
+
+def _edge(node: str, operand: int) -> str:
+    return f"{node}\0{operand}"

@@ -1,0 +1,104 @@
+"""Dependency groups: every atom of the axis types that layers write, with all the weight axes that shrink with it.
+
+One index of a group's atom is a *unit*: a filter, a neuron, an attention head, a channel of the residual stream.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.kinds import Kind, unit_kinds
+from graphprune.analysis.names import layer_label
+from graphprune.analysis.roles import weight_axes
+from graphprune.axes import algebra
+from graphprune.axes.algebra import Atom, Freeze
+from graphprune.axes.typing import Typing
+from graphprune.ir.model import Model
+
+
+@dataclass(frozen=True)
+class Use:
+    """Axis ``axis`` of the constant that ``node`` reads at ``operand`` holds the group's atom."""
+
+    node: str
+    operand: int
+    axis: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """All that must shrink together.
+
+    Attributes
+    ----------
+    name : unique, from the names of the layers that write it: ``layer1.0.conv1/filters``.
+    kind : what its units are. "width" is a residual stream: several layers add into it.
+    size : number of units.
+    writers, readers : layers (node names) whose weights have it as output, as input.
+    uses : every constant axis that shrinks with it.
+    freeze : why it cannot shrink; None when it can.
+    """
+
+    name: str
+    kind: Kind
+    size: int
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    uses: tuple[Use, ...] = field(repr=False)
+    freeze: Freeze | None
+    atom: Atom = field(repr=False, compare=False)
+
+    @property
+    def is_prunable(self) -> bool:
+        return self.freeze is None
+
+
+def find_groups(model: Model, typing: Typing) -> list[Group]:
+    """Every group of ``model`` with at least two units, in the order of the first layer that writes it."""
+    view = DataFlow(model)
+    writers: dict[Atom, list[str]] = defaultdict(list)
+    readers: dict[Atom, list[str]] = defaultdict(list)
+    for node in model.graph.nodes:
+        for place in weight_axes(node):
+            axes = typing.constants.get((node.name, place.operand))
+            for atom in dict.fromkeys(algebra.atoms_of(axes[place.axis])) if axes else ():
+                (writers if place.is_output else readers)[atom].append(node.name)
+    uses: dict[Atom, list[Use]] = defaultdict(list)
+    for (name, operand), axes in typing.constants.items():
+        for index, axis in enumerate(axes):
+            for atom in dict.fromkeys(algebra.atoms_of(axis)):
+                uses[atom].append(Use(name, operand, index))
+    kinds = unit_kinds(model, typing, view, writers)
+    found = {
+        atom: Group(
+            name=f"{layer_label(view, names)}/{kinds[atom]}",
+            kind=kinds[atom],
+            size=atom.size,
+            writers=tuple(dict.fromkeys(names)),
+            readers=tuple(dict.fromkeys(readers.get(atom, ()))),
+            uses=tuple(uses[atom]),
+            freeze=atom.freeze,
+            atom=atom,
+        )
+        for atom, names in writers.items()
+        if atom.size > 1
+    }
+    return _named_apart(view, list(found.values()))
+
+
+def _named_apart(view: DataFlow, groups: list[Group]) -> list[Group]:
+    """Groups that would share a name take that of the first layer that writes each, or are numbered if that is shared."""
+    first = [f"{layer_label(view, group.writers[:1])}/{group.kind}" for group in groups]
+    shared, shared_first = Counter(group.name for group in groups), Counter(first)
+    names = [
+        own if shared[group.name] > 1 and shared_first[own] == 1 and own not in shared else group.name
+        for group, own in zip(groups, first, strict=True)
+    ]
+    counts, seen = Counter(names), Counter[str]()
+    for index, name in enumerate(names):
+        seen[name] += 1
+        if counts[name] > 1:
+            names[index] = f"{name}.{seen[name]}"
+    return [replace(group, name=name) for group, name in zip(groups, names, strict=True)]

@@ -1,0 +1,54 @@
+"""What is known of a model's structure, each part worked out when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from graphprune.analysis.blocks import Join, find_joins
+from graphprune.analysis.cost import Cost, model_cost
+from graphprune.analysis.groups import Group, find_groups
+from graphprune.analysis.sizes import Sizes, concrete_sizes
+from graphprune.analysis.unit_cost import UnitCost
+from graphprune.axes.infer import infer
+from graphprune.axes.typing import Typing
+from graphprune.ir.model import Model
+from graphprune.runtime.sessions import Feeds, RuntimeOptions
+
+
+class ModelAnalysis:
+    """A model with its tensors' ``sizes`` at one sample; ``inputs`` are input shapes that are known to work."""
+
+    def __init__(self, model: Model, sizes: Sizes, inputs: Mapping[str, tuple[int, ...]]) -> None:
+        self.model = model
+        self.sizes = sizes
+        self.inputs = inputs
+
+    @cached_property
+    def cost(self) -> Cost:
+        return model_cost(self.model, self.sizes)
+
+    @cached_property
+    def joins(self) -> list[Join]:
+        """Residual joins, with their blocks or the reason why there is none."""
+        return find_joins(self.model, self.sizes)
+
+    @cached_property
+    def typing(self) -> Typing:
+        """The type of every axis."""
+        return infer(self.model, self.inputs)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """What shrinks together."""
+        return find_groups(self.model, self.typing)
+
+    def typed_cost(self) -> UnitCost:
+        """A new cost function, with everything in place."""
+        return UnitCost(self.model, self.typing, self.sizes)
+
+
+def analyse(model: Model, feeds: Feeds, runtime: RuntimeOptions) -> ModelAnalysis:
+    """The analysis of ``model`` at the sizes of ``feeds``."""
+    shapes = {name: array.shape for name, array in feeds.items()}
+    return ModelAnalysis(model, concrete_sizes(model, feeds, runtime), shapes)

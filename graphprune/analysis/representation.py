@@ -1,0 +1,103 @@
+"""Which tensor stands for "what the network knows" when two versions of it are compared.
+
+The papers compare the input of the classifier. Generally: the input of the last layer (Conv, Gemm, MatMul) before each
+output, provided no removable block holds that layer; else the output itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.analysis.blocks import Block
+from graphprune.analysis.dataflow import DataFlow, is_weighted
+from graphprune.errors import OptionError
+from graphprune.ir.model import Model
+
+_PASS_THROUGH = {"Flatten", "Reshape", "Squeeze"}
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A tensor and where its features are: ``channels`` = axis 1, the rest pooled; ``last`` = last axis, rows = the rest."""
+
+    tensor: str
+    layout: Literal["channels", "last"]
+
+    def features(self, array: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Matrix (n, d): one row a sample (``channels``) or one row a position (``last``)."""
+        if array.ndim <= 2:
+            return array.reshape(len(array), -1)
+        if self.layout == "last":
+            return array.reshape(-1, array.shape[-1])
+        pooled: NDArray[np.floating] = array.mean(axis=tuple(range(2, array.ndim)))
+        return pooled
+
+
+def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[str] = ()) -> list[Representation]:
+    """The representation behind every output, or the tensors the user named.
+
+    Raises
+    ------
+    OptionError
+        A named tensor does not exist or lies inside a removable block.
+    """
+    view = DataFlow(model)
+    owner = {node: block for block in blocks for node in block.nodes}
+    if names:
+        return [_named(view, owner, name) for name in names]
+    found = (_behind(view, owner, tensor.name) for tensor in model.graph.outputs)
+    return list(dict.fromkeys(found))
+
+
+def _named(view: DataFlow, owner: dict[str, Block], name: str) -> Representation:
+    producer = view.producer.get(name)
+    if producer is None:
+        raise OptionError(f"there is no computed tensor '{name}'", "see the node outputs with graphprune inspect -v")
+    inside = owner.get(producer)
+    if inside is not None and inside.exit != name:
+        raise OptionError(f"tensor '{name}' lies inside the removable block {inside.name}", "name one between blocks")
+    return Representation(name, _layout(view, name))
+
+
+def _behind(view: DataFlow, owner: dict[str, Block], output: str) -> Representation:
+    """Walk back from an output to the last layer; an unbroken chain of single inputs leads there."""
+    tensor = output
+    while tensor in view.producer:
+        node = view.nodes[view.producer[tensor]]
+        if node.name in owner:
+            break
+        reads = view.data_reads(node.name)
+        if is_weighted(node):
+            return _unflattened(view, owner, reads[0], "channels" if "Conv" in node.op else "last")
+        if len(set(reads)) != 1:
+            break
+        tensor = reads[0]
+    return Representation(output, _layout(view, output))
+
+
+def _unflattened(
+    view: DataFlow, owner: dict[str, Block], tensor: str, layout: Literal["channels", "last"]
+) -> Representation:
+    """Undo a flattening of channels and positions: pooled channels say the same with fewer features.
+
+    Behind a Transpose the channels are somewhere else, and a map of one position needs no pooling.
+    """
+    before = tensor
+    while before in view.producer and view.nodes[view.producer[before]].op in _PASS_THROUGH:
+        before = view.producer_input(before)
+    shape, producer = view.model.shapes.get(before), view.producer.get(before)
+    if before == tensor or shape is None or len(shape) != 4 or producer is None or producer in owner:
+        return Representation(tensor, layout)
+    if view.nodes[producer].op == "Transpose" or shape[2:] == (1, 1):
+        return Representation(tensor, layout)
+    return Representation(before, "channels")
+
+
+def _layout(view: DataFlow, tensor: str) -> Literal["channels", "last"]:
+    shape = view.model.shapes.get(tensor)
+    return "channels" if shape is not None and len(shape) >= 4 else "last"

@@ -1,0 +1,31 @@
+"""Concrete tensor shapes for given inputs: by inference where it succeeds, by running the model where not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphprune.axes.probe import follow
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
+from graphprune.ir.shape_inference import infer_shapes
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+
+Sizes = Mapping[str, tuple[int, ...]]
+
+
+def concrete_sizes(model: Model, feeds: Feeds, options: RuntimeOptions) -> dict[str, tuple[int, ...]]:
+    """Shape of every node's outputs when ``feeds`` goes in."""
+    shapes, _ = infer_shapes(to_proto(model, with_weights=False), {name: array.shape for name, array in feeds.items()})
+    sizes = {name: array.shape for name, array in feeds.items()}
+    for name, shape in shapes.items():
+        if all(isinstance(dim, int) for dim in shape):
+            sizes[name] = tuple(int(dim) for dim in shape if dim is not None)
+    produced = [t.name for node in model.graph.nodes for t in node.outputs if t.name and t.name in model.dtypes]
+    if any(name not in sizes for name in produced):
+        sizes = follow(model, {name: array.shape for name, array in feeds.items()}, {}).shapes | sizes
+    unknown = [name for name in produced if name not in sizes]
+    if unknown:
+        session = open_session(to_proto(model, unknown), options, model.folder)
+        for name, array in zip(unknown, run(session, feeds, unknown), strict=True):
+            sizes[name] = tuple(array.shape)
+    return sizes

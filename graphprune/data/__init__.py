@@ -1,0 +1,1 @@
+"""Samples: the forms they come in, and one loader that streams them."""

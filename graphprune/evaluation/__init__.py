@@ -1,0 +1,1 @@
+"""How good models are on data: accuracy, attacks, corruptions, calibration, energy."""

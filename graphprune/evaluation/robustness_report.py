@@ -1,0 +1,60 @@
+"""What an evaluation found. The terminal table, the JSON file and the Python API all show this one object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from graphprune.evaluation.energy import InferenceEnergy
+from graphprune.evaluation.paired import Difference, Estimate
+
+SCHEMA = "graphprune.robustness/1"
+
+Kind = Literal["clean", "attack", "corruption", "mean", "calibration"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One condition: a figure of each model, and the difference of each but the first from the first.
+
+    Figures are shares of samples (0 to 1) except for Brier (0 to 2) and the likelihood (nats). ``level`` is an epsilon, a
+    severity, or empty where the figure is the mean over severities. ``blind``: samples without a gradient, per model.
+    """
+
+    kind: Kind
+    name: str
+    level: str
+    values: tuple[Estimate, ...]
+    differences: tuple[Difference, ...]
+    blind: tuple[int, ...] = ()
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the figure is a share of right answers, to be shown in percent; the others are better when smaller."""
+        return self.kind != "calibration"
+
+
+@dataclass(frozen=True)
+class RobustnessReport:
+    """``models`` are the files, the first being the one compared with. ``reference`` says what counts as right.
+
+    ``labels``: the labels of the data. ``decisions``: there are none, so on clean inputs the first model's decision, under
+    attack and corruption each model's own clean decision.
+    """
+
+    models: tuple[str, ...]
+    source: str
+    samples: int
+    reference: Literal["labels", "decisions"]
+    rows: tuple[Row, ...]
+    settings: dict[str, Any]
+    energy: tuple[InferenceEnergy, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def select(self, kind: Kind) -> tuple[Row, ...]:
+        """Rows of one kind."""
+        return tuple(row for row in self.rows if row.kind == kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the schema's version counts up when a field changes its meaning."""
+        return {"schema": SCHEMA} | asdict(self)

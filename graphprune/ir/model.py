@@ -1,0 +1,116 @@
+"""The model in memory: an onnx-graphsurgeon graph, and what graphsurgeon would forget, kept beside it.
+
+Weights stay where they are: bytes of a self-contained file are referenced, bytes
+in an external data file are not read at all until somebody needs them. ``to_proto`` gives back every node exactly as it
+came (attribute order, doc strings, metadata), unless its attributes were edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from graphprune.ir import external_data
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+Dim = int | str | None
+Shape = tuple[Dim, ...]
+"""Sizes known before running: an int, the name of a symbolic dimension, or None."""
+
+
+@dataclass
+class Model:
+    """A normalised model.
+
+    Attributes
+    ----------
+    graph : the nodes and tensors; node names are unique and never empty.
+    header : the ModelProto without nodes and weights: versions, metadata, doc strings, inputs and outputs.
+    node_protos : node name -> the NodeProto it was read from.
+    shapes : tensor name -> symbolic shape, as far as shape inference knows it.
+    dtypes : tensor name -> TensorProto.DataType number.
+    source : the file or proto this model was loaded from.
+    folder : where external data lies; None for a proto without external data.
+    sha256 : of the file and its external data.
+    files : the file and its external data files.
+    """
+
+    graph: gs.Graph
+    header: onnx.ModelProto
+    node_protos: dict[str, onnx.NodeProto]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, int]
+    source: Path | onnx.ModelProto
+    folder: Path | None
+    sha256: str
+    files: tuple[Path, ...] = ()
+
+    @property
+    def is_external(self) -> bool:
+        """Whether any weight lies in an external data file."""
+        return any(map(is_external, constants(self.graph)))
+
+    def copy(self) -> Model:
+        """An independent graph; weights are shared, for nobody writes to them in place."""
+        return replace(self, graph=self.graph.copy())
+
+
+def constants(graph: gs.Graph) -> Iterator[gs.Constant]:
+    """Every constant the graph's nodes, their subgraphs or its outputs read, once each, in order of first use."""
+    import onnx_graphsurgeon as gs
+
+    seen: set[str] = set()
+    reads = [tensor for node in graph.nodes for tensor in node_reads(node)]
+    for tensor in (*reads, *graph.outputs):
+        if isinstance(tensor, gs.Constant) and tensor.name not in seen:
+            seen.add(tensor.name)
+            yield tensor
+
+
+def node_reads(node: gs.Node) -> list[gs.Tensor]:
+    """The tensors a node reads, with those its subgraphs (If, Loop, Scan) take from outside."""
+    return [tensor for tensor in node.inputs if tensor.name] + outer_reads(node)
+
+
+def outer_reads(node: gs.Node) -> list[gs.Tensor]:
+    """The tensors that a node's subgraphs take from the graph around them."""
+    found: list[gs.Tensor] = []
+    for subgraph in node.attrs.values():
+        if not hasattr(subgraph, "nodes"):
+            continue
+        inside = {t.name for t in subgraph.inputs} | {t.name for n in subgraph.nodes for t in n.outputs}
+        reads = [t for n in subgraph.nodes for t in node_reads(n)] + list(subgraph.outputs)
+        found += [t for t in reads if t.name and t.name not in inside]
+    return found
+
+
+def is_external(tensor: gs.Tensor) -> bool:
+    """Whether a tensor is a constant whose bytes lie in an external data file."""
+    proto = getattr(getattr(tensor, "_values", None), "tensor", None)  # the TensorProto that it was imported from
+    return proto is not None and external_data.is_external(proto)
+
+
+def constant_dims(constant: gs.Constant) -> tuple[int, ...]:
+    """Shape of a constant without loading its values."""
+    return tuple(int(dim) for dim in constant._values.shape)
+
+
+def read_values(constant: gs.Constant, folder: Path | None) -> np.ndarray:
+    """The values of a constant, from its data file if need be; they are not kept in memory by the model."""
+    from onnx_graphsurgeon.ir.tensor import SparseValues
+
+    values = constant._values
+    if isinstance(values, np.ndarray):
+        return values
+    if isinstance(values, SparseValues):
+        dense: np.ndarray = values.load()
+        return dense
+    proto = external_data.read(values.tensor, folder) if folder is not None and is_external(constant) else values.tensor
+    return onnx.numpy_helper.to_array(proto)

@@ -1,0 +1,186 @@
+"""Bring a model into the one form the rest of the compiler reads.
+
+Local functions inlined, constants folded, Identity and inference-time Dropout gone, dead nodes and initialisers dropped,
+nodes in topological order with unique names, shapes inferred anew. The numbers the model computes stay the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from graphprune.base import extras
+from graphprune.errors import ModelError
+from graphprune.ir.model import Shape, is_external, outer_reads
+from graphprune.ir.shape_inference import infer_shapes
+
+log = logging.getLogger(__name__)
+
+# The library prints its warnings to stdout, which belongs to results.
+G_LOGGER.severity = G_LOGGER.CRITICAL
+
+_FOLD_LIMIT_BYTES = 64 << 20  # an Expand of a constant must not blow up the file
+_RANDOM_OPS = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomNormalLike", "RandomUniformLike"}
+
+
+@dataclass
+class Normal:
+    """A normalised graph with what is known about its nodes and tensors; see :class:`graphprune.ir.model.Model`."""
+
+    graph: gs.Graph
+    node_protos: dict[str, onnx.NodeProto]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, int]
+
+
+def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
+    """Normalise a checked model; ``proto`` itself is not changed."""
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    if any(_has_initialisers(body) for node in proto.graph.node for body in _bodies(node)):
+        proto = onnx.ModelProto.FromString(proto.SerializeToString())
+        _initialisers_to_nodes(proto)
+    shapes, dtypes = infer_shapes(proto)
+    graph = gs.import_onnx(proto)
+    node_protos = _name_nodes(graph, proto)
+    graph.toposort()
+    _read_constant_nodes(graph)
+    _drop_identities(graph, dtypes)  # before folding, which would copy a weight behind an Identity
+    graph.cleanup()
+    _fold_static_shapes(graph, shapes)
+    _fold_constants(graph, folder)
+    _drop_identities(graph, dtypes)
+    graph.cleanup().toposort()
+    if not graph.nodes:
+        raise ModelError("the model computes nothing from its inputs: every node is constant", "export it again")
+    return Normal(graph, node_protos, shapes, dtypes)
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+
+
+def _has_initialisers(body: onnx.GraphProto) -> bool:
+    return bool(body.initializer) or any(_has_initialisers(inner) for node in body.node for inner in _bodies(node))
+
+
+def _initialisers_to_nodes(proto: onnx.ModelProto) -> None:
+    """Make Constant nodes of the initialisers of If, Loop and Scan bodies, so that they are seen to be made inside."""
+    pending = [body for node in proto.graph.node for body in _bodies(node)]
+    while pending:
+        body = pending.pop()
+        for tensor in reversed(body.initializer):
+            body.node.insert(0, onnx.helper.make_node("Constant", [], [tensor.name], value=tensor))
+        del body.initializer[:]
+        pending += [inner for node in body.node for inner in _bodies(node)]
+
+
+def _name_nodes(graph: gs.Graph, proto: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """Give every node a unique name, the file's own where it has one."""
+    taken: set[str] = {node.name for node in graph.nodes}
+    named: dict[str, onnx.NodeProto] = {}
+    for index, (node, node_proto) in enumerate(zip(graph.nodes, proto.graph.node, strict=True)):
+        if not node.name or node.name in named:
+            name, attempt = f"{node.op}_{index}", 0
+            while name in taken:
+                attempt += 1
+                name = f"{node.op}_{index}_{attempt}"
+            node.name = name
+            taken.add(name)
+        named[node.name] = node_proto
+    return named
+
+
+def _read_constant_nodes(graph: gs.Graph) -> None:
+    """Turn Constant nodes into constants; the library would make double precision of a Python float."""
+    dtypes = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    for node in graph.nodes:
+        if node.op != "Constant" or len(node.attrs) != 1:
+            continue
+        ((kind, value),) = node.attrs.items()
+        if kind == "value" and isinstance(value, gs.Constant):
+            _to_constant(node, value._values)  # ._values: not read until somebody needs them
+        elif kind in dtypes:
+            _to_constant(node, np.array(value, dtypes[kind]))
+
+
+def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> None:
+    """Replace Shape of a fully static tensor, and Gather of a static entry of a Shape, by constants."""
+    for node in graph.nodes:
+        if node.op == "Shape":
+            dims = shapes.get(node.inputs[0].name)
+            start, end = node.attrs.get("start", 0), node.attrs.get("end")
+            wanted = None if dims is None else dims[start:end]
+            if wanted is not None and all(isinstance(dim, int) for dim in wanted):
+                _to_constant(node, np.array(wanted, dtype=np.int64))
+        elif node.op == "Gather" and isinstance(node.inputs[1], gs.Constant):
+            producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+            if producer is None or producer.op != "Shape" or producer.attrs:
+                continue
+            dims, index = shapes.get(producer.inputs[0].name), node.inputs[1].values
+            if dims is not None and all(isinstance(dims[int(i)], int) for i in np.atleast_1d(index)):
+                picked = np.array([dims[int(i)] for i in np.atleast_1d(index)], dtype=np.int64)
+                _to_constant(node, picked.reshape(index.shape))
+
+
+def _to_constant(node: gs.Node, values: np.ndarray) -> None:
+    tensor = node.outputs[0]
+    node.outputs.clear()
+    tensor.to_constant(values)
+
+
+def _fold_constants(graph: gs.Graph, folder: Path | None) -> None:
+    """Evaluate what depends on constants alone. Quantisation is left as it is, random numbers stay random."""
+
+    def keep(node: gs.Node) -> bool:
+        # Folding one small consumer must not pull a large external weight into the file.
+        reads_external = folder is not None and any(map(is_external, node.inputs))
+        return node.op in _RANDOM_OPS or reads_external
+
+    extras.onnxruntime()  # the evaluator; without it the library would fold nothing and say nothing
+    graph.fold_constants(
+        fold_shapes=False,  # would turn a float factor of a size computation into an integer
+        recurse_subgraphs=False,
+        partitioning="recursive",
+        size_threshold=_FOLD_LIMIT_BYTES,
+        should_exclude_node=keep,
+        recurse_functions=False,
+    )
+
+
+def _drop_identities(graph: gs.Graph, dtypes: dict[str, int]) -> None:
+    """Connect readers of Identity, inference-time Dropout and Cast to the same type to what these copy."""
+    outputs = {tensor.name for tensor in graph.outputs}
+    read_inside = {tensor.name for node in graph.nodes for tensor in outer_reads(node)}
+    for node in graph.nodes:
+        if not _is_identity(node, dtypes):
+            continue
+        source, copy = node.inputs[0], node.outputs[0]
+        if copy.name in outputs or copy.name in read_inside:
+            continue
+        for reader in list(copy.outputs):
+            for index, tensor in enumerate(reader.inputs):
+                if tensor is copy:
+                    reader.inputs[index] = source
+
+
+def _is_identity(node: gs.Node, dtypes: dict[str, int]) -> bool:
+    if node.domain not in (None, "", "ai.onnx") or not node.outputs:  # folded nodes have lost their outputs
+        return False
+    if node.op == "Cast":
+        return bool(dtypes.get(node.inputs[0].name) == node.attrs.get("to"))
+    return node.op == "Identity" or (node.op == "Dropout" and _is_inference_dropout(node))
+
+
+def _is_inference_dropout(node: gs.Node) -> bool:
+    mask_used = len(node.outputs) > 1 and bool(node.outputs[1].outputs)
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    is_off = training is None or not training.name or (isinstance(training, gs.Constant) and not bool(training.values))
+    return not mask_used and is_off

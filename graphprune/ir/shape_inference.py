@@ -1,0 +1,96 @@
+"""Shapes and dtypes of all tensors, as far as ONNX shape inference knows them."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.inliner
+
+from graphprune.ir import external_data
+from graphprune.ir.model import Shape
+from graphprune.ir.normalise import log
+
+
+def infer_shapes(
+    proto: onnx.ModelProto,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    known: dict[str, onnx.ValueInfoProto] | None = None,
+) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Shape and dtype of every tensor as far as ONNX shape inference knows them.
+
+    ``input_shapes`` fixes the shapes of graph inputs and forgets what the file says about inner tensors; ``known`` adds
+    to what it says.
+    """
+    skeleton = without_large_weights(proto)
+    skeleton.graph.value_info.extend((known or {}).values())
+    if input_shapes is not None:
+        del skeleton.graph.value_info[:]
+        for value in (*skeleton.graph.input, *skeleton.graph.output):
+            if value.name in input_shapes:
+                dims = value.type.tensor_type.shape.dim
+                for dim, size in zip(dims, input_shapes[value.name], strict=True):
+                    dim.dim_value = size
+            elif value in skeleton.graph.output:
+                value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        log.info("shape inference stopped: %s", str(error).splitlines()[0])
+        inferred = skeleton
+    shapes: dict[str, Shape] = {}
+    dtypes: dict[str, int] = {}
+    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+        tensor_type = value.type.tensor_type
+        if tensor_type.elem_type:
+            dtypes[value.name] = tensor_type.elem_type
+        if tensor_type.HasField("shape"):
+            shapes[value.name] = tuple(_dim(dim) for dim in tensor_type.shape.dim)
+    for tensor in proto.graph.initializer:
+        shapes[tensor.name] = tuple(tensor.dims)
+        dtypes[tensor.name] = tensor.data_type
+    return shapes, dtypes
+
+
+def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[str, int]) -> None:
+    """Complete ``shapes`` and ``dtypes`` of a folded model: folding turned computed sizes into constants.
+
+    What was known before the fold stays, apart from dimensions that the first inference had to invent names for.
+    """
+    inner = {name for node in proto.graph.node for name in node.output} - {value.name for value in proto.graph.output}
+    known = {
+        name: onnx.helper.make_tensor_value_info(name, dtypes[name], shape)
+        for name, shape in shapes.items()
+        if name in inner and name in dtypes and not any(_is_invented(dim) for dim in shape)
+    }
+    for name, shape in infer_shapes(proto, known=known)[0].items():
+        if name not in shapes or any(_is_invented(dim) for dim in shapes[name]):
+            shapes[name] = shape
+
+
+def _is_invented(dim: int | str | None) -> bool:
+    return dim is None or (isinstance(dim, str) and dim.startswith("unk__"))
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    return dim.dim_param or None
+
+
+def without_large_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with the bytes of large weights left out; shape inference reads only their dims."""
+    skeleton = onnx.ModelProto(ir_version=proto.ir_version)
+    skeleton.opset_import.extend(proto.opset_import)
+    skeleton.graph.name = proto.graph.name
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(skeleton.graph, field).extend(getattr(proto.graph, field))
+    for tensor in proto.graph.initializer:
+        if (
+            tensor.data_type == onnx.TensorProto.STRING
+            or external_data.tensor_bytes(tensor) <= external_data.INLINE_LIMIT_BYTES
+        ):
+            skeleton.graph.initializer.append(tensor)
+        else:
+            hollow = skeleton.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+            hollow.data_location = onnx.TensorProto.EXTERNAL
+            hollow.external_data.add(key="location", value="left-out")
+    return skeleton

@@ -1,0 +1,189 @@
+"""What all passes that remove residual blocks share: greedy removal, the rules of the stages, and what is compared."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from graphprune.analysis.blocks import Block
+from graphprune.analysis.cost import Cost, part_cost
+from graphprune.analysis.representation import Representation, find_representations
+from graphprune.analysis.stages import Allowance, allowance
+from graphprune.pass_infra.after_repair import RESCORE_HELP, TITLES, Judge, Rescore, Rescoring, check, wants
+from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.block_scores import BlockScoring
+from graphprune.pass_infra.context import Context
+from graphprune.plan.plan import Decision, RemovedBlock, Score
+from graphprune.scoring.blocks import Comparison, compare_blocks
+from graphprune.segments.runner import Segments
+
+R = TypeVar("R")
+
+_MEMORY_BUDGET_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class BlockPass(Pass):
+    """Base of passes that remove the residual block with the lowest score, score the rest again, and so on.
+
+    In a CNN the first block of a stage is no candidate and a stage keeps at least two blocks, as in the papers.
+    ``score_title`` heads the column of the scores in tables.
+    """
+
+    score_title: ClassVar[str]
+
+    reference: Literal["current", "original"] = field(
+        default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
+    )
+    floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
+    skip_first: bool | None = field(default=None, metadata={"help": "keep the first block of a stage; auto: in a CNN"})
+    exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
+    representation: tuple[str, ...] = field(
+        default=(), metadata={"help": "tensors to compare; default: what the last layer reads"}
+    )
+    rescore: Rescore = field(default="none", metadata={"help": RESCORE_HELP})
+    judge: Judge = field(default="error", metadata={"help": "by squared error or CKA of the repaired representation"})
+    shortlist: int = field(default=16, metadata={"help": "how many of the lowest scores are judged after repair"})
+    samples: int = field(default=96, metadata={"help": "samples for scoring and repair where blocks are judged"})
+    refits: int = field(default=2, metadata={"help": "layers behind a block that are refitted to judge it"})
+
+    @abstractmethod
+    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
+        """The score of every candidate; low = removed first."""
+
+    @abstractmethod
+    def memory_bytes(self, rows: int, width: int) -> int:
+        """At most what one candidate takes in memory after ``rows`` rows of ``width`` features."""
+
+    def choose(self, scores: Sequence[Score]) -> int:
+        """Which of the candidates goes: the lowest score, of equals the first."""
+        return int(np.argmin([score.score for score in scores]))
+
+    def decide(self, context: Context) -> Decision:
+        rules = allowance(context.model, context.joins, self.floor, self.skip_first, self.exclude)
+        costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
+        blocks = [join.block for join in context.joins if join.block]
+        representations = find_representations(context.model, blocks, self.representation)
+        tensors = [representation.tensor for representation in representations]
+        segments = Segments(context.model, rules.candidates, tensors, context.options)  # opened when first needed
+        removed: list[RemovedBlock] = []
+        now = context.now
+        notes: list[str] = []
+        limit = ""
+        considered = len(rules.candidates)
+        with ExitStack() as stack:
+            is_rescored = wants(self.rescore, context)
+            second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
+            while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
+                gone = frozenset(block.join for block in removed)
+                best_case = _best_case(context, rules, costs, gone, now)
+                if not rules.allowed(gone) or (best_case and context.is_last):
+                    limit = best_case
+                    break
+                gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
+                done = context.target.progress(context.dense, now, gone_before, seen)
+                context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
+                allowed = rules.allowed(gone)
+                if second is None:
+                    scores = self.score(BlockScoring(context, segments, representations, gone, notes), allowed)
+                    best = self.choose(scores)
+                else:
+                    allowed, scores = self._rescored(second, segments, allowed, notes)
+                    best = second.settle(allowed, scores)
+                removed.append(_removal(allowed[best], costs[allowed[best].join], scores, best))
+                now = Cost(now.macs - removed[-1].macs, now.params - removed[-1].params)
+        return Decision(
+            spec=str(self),
+            blocks=tuple(removed),
+            representations=tuple(tensors),
+            limit=limit,
+            considered=considered,
+            notes=tuple(dict.fromkeys(notes)),
+            score_title=TITLES[self.judge] if is_rescored else self.score_title,
+        )
+
+    def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:
+        check(context, str(self), self.shortlist, self.samples, self.refits)
+        return Rescoring(context, representations, self.judge, self.shortlist, self.samples, self.refits)
+
+    def _rescored(
+        self, second: Rescoring, origin: Segments, candidates: Sequence[Block], notes: list[str]
+    ) -> tuple[list[Block], list[Score]]:
+        """The candidates that come first by the pass's own score, in the network repaired so far, judged after their repair."""
+        here = second.blocks(candidates)
+        scene = BlockScoring(second.context, second.segments(here, origin), second.representations, frozenset(), notes)
+        first, scores = second.judged(here, self.score(scene, here))
+        return [candidates[index] for index in first], scores
+
+    def compared(
+        self, scene: BlockScoring, candidates: Sequence[Block], make: Callable[[], Comparison[R]]
+    ) -> list[list[R]]:
+        """For every candidate the results of one comparison per representation, on all of the data.
+
+        ``make`` begins a comparison; it may be sent to another process.
+
+        Raises
+        ------
+        DataError
+            Nothing can be told from the data.
+        """
+        context = scene.context
+        results: list[list[R]] = []
+        for part in self._parts(scene, candidates):
+            comparisons = compare_blocks(
+                scene.segments,
+                scene.representations,
+                part,
+                scene.gone,
+                context.data,
+                context.batch,
+                context.options.thread_count,
+                make,
+                against_original=self.reference == "original",
+                workers=context.workers,
+            )
+            scene.refuse_useless(comparisons, str(self))
+            results += [list(each) for each in zip(*(c.results for c in comparisons), strict=True)]
+        return results
+
+    def _parts(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Sequence[Block]]:
+        """The candidates in portions that fit the memory at once, of each worker its own."""
+        each = sum(self.memory_bytes(scene.row_limit(r), scene.width(r)) for r in scene.representations)
+        size = max(1, _MEMORY_BUDGET_BYTES // max(1, each))
+        size *= 1 if scene.context.workers is None else scene.context.workers.count
+        return [candidates[start : start + size] for start in range(0, len(candidates), size)]
+
+
+def _removal(block: Block, cost: Cost, scores: Sequence[Score], chosen: int) -> RemovedBlock:
+    """The entry of the plan for the candidate ``chosen``."""
+    return RemovedBlock(
+        name=block.name,
+        join=block.join,
+        entry=block.entry,
+        exit=block.exit,
+        macs=cost.macs,
+        params=cost.params,
+        score=scores[chosen].score,
+        standard_error=scores[chosen].standard_error,
+        scores=tuple(scores),
+    )
+
+
+def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
+    """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
+    kind = context.target.kind
+    weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}
+    further = rules.most(gone, weight)
+    macs = now.macs - sum(costs[block.join].macs for block in further)
+    params = now.params - sum(costs[block.join].params for block in further)
+    considered = len(rules.candidates)
+    if context.is_met(Cost(macs, params), len(gone) + len(further), considered):
+        return ""
+    removed = context.removed_before + len(gone) + len(further)
+    best = context.target.reached(context.dense, Cost(macs, params), removed, context.considered_before + considered)
+    return f"at most {kind}={best:.4g} with {removed} blocks gone, because of {rules.rules}"

@@ -1,0 +1,58 @@
+"""Where the candidates of a pass that removes blocks are scored."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from graphprune.analysis.representation import Representation
+from graphprune.errors import DataError
+from graphprune.pass_infra.block_pass import R
+from graphprune.pass_infra.context import Context
+from graphprune.scoring.blocks import Compared
+from graphprune.segments.runner import Segments
+
+
+@dataclass(frozen=True)
+class BlockScoring:
+    """Where candidates are scored: the sessions of the model, what is compared, and the joins of the blocks already gone.
+
+    What a reader of the scores must know goes into ``notes``.
+    """
+
+    context: Context
+    segments: Segments
+    representations: Sequence[Representation]
+    gone: frozenset[str]
+    notes: list[str] = field(default_factory=list)
+
+    def width(self, representation: Representation) -> int:
+        """Features per row."""
+        shape = self.context.sizes[representation.tensor]
+        return prod(shape[1:2]) if self._is_by_channel(representation) else shape[-1]
+
+    def row_limit(self, representation: Representation) -> int:
+        """The most rows that the data may give."""
+        shape = self.context.sizes[representation.tensor]
+        each = 1 if self._is_by_channel(representation) else prod(shape[1:-1])
+        return (self.context.data.limit or sys.maxsize) * each
+
+    def _is_by_channel(self, representation: Representation) -> bool:
+        return representation.layout == "channels" or len(self.context.sizes[representation.tensor]) <= 2
+
+    def refuse_useless(self, comparisons: Sequence[Compared[R]], spec: str) -> None:
+        """Refuse data from which no score can be computed."""
+        origin = self.context.data.origin
+        rows, least = (min(each.rows for each in comparisons), max(each.least_rows for each in comparisons))
+        if rows < least:
+            raise DataError(
+                f"{origin} gives {rows} sample{'s' * (rows != 1)} to compare, {spec} needs {least}", "give more data"
+            )
+        if not any(comparison.is_informative for comparison in comparisons):
+            names = ", ".join(f"'{representation.tensor}'" for representation in self.representations)
+            raise DataError(
+                f"the representation {names} is the same for all samples of {origin}, or not finite (NaN)",
+                "give data that differ, or name other tensors with the option representation",
+            )

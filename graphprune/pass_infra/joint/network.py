@@ -1,0 +1,66 @@
+"""A network on its way: what it is now, the removals that led to it, and where its representation lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from graphprune.analysis.cost import Cost
+from graphprune.analysis.model_analysis import ModelAnalysis, analyse
+from graphprune.analysis.representation import Representation, find_representations
+from graphprune.data.dataset import Data
+from graphprune.plan.plan import Decision
+from graphprune.repair.stage import Method, repair
+from graphprune.rewrite.apply import execute
+from graphprune.rewrite.removal import Removal
+from graphprune.runtime.sessions import RuntimeOptions
+
+_METHODS: tuple[Method, ...] = (
+    "ridge",
+)  # matching statistics first gains little that the refit does not, and takes as long
+
+
+@dataclass(frozen=True)
+class Network:
+    """``steps`` led here from the network that the search began with; ``decision`` is what the last of them carried out."""
+
+    analysis: ModelAnalysis
+    representations: tuple[Representation, ...]
+    steps: tuple[Removal, ...] = ()
+    decision: Decision | None = None
+
+    @classmethod
+    def first(cls, analysis: ModelAnalysis, names: Sequence[str]) -> Network:
+        """The network that the search begins with; ``names`` are tensors to compare, if the user named some."""
+        blocks = [join.block for join in analysis.joins if join.block]
+        return cls(analysis, tuple(find_representations(analysis.model, blocks, names)))
+
+    @property
+    def cost(self) -> Cost:
+        return self.analysis.cost
+
+    def after(self, decision: Decision, data: Data, runtime: RuntimeOptions) -> Network:
+        """The child without what ``decision`` names; not repaired."""
+        steps = list(self.steps)
+        analysis = execute(self.analysis, decision, steps, data.first(1), runtime)
+        outputs = {tensor.name for tensor in self.analysis.model.graph.outputs}
+        stand_in = {block.exit: block.entry for block in decision.blocks if block.exit not in outputs}
+        found = tuple(replace(each, tensor=_resolve(stand_in, each.tensor)) for each in self.representations)
+        return Network(analysis, found, tuple(steps), decision)
+
+    def repaired(
+        self, first: Network, data: Data, batch: int, runtime: RuntimeOptions, progress: Callable[[str, int, int], None]
+    ) -> Network:
+        """The same with its layers refitted to compute what ``first`` did on ``data``."""
+        model, _ = repair(
+            first.analysis.model, self.analysis.model, self.steps, self.analysis.sizes, data, batch, _METHODS, runtime,
+            progress,
+        )  # fmt: skip
+        return replace(self, analysis=analyse(model, data.first(1), runtime))
+
+
+def _resolve(stand_in: dict[str, str], tensor: str) -> str:
+    """What takes the place of a tensor that left with a block."""
+    while tensor in stand_in:
+        tensor = stand_in[tensor]
+    return tensor

@@ -1,0 +1,238 @@
+"""What all passes that remove units share: which groups are on offer, the solving, and the decision."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from math import ceil, floor
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.analysis.cost import Cost
+from graphprune.analysis.groups import Group
+from graphprune.analysis.unit_cost import UnitCost
+from graphprune.axes.algebra import Atom
+from graphprune.errors import DataError, NothingToPrune, OptionError
+from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.context import Context
+from graphprune.plan.multiples import WHOLE_KINDS
+from graphprune.plan.plan import Decision, RemovedUnits
+from graphprune.plan.selection import Candidate, Scope, select
+from graphprune.plan.target import Target
+
+_ROUNDING = 1e-9  # of a share times a count
+_ROUNDS = 10  # a tenth of the filters at a time, as in the PLS papers
+
+
+@dataclass(frozen=True)
+class UnitPass(Pass):
+    """Base of passes that score the units of dependency groups and let the least important go."""
+
+    kinds: ClassVar[tuple[str, ...]]
+
+    scope: Scope = field(
+        default="global", metadata={"help": "compare units of all groups, or take the same share of each"}
+    )
+    ratio: float | None = field(
+        default=None, metadata={"help": "share of the units that goes at most; auto: as needed"}
+    )
+    floor: float = field(default=0.1, metadata={"help": "share of each group that stays at least; never less than one"})
+    include: tuple[str, ...] = field(
+        default=(), metadata={"help": "groups to prune: glob or re:, on group or node names"}
+    )
+    exclude: tuple[str, ...] = field(
+        default=(), metadata={"help": "groups to keep: glob or re:, on group or node names"}
+    )
+    widths: bool = field(default=False, metadata={"help": "whether residual streams may shrink too"})
+
+    @abstractmethod
+    def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        """One importance per unit of each group (low goes first), and notes on how they came about."""
+
+    def decide(self, context: Context) -> Decision:
+        self.check()
+        groups = self.eligible(context)
+        considered = sum(group.size for group in groups)
+        if context.is_met(context.now, 0, considered):
+            return Decision(str(self), considered=considered)
+        return self.choose(context, groups, *self.finite_scores(context, groups))
+
+    def choose(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
+    ) -> Decision:
+        """What goes of scored groups; where multiples are ours to choose, also less than one if the target needs it."""
+        decision = self._chosen(context, groups, scores, notes)
+        finer: Context | None = context
+        while decision.limit and context.is_last and finer and (finer := finer.finer()):
+            note = f"{context.target} is out of reach in multiples of {context.step}: some groups keep fewer"
+            decision = self._chosen(finer, groups, scores, (*notes, note))
+        return decision
+
+    def _chosen(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
+    ) -> Decision:
+        considered = sum(group.size for group in groups)
+        cost = context.analysis.typed_cost()
+
+        def is_met(now: Cost, removed: int) -> bool:
+            return context.is_met(now, removed, considered) or (context.in_rounds and removed >= considered / _ROUNDS)
+
+        candidates = self.candidates(context, groups, scores)
+        selection = select(candidates, cost, is_met, self.scope, self.most(context, considered))
+        removed = sum(len(indices) for indices in selection.removed.values())
+        limit = "" if selection.is_met else self.limit(context, cost, removed, considered)
+        units = removed_units(groups, scores, selection.removed, context.analysis.typed_cost())
+        return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
+
+    def candidates(
+        self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]]
+    ) -> list[Candidate]:
+        """The scored groups with what must stay of them."""
+        return [
+            Candidate(
+                group,
+                values,
+                self.least(group),
+                1 if group.kind in WHOLE_KINDS else context.multiple(group.size),
+                context.finest,
+            )
+            for group, values in zip(groups, scores, strict=True)
+        ]
+
+    def finite_scores(
+        self, context: Context, groups: Sequence[Group]
+    ) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        """As :meth:`score`.
+
+        Raises
+        ------
+        DataError
+            A score is not finite.
+        """
+        scores, notes = self.score(context, groups)
+        for group, values in zip(groups, scores, strict=True):
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"the importance of {group.name} is not finite",
+                    "look for NaN or infinity in weights and activations",
+                )
+        return scores, notes
+
+    def check(self) -> None:
+        """Refuse options outside their range."""
+        if not 0 <= self.floor <= 1:
+            raise OptionError(f"the floor of pass {self.name} is {self.floor:g}", "write a share from 0 to 1")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise OptionError(f"the ratio of pass {self.name} is {self.ratio:g}", "write a share between 0 and 1")
+
+    def eligible(self, context: Context) -> list[Group]:
+        """The groups on offer.
+
+        Raises
+        ------
+        OptionError
+            A pattern matches no group.
+        NothingToPrune
+            There is none; the message counts the reasons.
+        """
+        wanted = (*self.kinds, "width") if self.widths else self.kinds
+        groups = context.analysis.groups
+        for pattern in (*self.include, *self.exclude):
+            if not any(matches(pattern, group) for group in groups):
+                raise OptionError(
+                    f"no group or layer is named '{pattern}'", "graphprune inspect --groups lists the names"
+                )
+        mine = [group for group in groups if group.kind in wanted]
+        found = [
+            group
+            for group in mine
+            if group.is_prunable
+            and (not self.include or any(matches(pattern, group) for pattern in self.include))
+            and not any(matches(pattern, group) for pattern in self.exclude)
+        ]
+        if not found:
+            reasons = Counter(group.freeze.reason for group in mine if group.freeze)
+            parts = [f"{count} because {reason}" for reason, count in reasons.most_common()]
+            free = sum(group.is_prunable for group in mine)
+            parts += [f"{free} by include and exclude"] if free else []
+            kept = f": of {len(mine)} groups, kept are {', '.join(parts)}" if mine else ": there are none"
+            raise NothingToPrune(
+                f"pass {self.name} finds no {' or '.join(wanted)} to prune{kept}",
+                "graphprune inspect --groups lists every group",
+            )
+        return found
+
+    def least(self, group: Group) -> int:
+        """The fewest units of ``group`` that must stay."""
+        return max(1, ceil(self.floor * group.size - _ROUNDING))
+
+    def most(self, context: Context, considered: int) -> int:
+        """The most units that may go; where the ratio is the target itself, rounding is the target's business."""
+        if self.ratio is None or context.target == Target("ratio", self.ratio):
+            return considered
+        return floor(self.ratio * considered + _ROUNDING)
+
+    def rules(self, context: Context) -> list[str]:
+        """What may stand between the pass and its target."""
+        rules = [f"the floor of {self.floor:g} per group"]
+        rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
+        rules += [f"kept counts in multiples of {context.step}"] if context.step > 1 and context.finest is None else []
+        return rules if self.widths else [*rules, "residual widths staying"]
+
+    def limit(self, context: Context, cost: UnitCost, removed: int, considered: int) -> str:
+        """How far the pass came, and because of what no further."""
+        best = context.target.reached(
+            context.dense, cost.cost, context.removed_before + removed, context.considered_before + considered
+        )
+        gone = f"{removed} of {considered} units gone"
+        return f"at most {context.target.kind}={best:.4g} with {gone}, because of {', '.join(self.rules(context))}"
+
+
+def matches(pattern: str, group: Group) -> bool:
+    """Whether a glob, or a regular expression after ``re:``, matches the group's name or that of one of its layers.
+
+    Raises
+    ------
+    OptionError
+        The regular expression is not one.
+    """
+    names = (group.name, *group.writers, *group.readers)
+    if not pattern.startswith("re:"):
+        return any(fnmatchcase(name, pattern) for name in names)
+    try:
+        return any(re.search(pattern[3:], name) for name in names)
+    except re.error as error:
+        raise OptionError(f"'{pattern[3:]}' is no regular expression: {error}", "correct it") from None
+
+
+def removed_units(
+    groups: Sequence[Group],
+    scores: Sequence[NDArray[np.float64]],
+    removed: dict[Atom, NDArray[np.intp]],
+    cost: UnitCost,
+) -> tuple[RemovedUnits, ...]:
+    """The decision in the plan's words; ``cost`` is that of the whole model."""
+    result = []
+    for group, values in zip(groups, scores, strict=True):
+        indices = removed.get(group.atom)
+        if indices is None or not len(indices):
+            continue
+        saving = cost.saving(group.atom, group.size - len(indices))
+        result.append(
+            RemovedUnits(
+                group=group.name,
+                kind=group.kind,
+                size=group.size,
+                removed=tuple(int(index) for index in indices),
+                macs=saving.macs,
+                params=saving.params,
+                scores=tuple(float(value) for value in values),
+            )
+        )
+    return tuple(result)

@@ -1,0 +1,1 @@
+"""What the commands do: prune, apply, inspect, bench."""

@@ -1,0 +1,51 @@
+"""Which of two models is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from graphprune.bench.registry import BenchOptions, runtime
+from graphprune.bench.runtime import Measurement, measure_on
+from graphprune.data.dataset import input_specs
+from graphprune.errors import ModelError
+from graphprune.ir.loading import load
+from graphprune.run.loaded import prepare
+from graphprune.run.options import RunOptions
+
+
+def benchmark(
+    original: Path,
+    pruned: Path,
+    data: Any,
+    options: RunOptions,
+    runtimes: Sequence[str] = ("ort",),
+    bench: BenchOptions | None = None,
+) -> list[Measurement]:
+    """Time two model files on the inputs of the first, on each of ``runtimes`` in turn (``NAME`` or ``NAME:PLACE``).
+
+    Raises
+    ------
+    ModelError
+        The models do not take the same inputs, or a runtime cannot run one of them.
+    RuntimeMissing
+        A runtime is not here or does not start; all are asked before the first is timed.
+    """
+    chosen = [runtime(spec, options.runtime, bench) for spec in dict.fromkeys(runtimes)]
+    for each in chosen:
+        each.require()
+    # Sizes that inference does not tell come from a run: on the CPU, whatever is timed.
+    subject = prepare(original, data, replace(options, runtime=replace(options.runtime, provider="cpu")))
+    other = load(pruned)
+    mine, theirs = (sorted(input_specs(model), key=str) for model in (subject.model, other))
+    if [(spec.name, spec.dtype) for spec in mine] != [(spec.name, spec.dtype) for spec in theirs]:
+        takes = [", ".join(map(str, specs)) for specs in (mine, theirs)]
+        raise ModelError(f"{original} takes {takes[0]}, {pruned} takes {takes[1]}", "compare like with like")
+    feeds = subject.data.first(options.bench_batch)
+    measurements = []
+    for number, each in enumerate(chosen):
+        options.progress(f"measuring on {each.name}", number, len(chosen))
+        measurements.append(measure_on(each, original, pruned, feeds, min_seconds=options.bench_seconds))
+    return measurements

@@ -1,0 +1,98 @@
+"""The passes in turn, each on what the one before left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.bench.ort import measure
+from graphprune.errors import OptionError
+from graphprune.ir.export import to_proto
+from graphprune.latency.search import LatencySearch
+from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.context import Context
+from graphprune.pipeline.rounds import Rounds, repairs
+from graphprune.plan.plan import Decision
+from graphprune.plan.target import Target
+from graphprune.rewrite.apply import execute
+from graphprune.run.loaded import LoadedRun
+from graphprune.run.options import RunOptions
+from graphprune.workers import Workers
+
+if TYPE_CHECKING:
+    pass
+_STEP_SECONDS = 0.5  # of timing at most after each step of a trajectory
+
+
+def decide(
+    subject: LoadedRun,
+    passes: Sequence[Pass],
+    target: Target,
+    options: RunOptions,
+    rounds: Rounds,
+    workers: Workers | None,
+    search: LatencySearch | None,
+    *,
+    dry_run: bool,
+) -> tuple[list[Decision], ModelAnalysis]:
+    """Run the passes in turn, each on what the one before left; with training, a round ends before the next begins."""
+    small = subject.analysis
+    decisions: list[Decision] = []
+    if options.align != "auto" and options.align < 1:
+        raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
+    trains = options.finetune is not None and not dry_run
+    in_rounds = trains and options.finetune_every == "removal"
+    if in_rounds and target.kind == "ratio":
+        raise OptionError(
+            "a ratio cannot be the target of training after every removal", "give flops=, params= or removed="
+        )
+    for each in passes:
+        while True:
+            if trains and rounds.fresh:
+                small = rounds.close(small)
+            considered = [earlier.considered for earlier in decisions]
+            context = Context(
+                analysis=small,
+                data=subject.data,
+                target=target,
+                dense=subject.analysis.cost,
+                now=small.cost,
+                removed_before=sum(earlier.removed_count for earlier in decisions),
+                considered_before=sum(considered),
+                is_last=each is passes[-1],
+                in_rounds=in_rounds,
+                origin=subject.model,
+                steps=rounds.steps,
+                is_repaired=not rounds.fresh,
+                repairs=repairs(options, subject.data),
+                seed=options.seed,
+                batch=options.batch,
+                align=options.align,
+                cache_dir=options.cache_folder,
+                options=options.runtime,
+                progress=options.progress,
+                workers=workers,
+                bench_batch=options.bench_batch,
+            )
+            for decision in search.steps(each, context) if search else each.steps(context):
+                small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
+                if decision.trajectory and options.measure_latency and not dry_run:
+                    decision = _timed(decision, subject, small, options)
+                decisions.append(decision)
+            is_done = search is not None or context.is_met(small.cost, decision.removed_count, decision.considered)
+            if is_done or not in_rounds or decision.limit or not decision.removed_count:
+                break
+    return decisions, small
+
+
+def _timed(decision: Decision, subject: LoadedRun, small: ModelAnalysis, options: RunOptions) -> Decision:
+    """The last step of ``decision`` with its time, measured against the dense network."""
+    feeds, model = subject.data.first(options.bench_batch), subject.model
+    seconds = min(options.bench_seconds, _STEP_SECONDS)
+    timing = measure(
+        model.source, to_proto(small.model), feeds, options.runtime, folder=model.folder, min_seconds=seconds
+    )
+    *earlier, last = decision.trajectory
+    return replace(decision, trajectory=(*earlier, replace(last, latency_ratio=timing.comparison.ratio)))

@@ -1,0 +1,94 @@
+"""Questions about models that change nothing: what could go, what shrinks together, and which of two is faster."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from graphprune.analysis.cost import Cost, is_parameter, node_macs, part_cost
+from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.group_graph import group_graph
+from graphprune.analysis.groups import Group
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.analysis.names import layer_path
+from graphprune.analysis.roles import weight_axes
+from graphprune.analysis.unit_cost import UnitCost
+from graphprune.axes import algebra
+from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, MissingRow, Row
+from graphprune.run.loaded import Source, prepare
+from graphprune.run.options import RunOptions
+
+
+def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
+    """Load ``source`` and list its joins; ``data`` only gives the input shape."""
+    subject = prepare(source, data, options)
+    rows = []
+    for join in subject.analysis.joins:
+        block, refusal = join.block, join.refusal
+        nodes = block.nodes if block else (join.node,)
+        cost = part_cost(subject.model, nodes, subject.analysis.sizes)
+        rows.append(
+            Row(
+                name=join.name,
+                join=join.node,
+                stage=join.stage,
+                nodes=nodes,
+                context=block.context if block else (),
+                macs=cost.macs,
+                params=cost.params,
+                rule=refusal.rule if refusal else "",
+                reason=refusal.reason if refusal else "",
+            )
+        )
+    return Inspection(str(source), subject.analysis.cost, tuple(rows))
+
+
+def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspection:
+    """Load ``source`` and list its groups; ``data`` only gives the input shape."""
+    subject = prepare(source, data, options)
+    model, analysis = subject.model, subject.analysis
+    options.progress("typing axes", 0, 0)
+    view, cost = DataFlow(model), analysis.typed_cost()
+    rows = [_group_row(group, view, cost, analysis) for group in analysis.groups]
+    missing = [MissingRow(row.op, row.node, row.effect) for row in analysis.typing.missing]
+    graph = group_graph(model, analysis.typing, analysis.groups)
+    return GroupInspection(str(source), analysis.cost, tuple(rows), tuple(missing), graph)
+
+
+def _group_row(group: Group, view: DataFlow, cost: UnitCost, analysis: ModelAnalysis) -> GroupRow:
+    unit = cost.saving(group.atom, group.size - 1) if group.is_prunable else None
+    whole = cost.saving(group.atom, 0) if group.is_prunable else _frozen_cost(group, view, analysis)
+    node = group.freeze.node if group.freeze else ""
+    return GroupRow(
+        name=group.name,
+        kind=group.kind,
+        size=group.size,
+        prunable=group.is_prunable,
+        macs=whole.macs,
+        params=whole.params,
+        unit_macs=unit.macs if unit else None,
+        unit_params=unit.params if unit else None,
+        writers=group.writers,
+        readers=group.readers,
+        reason=group.freeze.reason if group.freeze else "",
+        node=node,
+        module=".".join(layer_path(view, node)) if node in view.nodes and not node.startswith("/") else "",
+    )
+
+
+def _frozen_cost(group: Group, view: DataFlow, analysis: ModelAnalysis) -> Cost:
+    """What has an axis of a group that cannot shrink: of that, :class:`UnitCost` keeps no account.
+
+    Of each weight and of its layer's MACs the share that lies along the group's axes.
+    """
+    none = {group.atom: 0}
+    macs, params = 0, {}
+    for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
+        node, axes = view.nodes[name], analysis.typing.constants[name, operand]
+        whole = prod(map(algebra.size_of, axes))
+        gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
+        if operand in {place.operand for place in weight_axes(node)}:
+            macs += node_macs(node, analysis.sizes) * gone // whole
+        if is_parameter(node.inputs[operand]):
+            params[node.inputs[operand].name] = gone
+    return Cost(macs, sum(params.values()))

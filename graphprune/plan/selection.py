@@ -1,0 +1,129 @@
+"""Which units go: the least important first, over all groups at once, until a target is met.
+
+The cost after every step is exact, computed from the axis types. Kept counts can be rounded to multiples that the hardware
+likes; then units go in chunks from one multiple to the next. No group goes below its floor, none is emptied.
+
+What a large last step made needless is put back. So a result is as small as its order allows, but it is not nested: asking
+for more may keep a unit that asking for less removed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.analysis.cost import Cost
+from graphprune.analysis.groups import Group
+from graphprune.analysis.unit_cost import UnitCost
+from graphprune.axes.algebra import Atom
+
+Scope = Literal["global", "group"]
+Met = Callable[[Cost, int], bool]
+"""Whether the target is met at this cost with so many units gone."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A group on offer: one importance per unit (low goes first), the fewest units that must stay, the multiple kept.
+
+    ``finest`` allows fewer than one multiple: its half, the half of that, and so on down to ``finest``.
+    """
+
+    group: Group
+    scores: NDArray[np.float64]
+    floor: int
+    align: int = 1
+    finest: int | None = None
+
+    def chunks(self) -> list[NDArray[np.intp]]:
+        """Unit indices in order of removal, cut where the kept count is one that may stay."""
+        order = np.argsort(self.scores, kind="stable")
+        size = len(order)
+        few = (
+            set() if self.finest is None else {self.align >> n for n in range(1, 32) if self.align >> n >= self.finest}
+        )
+        even = (count for count in range(size - 1, 0, -1) if count % self.align == 0 or count in few)
+        counts = [count for count in even if count >= max(1, self.floor)]
+        edges = [0, *(size - count for count in counts)]
+        return [order[start:end] for start, end in pairwise(edges)]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Group -> removed indices, ascending; ``is_met`` tells whether the target was reached."""
+
+    removed: dict[Atom, NDArray[np.intp]]
+    is_met: bool
+
+
+def select(
+    candidates: Sequence[Candidate], cost: UnitCost, is_met: Met, scope: Scope, most: int | None = None
+) -> Selection:
+    """Take chunks in order of importance until ``is_met``; then put back, most important first, what was not needed.
+
+    ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group, to within
+    one chunk, and puts back only what keeps it so. No more than ``most`` units go: a group whose next chunk is too large for
+    what is left of them is done.
+    """
+    chunks = [candidate.chunks() for candidate in candidates]
+    keys = [_keys(candidate, own, scope) for candidate, own in zip(candidates, chunks, strict=True)]
+    queue = [(own[0], index, 0) for index, own in enumerate(keys) if own]  # key, candidate, chunk
+    heapq.heapify(queue)
+    taken: list[tuple[int, int]] = []
+    gone = [0] * len(candidates)
+    done = is_met(cost.cost, 0)
+    while queue and not done:
+        _, index, position = heapq.heappop(queue)
+        if most is not None and sum(gone) + len(chunks[index][position]) > most:
+            continue
+        gone[index] += len(chunks[index][position])
+        _keep(cost, candidates[index], gone[index])
+        taken.append((index, position))
+        if position + 1 < len(keys[index]):
+            heapq.heappush(queue, (keys[index][position + 1], index, position + 1))
+        done = is_met(cost.cost, sum(gone))
+    if done and taken:
+        last = keys[taken[-1][0]][taken[-1][1]]
+        spare = [each for each in taken if scope == "global" or keys[each[0]][each[1]] == last]
+        _put_back(candidates, chunks, spare, gone, cost, is_met)
+    removed = {
+        candidate.group.atom: np.sort(np.argsort(candidate.scores, kind="stable")[:count])
+        for candidate, count in zip(candidates, gone, strict=True)
+        if count
+    }
+    return Selection(removed, done)
+
+
+def _keys(candidate: Candidate, chunks: list[NDArray[np.intp]], scope: Scope) -> list[float]:
+    """What the chunks of one group are ordered by."""
+    if scope == "group":
+        return [float(end) / len(candidate.scores) for end in np.cumsum([len(chunk) for chunk in chunks])]
+    return [float(np.mean(candidate.scores[chunk])) for chunk in chunks]
+
+
+def _keep(cost: UnitCost, candidate: Candidate, gone: int) -> None:
+    cost.keep(candidate.group.atom, len(candidate.scores) - gone)
+
+
+def _put_back(
+    candidates: Sequence[Candidate], chunks: Sequence[list[NDArray[np.intp]]], taken: list[tuple[int, int]],
+    gone: list[int], cost: UnitCost, is_met: Met,
+) -> None:  # fmt: skip
+    """The last, largest step overshoots; some of what went before it may stay after all."""
+    closed: set[int] = set()  # groups of which a later chunk had to go
+    for index, position in reversed(taken):
+        if index in closed:
+            continue
+        size = len(chunks[index][position])
+        gone[index] -= size
+        _keep(cost, candidates[index], gone[index])
+        if not is_met(cost.cost, sum(gone)):
+            gone[index] += size
+            _keep(cost, candidates[index], gone[index])
+            closed.add(index)

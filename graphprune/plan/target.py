@@ -1,0 +1,76 @@
+"""Targets: what the user asks for, and whether a model has reached it. Pure arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from graphprune.analysis.cost import Cost
+from graphprune.errors import OptionError
+
+Kind = Literal["flops", "params", "removed", "ratio", "latency"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """``flops=0.5`` and ``params=0.5``: the share that is *left*; ``removed=10``: the number of units that go;
+    ``ratio=0.3``: the share of the units considered that goes, to the nearest unit; ``latency=0.6``: the share of the measured
+    time that is left, or, with the ``unit`` ms, ``latency=5ms``. Only a measurement tells whether a latency is reached."""
+
+    kind: Kind
+    value: float
+    unit: Literal["", "ms"] = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value:g}{self.unit}"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read ``kind=value``.
+
+        Raises
+        ------
+        OptionError
+            Unknown kind, or a value outside the kind's range.
+        """
+        kind, _, number = text.partition("=")
+        kinds = get_args(Kind)
+        if kind not in kinds:
+            raise OptionError(f"'{text}' is no target", f"write one of {', '.join(f'{k}=VALUE' for k in kinds)}")
+        unit: Literal["", "ms"] = "ms" if kind == "latency" and number.endswith("ms") else ""
+        try:
+            value = float(number.removesuffix(unit))
+        except ValueError:
+            raise OptionError(f"target '{text}' has no number after '='", f"write for example {kind}=...") from None
+        if kind == "removed" and not (value >= 1 and value.is_integer()):
+            raise OptionError(f"target '{text}' must be a whole number of at least 1", "write for example removed=4")
+        if unit and not 0 < value < float("inf"):
+            raise OptionError(f"target '{text}' must be a time above 0", "write for example latency=5ms")
+        if kind != "removed" and not unit and not 0 < value < 1:
+            share = "that goes" if kind == "ratio" else "left"
+            or_time = ", or a time such as latency=5ms" if kind == "latency" else ""
+            raise OptionError(
+                f"target '{text}' must lie between 0 and 1: it is the share {share}", f"write {kind}=0.5{or_time}"
+            )
+        return cls(kind, value, unit)  # type: ignore[arg-type]  # narrowed by the check against get_args
+
+    def reached(self, dense: Cost, now: Cost, removed: int, considered: int = 0) -> float:
+        """The figure to compare with ``value``: the share left, the units removed, or their share of those considered."""
+        assert self.kind != "latency", "a latency is measured, not computed"
+        if self.kind == "removed":
+            return removed
+        if self.kind == "ratio":
+            return removed / max(1, considered)
+        return now.macs / max(1, dense.macs) if self.kind == "flops" else now.params / max(1, dense.params)
+
+    def progress(self, dense: Cost, now: Cost, removed: int, considered: int = 0) -> float:
+        """How much of the way to the target is done, from 0 to 1."""
+        reached = self.reached(dense, now, removed, considered)
+        done = (1 - reached) / (1 - self.value) if self.kind in ("flops", "params") else reached / self.value
+        return min(1.0, max(0.0, done))
+
+    def is_met(self, dense: Cost, now: Cost, removed: int, considered: int = 0) -> bool:
+        if self.kind == "ratio":
+            return removed >= round(self.value * considered)
+        reached = self.reached(dense, now, removed)
+        return reached >= self.value if self.kind == "removed" else reached <= self.value

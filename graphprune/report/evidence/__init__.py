@@ -1,0 +1,1 @@
+"""What the HTML report shows beyond the result, gathered from the two networks."""

@@ -1,0 +1,84 @@
+"""How to make a run again: what the user typed, or the Python call that does the same; and under which circumstances."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import onnx
+
+import graphprune
+from graphprune.report.result import Result
+from graphprune.run.loaded import LoadedRun
+from graphprune.run.options import RunOptions
+
+_NOT_SAID = {"progress", "command"}
+
+
+def typed(options: RunOptions) -> str:
+    """The command line, with the seed if it was left out: a default may change."""
+    words = {word.partition("=")[0].replace("_", "-") for word in shlex.split(options.command)}
+    return options.command if "--seed" in words else f"{options.command} --seed {options.seed}"
+
+
+def python_call(function: str, arguments: Mapping[str, Any], options: RunOptions) -> str:
+    """The call of ``graphprune.prune`` or ``apply``; what was given as an object in memory is shown as an ellipsis."""
+    lines = ["import graphprune", "", f"graphprune.{function}("]
+    lines += [f"    {name}={_shown(value)}," for name, value in arguments.items() if value not in (None, False)]
+    return "\n".join([*lines, f"    options={_options(options)},", ")"])
+
+
+def _options(options: RunOptions) -> str:
+    """The options that are not as by default, and the seed."""
+    default = RunOptions()
+    told = []
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if each.name not in _NOT_SAID and (value != getattr(default, each.name) or each.name == "seed"):
+            told.append(f"{each.name}={_shown(value)}")
+    return f"graphprune.RunOptions({', '.join(told)})"
+
+
+def _shown(value: Any) -> str:
+    """Python that makes ``value`` again, where there is some."""
+    if isinstance(value, PurePath):
+        return repr(os.fspath(value))
+    if isinstance(value, list | tuple):
+        parts = ", ".join(map(_shown, value))
+        return f"[{parts}]" if isinstance(value, list) else f"({parts}{',' if len(value) == 1 else ''})"
+    if isinstance(value, str | int | float | bool | None):
+        return repr(value)
+    if type(value) is dict and all(isinstance(part, tuple) for part in value.values()):
+        return repr(value)
+    is_public = type(value).__name__ in graphprune.__all__
+    return f"graphprune.{value!r}" if is_public else "..."
+
+
+def facts(result: Result, subject: LoadedRun, options: RunOptions) -> dict[str, str]:
+    """The circumstances of a run, as label and text."""
+    data = subject.data
+    told = {
+        "model": result.source,
+        "sha256": result.plan.model_sha256,
+        "data": f"{data.origin} ({data.kind}{f', at most {data.limit:,} samples' if data.limit else ''})",
+        "seed": str(options.seed),
+        "tool": f"graphprune {graphprune.__version__}",
+    }
+    if result.output is not None:
+        told["output"] = str(result.output)
+    if result.measurement is not None:
+        told |= {
+            name: str(value) for name, value in result.measurement.environment.items() if not isinstance(value, dict)
+        }
+    else:
+        told |= {"provider": options.runtime.provider_name, "python": platform.python_version()}
+    told |= {"numpy": np.__version__, "onnx": onnx.__version__, "system": platform.platform(terse=True)}
+    if result.seconds:
+        told["run time"] = f"{result.seconds:.1f} s"
+    return told

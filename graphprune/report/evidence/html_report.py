@@ -1,0 +1,87 @@
+"""What a report shows beyond the result, gathered from the two networks when a report is asked for, and the report itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.base import extras
+from graphprune.errors import InputError
+from graphprune.ir import output_files
+from graphprune.report.evidence.command import facts, python_call, typed
+from graphprune.report.evidence.parts import stretches
+from graphprune.report.evidence.similarity import gather_similarity
+from graphprune.report.evidence.strip import gather_strip
+from graphprune.report.evidence.units import block_rows, group_rows
+from graphprune.report.html.page import render
+from graphprune.report.html.pictures import ReportData
+from graphprune.report.result import Result
+from graphprune.run.loaded import LoadedRun
+from graphprune.run.options import RunOptions
+
+Write = Callable[[Result, LoadedRun, ModelAnalysis], None]
+"""Writes the report of a run on a subject that ended with a smaller analysis."""
+
+
+class HtmlReport:
+    """The HTML report of one call of ``graphprune.prune`` or ``apply``, if its options ask for one."""
+
+    def __init__(self, options: RunOptions, function: str, **arguments: Any) -> None:
+        """Refuse at once what would fail at the end; ``arguments`` are those of the call.
+
+        Raises
+        ------
+        RuntimeMissing
+            Jinja2 or Matplotlib is not installed.
+        InputError
+            The report cannot be written there, or would replace something that the run reads or writes.
+        """
+        self._path = None if options.report is None else Path(options.report)
+        self._function, self._arguments, self._options = function, arguments, options
+        if self._path is None:
+            return
+        extras.jinja2()
+        extras.matplotlib()
+        out = arguments.get("output")
+        reads = [value for name, value in arguments.items() if name != "output"]
+        output_files.output_path(self._path, *reads, options.evaluation)
+        if out is not None and self._path.resolve() == Path(out).resolve():
+            raise InputError(f"the model and the report are both to be {self._path}", "choose another --report")
+
+    @contextmanager
+    def written(self) -> Iterator[Write]:
+        """What is written within the block moves into place when that ends well."""
+        with output_files.aside(self._path) as path:
+
+            def write(result: Result, subject: LoadedRun, small: ModelAnalysis) -> None:
+                if path is not None:
+                    self._write(path, result, subject, small)
+
+            yield write
+
+    def _write(self, path: Path, result: Result, subject: LoadedRun, small: ModelAnalysis) -> None:
+        pictures = self._gather(result, subject, small)
+        self._options.progress("drawing the report", 0, 0)
+        try:
+            path.write_text(render(result, pictures), encoding="utf-8")
+        except OSError as error:
+            message = f"cannot write the report {path.name}: {error.strerror}"
+            raise InputError(message, "free space or choose another --report") from None
+
+    def _gather(self, result: Result, subject: LoadedRun, small: ModelAnalysis) -> ReportData:
+        """Time the parts (unless the run was not timed), compare the blocks, tell what became of every unit."""
+        plan, options = result.plan, self._options
+        parts = stretches(subject.analysis)
+        gone = frozenset(block.join for block in plan.blocks)
+        return ReportData(
+            strip=gather_strip(subject, parts, small, options, is_timed=result.measurement is not None),
+            similarity=gather_similarity(subject, gone, options),
+            blocks=block_rows(subject.analysis, parts, plan),
+            groups=group_rows(subject.analysis, plan),
+            facts=facts(result, subject, options),
+            command=typed(options) if options.command else python_call(self._function, self._arguments, options),
+            language="console" if options.command else "python",
+        )

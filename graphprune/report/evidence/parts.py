@@ -1,0 +1,112 @@
+"""The network as a row of parts: residual blocks, removable or not, and between them layer by layer.
+
+A part of the original is found again in the smaller network by the names of its nodes: rewriting removes nodes and renames
+none, so what is left of the parts, in their order, is the smaller network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import onnx_graphsurgeon as gs
+
+from graphprune.analysis.blocks import Refusal
+from graphprune.analysis.dataflow import DataFlow, is_weighted
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.analysis.names import layer_label
+from graphprune.ir.model import constant_dims
+from graphprune.segments.partition import Segment, cut
+
+_MOST_PARTS = 160
+_MOST_LAYERS = 8  # what is refused around more of them is no block but half the network
+_NO_BLOCK = {"contains-blocks", "arithmetic"}
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """Nodes that run one after another; ``join`` is that of a removable block, ``refusal`` why another one stays."""
+
+    name: str
+    nodes: tuple[str, ...]
+    join: str = ""
+    refusal: Refusal | None = None
+
+
+def stretches(analysis: ModelAnalysis) -> list[ModelPart]:
+    """All nodes of the model, none twice, so that no stretch needs what a later one computes."""
+    view = DataFlow(analysis.model)
+    blocks = [join.block for join in analysis.joins if join.block]
+    refused = _refused(view, analysis)
+    for is_fine in (True, False):
+        found: list[ModelPart] = []
+        for segment in cut(view, blocks):
+            if segment.block is not None:
+                found.append(ModelPart(segment.block.name, tuple(segment.nodes), segment.block.join))
+            else:
+                found += _between(view, segment, refused, is_fine)
+        found = _joined(view, found)
+        if len(found) <= _MOST_PARTS:
+            break
+    return found
+
+
+def _refused(view: DataFlow, analysis: ModelAnalysis) -> dict[str, tuple[str, Refusal]]:
+    """Node -> the join and the refusal of the block it belongs to, for blocks that cannot go."""
+    owner: dict[str, tuple[str, Refusal]] = {}
+    for join in analysis.joins:
+        if join.refusal is None or join.stage < 0 or join.refusal.rule in _NO_BLOCK:
+            continue
+        sides = [view.ancestors(tensor.name) for tensor in view.nodes[join.node].inputs]
+        members = sides[0] ^ sides[1]
+        if sum(is_weighted(view.nodes[name]) for name in members) <= _MOST_LAYERS:
+            for name in (*members, join.node):
+                owner.setdefault(name, (join.node, join.refusal))
+    return owner
+
+
+def _between(
+    view: DataFlow, segment: Segment, refused: Mapping[str, tuple[str, Refusal]], is_fine: bool
+) -> Iterator[ModelPart]:
+    """What lies between two removable blocks: refused blocks, and the rest layer by layer if ``is_fine``."""
+    for owner, nodes in groupby(segment.nodes, key=refused.get):
+        run = list(nodes)
+        if owner is not None:
+            yield ModelPart(_label(view, run), tuple(run), refusal=owner[1])
+            continue
+        starts = [i for i, name in enumerate(run) if has_weights(view.nodes[name])] if is_fine else []
+        for start, end in zip([0, *starts[1:]], [*starts[1:], len(run)], strict=True):
+            yield ModelPart(_label(view, run[start:end]), tuple(run[start:end]))
+
+
+def _joined(view: DataFlow, found: Sequence[ModelPart]) -> list[ModelPart]:
+    """Stretches without a layer (an activation, a pooling) go with the one before, at the start with the one after."""
+    joined: list[ModelPart] = []
+    waiting: tuple[str, ...] = ()
+    for each in found:
+        if each.join or any(is_weighted(view.nodes[name]) for name in each.nodes):
+            joined.append(ModelPart(each.name, (*waiting, *each.nodes), each.join, each.refusal))
+            waiting = ()
+        elif joined:
+            last = joined.pop()
+            joined.append(ModelPart(last.name, (*last.nodes, *each.nodes), last.join, last.refusal))
+        else:
+            waiting += each.nodes
+    return joined or [ModelPart("model", waiting)]
+
+
+def _label(view: DataFlow, nodes: Sequence[str]) -> str:
+    layers = [name for name in nodes if has_weights(view.nodes[name])]
+    return layer_label(view, layers) if layers else nodes[0]
+
+
+def has_weights(node: gs.Node) -> bool:
+    """Whether a node is a layer whose weights are its own, unlike the products of attention."""
+    return is_weighted(node) and any(isinstance(t, gs.Constant) and len(constant_dims(t)) > 1 for t in node.inputs)
+
+
+def channels(node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many channels a layer writes."""
+    size = sizes[node.outputs[0].name]
+    return size[1 if node.op in ("Conv", "ConvTranspose") else -1]

@@ -1,0 +1,75 @@
+"""The picture of the network before and after: what each part is, what became of it, and its share of the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from graphprune.analysis.cost import node_macs
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.errors import GraphpruneError
+from graphprune.report.evidence.clock import Relay, race
+from graphprune.report.evidence.parts import ModelPart, channels, has_weights
+from graphprune.report.html.pictures import Layer, NetworkStrip, Part, State
+from graphprune.run.loaded import LoadedRun
+from graphprune.run.options import RunOptions
+
+_BY_MACS = "height: share of the MACs"
+
+
+def gather_strip(
+    subject: LoadedRun, found: Sequence[ModelPart], small: ModelAnalysis, options: RunOptions, *, is_timed: bool
+) -> NetworkStrip:
+    """The parts ``found`` of ``subject`` and what is left of them in ``small``; with ``is_timed`` each is run by itself."""
+    kept = {node.name for node in small.model.graph.nodes}
+    parts = tuple(_part(each, subject.analysis, small, kept) for each in found)
+    if not is_timed:
+        return NetworkStrip(parts, f"{_BY_MACS}; nothing was timed")
+    if options.runtime.provider_name == "TensorrtExecutionProvider":
+        return NetworkStrip(parts, f"{_BY_MACS}; TensorRT fuses across parts, so they are not timed one by one")
+    options.progress("timing the parts", 0, 0)
+    feeds = subject.data.first(options.bench_batch)
+    try:
+        first, second = (
+            Relay(model, [each.nodes for each in found], options.runtime) for model in (subject.model, small.model)
+        )
+        before, after, passes = race(first, second, feeds)
+    except GraphpruneError as error:
+        return NetworkStrip(parts, f"{_BY_MACS}; the parts could not be timed one by one: {error.message}")
+    batch = len(next(iter(feeds.values())))
+    provider = options.runtime.provider_name.removesuffix("ExecutionProvider")
+    caption = (
+        f"height: median time of each part, run by itself on ONNX Runtime {provider} with one thread and batch {batch}, "
+        f"both networks in turn, {passes} passes each; what a fusion across parts would save is not in it"
+    )
+    timed = (
+        replace(part, ms_before=one, ms_after=other) for part, one, other in zip(parts, before, after, strict=True)
+    )
+    return NetworkStrip(tuple(timed), caption)
+
+
+def _part(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis, kept: set[str]) -> Part:
+    layers = tuple(_layers(stretch, before, after))
+    macs = [_macs(each, stretch) for each in (before, after)]
+    state: State = "kept" if stretch.join else "stays"
+    if not any(name in kept for name in stretch.nodes):
+        state = "removed"
+    elif any(layer.after < layer.before for layer in layers):
+        state = "cut"
+    reason = f"{stretch.refusal.rule}: {stretch.refusal.reason}" if stretch.refusal else ""
+    is_residual = bool(stretch.join or stretch.refusal)
+    return Part(stretch.name, layers, is_residual, state, macs[0], macs[1], reason=reason)
+
+
+def _layers(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis) -> list[Layer]:
+    nodes: list[Mapping[str, int]] = []
+    for analysis in (before, after):
+        named = {node.name: node for node in analysis.model.graph.nodes}
+        mine = (named[name] for name in stretch.nodes if name in named)
+        nodes.append({node.name: channels(node, analysis.sizes) for node in mine if has_weights(node)})
+    return [Layer(name, count, nodes[1].get(name, 0)) for name, count in nodes[0].items()]
+
+
+def _macs(analysis: ModelAnalysis, stretch: ModelPart) -> int:
+    members = set(stretch.nodes)
+    return sum(node_macs(node, analysis.sizes) for node in analysis.model.graph.nodes if node.name in members)

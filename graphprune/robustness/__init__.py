@@ -1,1 +1,0 @@
-"""How a model holds up: attacks, common corruptions, calibration and energy, several models on the same samples."""

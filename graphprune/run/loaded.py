@@ -1,0 +1,98 @@
+"""The thing under the knife: a loaded model with its data and its analysis at one sample."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from graphprune.analysis.blocks import Block
+from graphprune.analysis.model_analysis import ModelAnalysis, analyse
+from graphprune.data.dataset import Data, load_data, synthetic
+from graphprune.errors import DataError, ModelError
+from graphprune.ir.loading import load
+from graphprune.ir.model import Model
+from graphprune.run.options import RunOptions
+from graphprune.runtime.sessions import Feeds
+
+Source = str | os.PathLike[str] | onnx.ModelProto
+
+_SYNTHETIC_SAMPLES = 64
+_QUANTISED_PREFIXES = ("QLinear", "QAttention", "QGemm")
+_QUANTISED = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+    "MatMulNBits",
+}
+_LAYOUT_DOMAIN = "com.microsoft.nchwc"
+NO_DATA_NOTE = "NO CALIBRATION DATA: scores and checks come from synthetic inputs and mean little; add --data"
+CHECKS_ONLY_NOTE = "no calibration data: the scores need none, the checks ran on made-up inputs"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """``feeds`` is one sample, ``analysis`` the structure seen at its sizes; ``notes`` are for the user's eyes."""
+
+    analysis: ModelAnalysis
+    data: Data
+    feeds: Feeds
+    notes: tuple[str, ...]
+
+    @property
+    def model(self) -> Model:
+        return self.analysis.model
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [join.block for join in self.analysis.joins if join.block]
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the model file, with its external data."""
+        source = self.model.source
+        if isinstance(source, onnx.ModelProto) or self.model.folder is not None:
+            return self.analysis.cost.bytes
+        return Path(source).stat().st_size
+
+
+def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
+    """Load a model, bind its data (or make some up) and look at it.
+
+    Raises
+    ------
+    ModelError, DataError, RuntimeMissing
+        The model or the data cannot be used, or there is no runtime.
+    """
+    options.progress("loading", 0, 0)
+    model = load(source)
+    _refuse_late(model)
+    if data is not None:
+        bound = load_data(data, model, options.samples)
+    elif options.require_data:
+        raise DataError("no calibration data was given and --require-data is set", "add --data")
+    else:
+        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, options.shapes, options.ranges)
+    feeds = bound.first(1)
+    notes = (NO_DATA_NOTE,) if bound.kind == "synthetic" else ()
+    return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds, notes)
+
+
+def _refuse_late(model: Model) -> None:
+    """Pruning comes before quantisation and before optimisation for one machine."""
+    for node in model.graph.nodes:
+        if node.op.startswith(_QUANTISED_PREFIXES) or node.op in _QUANTISED:
+            raise ModelError(
+                f"the model is quantised (node '{node.name}' is a {node.op}), and rounding hides what a rewrite does",
+                "prune the float model, then quantise the result",
+            )
+        if node.domain == _LAYOUT_DOMAIN:
+            raise ModelError(
+                f"the model was optimised for one processor (node '{node.name}' is of {_LAYOUT_DOMAIN})",
+                "prune the model as exported; the runtime optimises the result again",
+            )

@@ -1,0 +1,150 @@
+"""Segments and samples packed for other processes: these need neither the model's file nor the source of the data."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from graphprune.data.dataset import LABEL_NAMES, Arrays, Batch, Data, InputSpec
+from graphprune.errors import ModelError
+from graphprune.ir.loading import file_hash
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.segments.partition import Segment
+from graphprune.segments.runner import Segments
+
+_KEPT = 2  # models whose sessions a worker keeps open: the one being scored, and the one of another run
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """``protos`` are the segments as models, their bytes in arrays, for arrays are mapped or sent without a copy.
+
+    Weights in external files do not travel: workers must see ``files``, whose hash is ``sha256`` (empty: they do).
+    """
+
+    digest: str
+    segments: tuple[Segment, ...]
+    protos: tuple[NDArray[np.uint8], ...]
+    targets: tuple[str, ...]
+    options: RuntimeOptions
+    folder: Path | None
+    files: tuple[Path, ...]
+    sha256: str
+    specs: tuple[InputSpec, ...]
+    batches: tuple[Arrays, ...]
+
+    @property
+    def data(self) -> Data:
+        """The samples; asked for batches of the size they were packed in, it gives the very same."""
+        return Data(self.specs, lambda: iter(self.batches), "arrays", "the samples sent to the worker")
+
+
+_packed: WeakKeyDictionary[Segments, dict[Any, Packing]] = WeakKeyDictionary()
+
+
+def packed(segments: Segments, data: Data, batch: int, *, for_other_machines: bool) -> Packing:
+    """All that it takes to run ``segments`` on ``data``, which is held in memory from here on; packed only once."""
+    known = _packed.setdefault(segments, {})
+    key = (data, batch, for_other_machines)
+    if key not in known:
+        known[key] = _pack(segments, data, batch, for_other_machines)
+    return known[key]
+
+
+def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) -> Packing:
+    model = segments.model
+    protos = tuple(_as_array(segments.proto(segment).SerializeToString()) for segment in segments.segments)
+    bare = tuple(replace(segment, session=None, seconds=0.0) for segment in segments.segments)
+    digest = hashlib.sha256(repr((bare, segments.targets, segments.options, segments.folder)).encode())
+    for proto in protos:
+        digest.update(proto.data)
+    return Packing(
+        digest=digest.hexdigest(),
+        segments=bare,
+        protos=protos,
+        targets=tuple(segments.targets),
+        options=segments.options,
+        folder=segments.folder,
+        files=tuple(file.resolve() for file in model.files),
+        sha256=model.sha256 if for_other_machines and model.is_external else "",
+        specs=data.specs,
+        batches=tuple(_arrays(each, data.specs) for each in data.batches(batch)),
+    )
+
+
+def _as_array(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8)
+
+
+def _arrays(batch: Batch, specs: tuple[InputSpec, ...]) -> Arrays:
+    """One dict, as a data source gives it."""
+    if batch.labels is None:
+        return batch.feeds
+    taken = {spec.name for spec in specs}
+    return batch.feeds | {next(name for name in LABEL_NAMES if name not in taken): batch.labels}
+
+
+class Unpacked(Segments):
+    """The segments of a parcel."""
+
+    def __init__(self, parcel: Packing) -> None:
+        _check_files(parcel)
+        self._hold([replace(segment) for segment in parcel.segments], parcel.targets, parcel.options)
+        self.folder = parcel.folder
+        self._protos = {id(segment): proto for segment, proto in zip(self.segments, parcel.protos, strict=True)}
+
+    def proto(self, segment: Segment) -> onnx.ModelProto:
+        proto: onnx.ModelProto = onnx.ModelProto.FromString(self._protos[id(segment)].tobytes())
+        return proto
+
+
+_open: OrderedDict[str, Segments] = OrderedDict()
+_opening = threading.Lock()
+
+
+def unpacked(parcel: Packing) -> Segments:
+    """The segments of ``parcel``, opened once in this process for all parcels of the same model.
+
+    Raises
+    ------
+    ModelError
+        External weights are not to be seen from here, or are not those of the sender.
+    """
+    with _opening:
+        segments = _open.pop(parcel.digest, None) or Unpacked(parcel)
+        segments.open()
+        _open[parcel.digest] = segments
+        while len(_open) > _KEPT:
+            _open.popitem(last=False)
+        return segments
+
+
+def forget() -> None:
+    """Close what :func:`unpacked` keeps open in this process."""
+    with _opening:
+        _open.clear()
+
+
+def _check_files(parcel: Packing) -> None:
+    if not parcel.sha256:
+        return
+    try:
+        is_same = file_hash(parcel.files) == parcel.sha256
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise ModelError(
+            f"the weights of {parcel.files[0]} lie in a file of their own, and the worker on {socket.gethostname()} "
+            "does not see the same one",
+            "put the model where all workers see it under the same path, or save it with its weights inside",
+        )

@@ -1,1 +1,0 @@
-"""What the graph is made of: data flow, residual blocks, stages."""

@@ -1,0 +1,1 @@
+"""The proof: the masked original, and the comparison with the written file."""

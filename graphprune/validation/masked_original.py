@@ -1,0 +1,103 @@
+"""The oracle of every rewrite: the original model with what is to be removed silenced where it is consumed.
+
+Removing a unit is, by definition, the same as silencing it where it is consumed: a block's branch is multiplied by zero at
+its join, a filter, neuron or head is multiplied by zero where a layer sums over it. Built from the exported protobuf, by
+other code than the rewrite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+
+from graphprune.analysis.blocks import Block
+from graphprune.axes import algebra
+from graphprune.axes.algebra import Kept
+from graphprune.axes.typing import Typing
+from graphprune.errors import ValidationFailed
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
+from graphprune.rewrite.removal import Removal
+
+
+def masked_original(removal: Removal) -> onnx.ModelProto:
+    """The model of ``removal`` with everything it takes out silenced."""
+    proto = to_proto(removal.model)
+    _silence_blocks(proto, removal.model, removal.blocks)
+    if removal.typing is not None:
+        _silence_units(proto, removal.model, removal.typing, removal.kept)
+    _sort_nodes(proto.graph)
+    return proto
+
+
+def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block]) -> None:
+    """Multiply the branch of every block by zero.
+
+    Where a norm follows the join, a silent branch does not yet pass the entry on; there the whole layer's output is
+    multiplied by zero and the entry added.
+    """
+    nodes = {node.name: node for node in proto.graph.node}
+    producers = {name: node for node in proto.graph.node for name in node.output}
+    for block in blocks:
+        silenced = block.branch if block.is_exact else block.exit
+        zero = onnx.helper.make_tensor(
+            f"{silenced}/zero", model.dtypes.get(silenced, onnx.TensorProto.FLOAT), [], [0.0]
+        )
+        proto.graph.initializer.append(zero)
+        if block.is_exact:
+            nodes[block.join].input[block.branch_operand] = f"{silenced}/silent"
+            mask = [onnx.helper.make_node("Mul", [silenced, zero.name], [f"{silenced}/silent"])]
+        else:
+            producer = producers[block.exit]
+            producer.output[list(producer.output).index(block.exit)] = f"{silenced}/loud"
+            mask = [
+                onnx.helper.make_node("Mul", [f"{silenced}/loud", zero.name], [f"{silenced}/silent"]),
+                onnx.helper.make_node("Add", [f"{silenced}/silent", block.entry], [block.exit]),
+            ]
+        proto.graph.node.extend(mask)
+
+
+def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept) -> None:
+    """Multiply by zero, at every node that sums over it, what is not kept."""
+    nodes = {node.name: node for node in proto.graph.node}
+    readers = {node.name: node for node in model.graph.nodes}
+    for place in typing.contractions:
+        axes = typing.of(readers[place.node], place.operand)
+        if axes is None or not any(atom in kept for atom in algebra.atoms_of(axes[place.axis])):
+            continue
+        keep = algebra.indices_of(axes[place.axis], kept)
+        node, name = nodes[place.node], f"{place.node}/keep{place.operand}.{place.axis}"
+        source = node.input[place.operand]
+        dtype = model.dtypes.get(readers[place.node].inputs[place.operand].name, onnx.TensorProto.FLOAT)
+        shape = [len(keep) if axis == place.axis else 1 for axis in range(len(axes))]
+        values = keep.astype(onnx.helper.tensor_dtype_to_np_dtype(dtype)).reshape(shape)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        proto.graph.node.append(onnx.helper.make_node("Mul", [source, name], [f"{name}/silent"]))
+        node.input[place.operand] = f"{name}/silent"
+
+
+def _sort_nodes(graph: onnx.GraphProto) -> None:
+    """Kahn's algorithm, stable in the order of the file."""
+    made = {name for node in graph.node for name in node.output if name}
+    ready = {name for name in made} ^ made
+    pending, ordered = list(graph.node), []
+    while pending:
+        later = []
+        for node in pending:
+            if all(name not in made or name in ready for name in _all_reads(node)):
+                ordered.append(node)
+                ready.update(node.output)
+            else:
+                later.append(node)
+        if len(later) == len(pending):
+            raise ValidationFailed("the masked original has a cycle", "please report this model")
+        pending = later
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _all_reads(node: onnx.NodeProto) -> list[str]:
+    inner = [name for attribute in node.attribute for inside in attribute.g.node for name in _all_reads(inside)]
+    return [*node.input, *inner]

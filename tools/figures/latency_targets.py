@@ -1,0 +1,133 @@
+"""Ask for latencies and see what comes: asked, reached, how far off, on networks of the zoo and the shipped one.
+
+python tools/latency_targets.py results.json          one thread; goes on where an earlier run stopped
+python tools/latency_targets.py results.json --table  the table, as Markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from zoo_files import Network, network
+
+import graphprune
+from graphprune import RunOptions, RuntimeOptions
+from graphprune.errors import GraphpruneError
+from graphprune.latency.closing import TOLERANCE
+
+TARGETS = ("latency=0.9", "latency=0.75", "latency=0.6", "latency=0.5")
+CASES = (
+    ("shipped", "filter-magnitude"),
+    ("shipped", "layer-cka"),
+    ("light_squeezenet", "filter-magnitude"),
+    ("light_shufflenet", "filter-magnitude{widths=true}"),
+    ("light_inception_v2", "filter-magnitude"),
+    ("light_resnet50", "filter-magnitude"),
+    ("light_densenet121", "filter-magnitude"),
+    ("light_zfnet512", "filter-magnitude"),
+    ("resnet_v1", "filter-magnitude"),
+    ("mobilenet_v2", "filter-magnitude"),
+    ("bert", "amp"),
+    ("vit", "neuron-projection"),
+)
+BATCH = 64
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def one(net: Network, spec: str, target: str, seconds: float, cache: Path) -> dict[str, Any]:
+    """One row."""
+    options = RunOptions(
+        repair=(), bench_batch=net.batch, bench_seconds=seconds, cache_dir=cache, samples=64,
+        runtime=RuntimeOptions(threads=1), allow_slower=True,
+    )  # fmt: skip
+    asked, started = float(target.partition("=")[2]), time.perf_counter()
+    row: dict[str, Any] = {"network": net.name, "pass": spec, "asked": asked}
+    try:
+        result = graphprune.prune(net.path, [spec], net.data, target, options=options)
+    except GraphpruneError as error:
+        return row | {"error": error.message, "seconds": time.perf_counter() - started}
+    assert result.measurement is not None
+    times = result.measurement.comparison
+    return row | {
+        "reached": result.plan.reached,
+        "interval": [times.ratio_low, times.ratio_high],
+        "dense_ms": times.first.median_ms,
+        "off": result.plan.reached / asked - 1,
+        "macs_left": result.after.macs / result.before.macs,
+        "notes": [note for note in result.notes if "latency" in note],
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a line per network and pass, a column per target."""
+    asked = [float(target.partition("=")[2]) for target in TARGETS]
+    lines = [
+        "| network, pass | ms | " + " | ".join(f"{value:g}" for value in asked) + " |",
+        "|---" * (2 + len(asked)) + "|",
+    ]
+    for name, spec in dict.fromkeys((row["network"], row["pass"]) for row in rows):
+        mine = {row["asked"]: row for row in rows if (row["network"], row["pass"]) == (name, spec)}
+        dense = next((f"{row['dense_ms']:.2f}" for row in mine.values() if "dense_ms" in row), "")
+        cells = [_cell(mine.get(value)) for value in asked]
+        lines.append(f"| {name}, `{spec}` | {dense} | {' | '.join(cells)} |")
+    done = [row for row in rows if "reached" in row]
+    close = sum(abs(row["off"]) <= TOLERANCE for row in done)
+    coarse = sum(abs(row["off"]) > TOLERANCE and bool(row["notes"]) for row in done)
+    refused = len(rows) - len(done)
+    lines.append(
+        f"\n{len(rows)} asked, {refused} out of reach and refused, {close} of {len(done)} within 3 %, {coarse} others told so"
+    )
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['reached']:.3f} ({100 * row['off']:+.1f} %)" if "reached" in row else "refused"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = json.loads(options.results.read_text()) if options.results.exists() else []
+    if options.table:
+        print(table(rows))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name, spec in CASES:
+            done = {row["asked"] for row in rows if (row["network"], row["pass"]) == (name, spec)}
+            missing = [target for target in TARGETS if float(target.partition("=")[2]) not in done]
+            if not missing:
+                continue
+            if name == "shipped":
+                net = Network(name, MODELS / "fashion_resnet32.onnx", _shipped_data(), 1)
+            else:
+                net = network(name, folder, BATCH)
+            for target in missing:
+                rows.append(one(net, spec, target, options.seconds, folder))
+                options.results.write_text(json.dumps(rows, indent=1))
+                print(json.dumps(rows[-1]), flush=True)
+    print(table(rows))
+
+
+def _shipped_data() -> dict[str, Any]:
+    import numpy as np
+
+    return {"input": np.load(MODELS / "fashion_calibration.npz")["input"]}
+
+
+if __name__ == "__main__":
+    main()
