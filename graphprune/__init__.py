@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from graphprune.errors import GraphpruneError
-    from graphprune.ir.loading import load
-    from graphprune.passes.layer_cka import LayerCKA
-    from graphprune.pipeline.apply import apply
-    from graphprune.pipeline.prune import prune
-    from graphprune.plan.plan import Plan
-    from graphprune.plan.target import Target
-    from graphprune.report.result import Result
-    from graphprune.run.options import RunOptions
-    from graphprune.runtime.sessions import RuntimeOptions
+import lazy_loader
 
-__version__ = "0.1.0"
-
-__all__ = [
-    "GraphpruneError",
-    "LayerCKA",
-    "Plan",
-    "Result",
-    "RunOptions",
-    "RuntimeOptions",
-    "Target",
-    "apply",
-    "load",
-    "prune",
-]
-
-_HOMES = {
-    "GraphpruneError": "errors",
-    "LayerCKA": "passes.layer_cka",
-    "Plan": "plan",
-    "Result": "report.result",
-    "RunOptions": "subject",
-    "RuntimeOptions": "runtime.sessions",
-    "Target": "target",
-    "apply": "pipeline",
-    "load": "loading",
-    "prune": "pipeline",
-}
+# ``__init__.pyi`` names what is public: imported on first use, so that ``graphprune --help`` does not wait for onnx and networkx.
+_public, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that ``graphprune --help`` does not wait for onnx and networkx."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'graphprune' has no attribute '{name}'")
-    import importlib
+    return _version() if name == "__version__" else _public(name)
 
-    return getattr(importlib.import_module(f"graphprune.{_HOMES[name]}"), name)
+
+def _version() -> str:
+    """Of the installed package; a checkout on the path alone has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(__name__)
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -120,7 +120,7 @@ def prune(
 ) -> None:
     """Prune MODEL and write the smaller model (the default command)."""
     from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.pipeline import prune
+    from graphprune.pipeline.prune import prune as run_prune
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
     outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
@@ -133,7 +133,7 @@ def prune(
         shown.save(result)
 
     with Shown(json_path, quiet) as shown:
-        result = prune.prune(
+        result = run_prune(
             model,
             passes,
             data=settings.pop("data"),
@@ -168,13 +168,13 @@ def apply(
 ) -> None:
     """Carry out PLAN, a file written by --plan-out, on MODEL."""
     from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.pipeline import prune
+    from graphprune.pipeline.apply import apply as run_apply
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
     outputs = {"-o": out, "--json": json_path, "--report": settings["report"]}
     check_outputs(outputs, model, plan, settings["data"], evaluation)
     with Shown(json_path, quiet) as shown:
-        result = prune.apply(
+        result = run_apply(
             model,
             plan,
             data=settings.pop("data"),

@@ -6,7 +6,6 @@ nodes in topological order with unique names, shapes inferred anew. The numbers 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from graphprune.base import extras
 from graphprune.errors import ModelError
 from graphprune.ir.model import Shape, is_external, outer_reads
 from graphprune.ir.shape_inference import infer_shapes
-
-log = logging.getLogger(__name__)
 
 # The library prints its warnings to stdout, which belongs to results.
 G_LOGGER.severity = G_LOGGER.CRITICAL

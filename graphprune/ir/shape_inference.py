@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import onnx
-import onnx.inliner
 
 from graphprune.ir import external_data
 from graphprune.ir.model import Shape
-from graphprune.ir.normalise import log
+
+log = logging.getLogger(__name__)
 
 
 def infer_shapes(

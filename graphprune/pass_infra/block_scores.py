@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import TypeVar
 
 from graphprune.analysis.representation import Representation
 from graphprune.errors import DataError
-from graphprune.pass_infra.block_pass import R
 from graphprune.pass_infra.context import Context
 from graphprune.scoring.blocks import Compared
 from graphprune.segments.runner import Segments
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def training_data(data: Any) -> Any:
 def result_of(
     source: Source | nn.Module, subject: LoadedRun, plan: Plan, small: ModelAnalysis, notes: tuple[str, ...]
 ) -> Result:
+    """What is known before anything is written."""
     return Result(
         source=os.fspath(source) if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}",
         output=None,

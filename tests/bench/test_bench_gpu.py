@@ -1,4 +1,4 @@
-"""tools/bench_gpu.py, tried on the CPU with networks of a few numbers: what it writes, skips and goes on with."""
+"""tools/figures/bench_gpu.py, tried on the CPU with networks of a few numbers: what it writes, skips and goes on with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.graphs import residual_mlp, run
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_gpu", ROOT / "tools" / "bench_gpu.py")
+    spec = importlib.util.spec_from_file_location("bench_gpu", ROOT / "tools" / "figures" / "bench_gpu.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

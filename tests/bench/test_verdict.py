@@ -132,7 +132,7 @@ def sleepy(monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> list[flo
         patience.append(undecided_seconds)
         return timed(low, high)
 
-    monkeypatch.setattr("graphprune.pipeline.prune.measure", answer)
+    monkeypatch.setattr("graphprune.pipeline.finish.measure", answer)
     return patience
 
 

@@ -122,7 +122,7 @@ def test_wrong_targets(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(("size", "multiple"), [(64, 16), (32, 16), (31, 8), (16, 8), (8, 4), (3, 1), (1, 1)])
 def test_narrow_groups_have_two_steps_under_auto(size: int, multiple: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graphprune.pass_infra.base.multiple_for", lambda options, folder: 16)
+    monkeypatch.setattr("graphprune.pass_infra.context.multiple_for", lambda options, folder: 16)
     automatic = replace(context("flops=0.5", 0, 0), align="auto")
     assert automatic.multiple(size) == multiple
     assert replace(automatic, align=16).multiple(size) == 16

@@ -1,4 +1,4 @@
-"""On random networks, cut by random plans, every oracle holds. ``tools/fuzz.py`` does the same for hours."""
+"""On random networks, cut by random plans, every oracle holds. ``tools/checks/fuzz.py`` does the same for hours."""
 
 from __future__ import annotations
 

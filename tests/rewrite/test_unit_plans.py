@@ -210,7 +210,7 @@ def test_the_command_aligns_and_shows_units(
 
 def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """``auto`` asks what the runtime likes; here four."""
-    monkeypatch.setattr("graphprune.pass_infra.base.multiple_for", lambda options, folder: 4)
+    monkeypatch.setattr("graphprune.pass_infra.context.multiple_for", lambda options, folder: 4)
     proto, data = given("flat")
     result = graphprune.prune(
         proto, ["filter-magnitude"], data, "flops=0.6", dry_run=True, options=replace(QUIET, align="auto")
@@ -220,7 +220,7 @@ def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_finer_multiples_where_the_target_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only then, only for the last pass, and never where the user asked for a multiple."""
-    monkeypatch.setattr("graphprune.pass_infra.base.multiple_for", lambda options, folder: 4)
+    monkeypatch.setattr("graphprune.pass_infra.context.multiple_for", lambda options, folder: 4)
     proto, data = given("flat")
 
     def kept(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.zoo.fixtures"]
 
 COMPILED = ("resnet_se", "bert", "llama", "swin")
-# Both exporters for some, one for the rest, in turn: tools/bridge_zoo.py runs all of both.
+# Both exporters for some, one for the rest, in turn: tools/checks/bridge_zoo.py runs all of both.
 SOME = [case for place, case in enumerate(CASES) if case[0] in COMPILED or place % 4 in (0, 3)]
 
 

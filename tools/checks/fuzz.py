@@ -1,7 +1,7 @@
 """Random networks, random plans, every oracle, for as long as you like. Each example is a number, so it can be had again.
 
-python tools/fuzz.py --examples 10000 --seed 0 --save failures
-python tools/fuzz.py --examples 1 --seed 4711
+python tools/checks/fuzz.py --examples 10000 --seed 0 --save failures
+python tools/checks/fuzz.py --examples 1 --seed 4711
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Kill a training run at random moments (SIGKILL), resume it each time, and compare with the run that nobody disturbed.
 
-    python tools/kill_and_resume.py --kills 5
+    python tools/checks/kill_and_resume.py --kills 5
 
 Trains the shipped network with half of its filters gone on a few hundred images. The written models must be equal bit by bit
 and every epoch must have the same figures, or the exit code is 1. ``--threads`` is the same for all runs: sums of floats

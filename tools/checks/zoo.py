@@ -1,8 +1,8 @@
 """Cut everything that can be cut out of every network of the zoo, and print what happened.
 
-python tools/zoo.py                        every network, both exporters, and the light models of the onnx wheel
-python tools/zoo.py resnet_v1 llama        some of them
-python tools/zoo.py --markdown zoo.md --json zoo.json
+python tools/checks/zoo.py                        every network, both exporters, and the light models of the onnx wheel
+python tools/checks/zoo.py resnet_v1 llama        some of them
+python tools/checks/zoo.py --markdown zoo.md --json zoo.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``amp`` on a grouped-query Llama of over 100 million random parameters: time and peak memory against the model's size.
 
-python tools/bench_amp.py --folder build/llama
+python tools/figures/bench_amp.py --folder build/llama
 """
 
 from __future__ import annotations

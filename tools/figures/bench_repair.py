@@ -1,8 +1,8 @@
 """What a repair costs: seconds and peak memory of each method, each in a process of its own, and what it gives back.
 
-    PYTHONPATH=build/models python tools/bench_repair.py --smol build/smol --json build/bench_repair.json
+    PYTHONPATH=build/models python tools/figures/bench_repair.py --smol build/smol --json build/bench_repair.json
 
-On ResNet-56 (512 images) and, with ``--smol``, on SmolLM2 (``tools/language_model.py`` makes that folder): top-1, or agreement of
+On ResNet-56 (512 images) and, with ``--smol``, on SmolLM2 (``tools/figures/language_model.py`` makes that folder): top-1, or agreement of
 the likeliest next token and perplexity, on WikiText-2. The decision is made once for each pass; ``graphprune apply`` carries
 it out with each repair. Resumes from its JSON file.
 """

@@ -1,6 +1,6 @@
 """What scoring all blocks costs, against its floor and against the plain way. Run it on a quiet machine.
 
-    python tools/bench_scoring.py ../shared/models/resnet56.onnx build/cifar/standard-calibration.npz
+    python tools/figures/bench_scoring.py ../shared/models/resnet56.onnx build/cifar/standard-calibration.npz
 
 floor: over all candidates, the time that the segments after the block took in the full passes. plain: one forward of the
 whole model, in one session, per candidate. The three are measured in turn, several times; the ratios are of medians.

@@ -1,6 +1,6 @@
 """Make .npz files for the CIFAR-10 networks from the JPEG packs in the shared data folder.
 
-    python tools/cifar.py          # writes build/cifar/{standard,mean-image}-{calibration,test}.npz
+    python tools/figures/cifar.py          # writes build/cifar/{standard,mean-image}-{calibration,test}.npz
 
 ``standard``: RGB / 255, minus (0.485, 0.456, 0.406), over (0.229, 0.224, 0.225). ``mean-image``: RGB / 255 minus the
 per-pixel mean of the training set, as the papers' own networks want it. Both NCHW float32. The folder is named by

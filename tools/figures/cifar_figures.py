@@ -1,6 +1,6 @@
 """The figures of ``layer-cka`` on the CIFAR-10 ResNets: removal order, MACs, top-1 and measured speed-up. No training.
 
-python tools/cifar_figures.py resnet56 authors_resnet56 --removed 2 4 6 8 10 21
+python tools/figures/cifar_figures.py resnet56 authors_resnet56 --removed 2 4 6 8 10 21
 """
 
 from __future__ import annotations

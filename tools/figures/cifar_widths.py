@@ -1,6 +1,6 @@
 """Filters cut from the CIFAR-10 ResNets without any training: top-1 and measured latency. Resumes from its JSON file.
 
-python tools/cifar_widths.py resnet56 resnet20 --json build/cifar_widths.json
+python tools/figures/cifar_widths.py resnet56 resnet20 --json build/cifar_widths.json
 """
 
 from __future__ import annotations

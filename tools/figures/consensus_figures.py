@@ -1,6 +1,6 @@
 """``layer-consensus`` beside ``layer-cka`` on a CIFAR-10 ResNet: who goes when, blocks left in each stage, and what deciding costs.
 
-    python tools/consensus_figures.py resnet56 --removed 21 --out build/consensus.txt
+    python tools/figures/consensus_figures.py resnet56 --removed 21 --out build/consensus.txt
 
 512 labelled training images unless told otherwise. CPU seconds are those of the whole process, so they hold on a busy machine.
 """

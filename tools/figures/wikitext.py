@@ -1,6 +1,6 @@
 """Sentences and running text of WikiText-2 from the shared data folder, as it was before it was cut into tokens.
 
-python tools/wikitext.py       # prints ten sentences of the test part
+python tools/figures/wikitext.py       # prints ten sentences of the test part
 """
 
 from __future__ import annotations

@@ -1,0 +1,12 @@
+from .errors import GraphpruneError as GraphpruneError
+from .ir.loading import load as load
+from .passes.layer_cka import LayerCKA as LayerCKA
+from .pipeline.apply import apply as apply
+from .pipeline.prune import prune as prune
+from .plan.plan import Plan as Plan
+from .plan.target import Target as Target
+from .report.result import Result as Result
+from .run.options import RunOptions as RunOptions
+from .runtime.sessions import RuntimeOptions as RuntimeOptions
+
+__version__: str
