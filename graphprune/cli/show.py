@@ -133,7 +133,7 @@ def check_outputs(outputs: dict[str, Path | None], *reads: Any) -> None:
     Raises
     ------
     InputError
-        As :func:`graphprune.ir.model.check_output`, or two options name one file.
+        As :func:`graphprune.ir.output_files.check_output`, or two options name one file.
     """
     given = {option: path for option, path in outputs.items() if path is not None and str(path) != "-"}
     seen: dict[Path, str] = {}

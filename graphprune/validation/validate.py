@@ -1,6 +1,6 @@
 """Translation validation: the written file must compute what the plan says, or it is not written.
 
-The oracle is the original with everything removed silenced, see :mod:`graphprune.validation.masked_original`. Several passes make several steps,
+The oracle is the original with everything removed silenced, see :mod:`graphprune.validation.masked_original.masked_original`. Several passes make several steps,
 each compared with the model it started from. Also checked: the normalised model against the file as it was given
 (:func:`check_normalisation`), the ONNX checker, strict shape inference, and that the
 runtime loads and runs the result.

@@ -16,6 +16,7 @@ from graphprune import LayerCKA, RunOptions, RuntimeOptions
 from graphprune import rewrite as rewrite_room
 from graphprune.analysis.blocks import Block
 from graphprune.errors import PlanError, ValidationFailed
+from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.plan.plan import Plan
 from tests.command import command
@@ -238,4 +239,4 @@ def test_one_sample_outputs_match_between_memory_and_disk(shipped: Path, calibra
     result = graphprune.prune(shipped, ["layer-cka"], calibration, "removed=1", out, options=FAST)
     assert result.model is not None
     feeds = {"input": np.load(calibration)["input"][:2]}
-    np.testing.assert_array_equal(run(out, feeds)[0], run(graphprune.model.to_proto(result.model), feeds)[0])
+    np.testing.assert_array_equal(run(out, feeds)[0], run(to_proto(result.model), feeds)[0])

@@ -14,6 +14,7 @@ import pytest
 import graphprune
 from graphprune import RunOptions, RuntimeOptions
 from graphprune.errors import OptionError, ValidationFailed
+from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.pipeline import rounds
 from graphprune.plan.plan import Plan
@@ -81,9 +82,9 @@ def test_file_holds_what_was_repaired(net: Path, methods: tuple[Method, ...]) ->
     plain = graphprune.prune(net, *CUT, options=replace(QUIET, repair=()))
     assert plain.model is not None
     assert result.model is not None
-    wanted, cut = run(net, held_out), run(graphprune.model.to_proto(plain.model), held_out)
+    wanted, cut = run(net, held_out), run(to_proto(plain.model), held_out)
     found = run(out, held_out)
-    np.testing.assert_array_equal(found[0], run(graphprune.model.to_proto(result.model), held_out)[0])
+    np.testing.assert_array_equal(found[0], run(to_proto(result.model), held_out)[0])
     assert result.evaluation is not None
     if methods:
         assert spread(found, wanted) < 0.8 * spread(cut, wanted)
@@ -95,7 +96,7 @@ def test_file_holds_what_was_repaired(net: Path, methods: tuple[Method, ...]) ->
     else:
         np.testing.assert_array_equal(found[0], cut[0])
         assert (result.repair, result.unrepaired) == (None, None)
-    assert onnx.load(out).graph.node == graphprune.model.to_proto(plain.model).graph.node
+    assert onnx.load(out).graph.node == to_proto(plain.model).graph.node
 
 
 def test_plan_remembers_and_apply_repeats(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,7 +243,7 @@ def test_finer_multiples_where_the_target_needs_them(monkeypatch: pytest.MonkeyP
         kept("flops=0.0001", "auto")
     assert "multiples" not in str(caught.value)
     passes = ("filter-magnitude{floor=0}", "neuron-projection{floor=0}")
-    monkeypatch.setattr(graphprune.contract.Context, "finer", refuse)
+    monkeypatch.setattr(Context, "finer", refuse)
     with pytest.raises(AssertionError, match="asked"):
         kept("flops=0.2", "auto")
     with pytest.raises(AssertionError, match="asked by neuron-projection"):
