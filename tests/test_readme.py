@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools import architecture
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -83,18 +85,15 @@ def test_python_example_runs(checkout: Path) -> None:
     assert error <= 1e-4
 
 
-def test_code_map_lists_every_room() -> None:
-    rooms = {f"graphprune/{p.name}" + ("/" if p.is_dir() else "") for p in (ROOT / "graphprune").iterdir()}
-    rooms -= {
-        "graphprune/__init__.py",
-        "graphprune/__main__.py",
-        "graphprune/py.typed",
-        "graphprune/passes/",
-        "graphprune/__pycache__/",
-    }
-    rooms |= {"passes/", "tests/", "tools/", "models/"}
-    missing = sorted(room for room in rooms if f"`{room}`" not in README)
-    assert not missing
+def test_code_map_and_picture_are_those_of_the_rooms() -> None:
+    """``python tools/architecture.py`` writes both again."""
+    assert architecture.readme() == README
+    assert architecture.picture() == architecture.PICTURE.read_text()
+
+
+def test_every_room_has_its_layer() -> None:
+    rooms = {p.stem for p in (ROOT / "graphprune").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert rooms - {"__init__", "__main__"} == {room.name for layer in architecture.layers() for room in layer}
 
 
 def test_every_pass_has_its_five_places() -> None:
