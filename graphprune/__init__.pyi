@@ -9,4 +9,5 @@ from .report.result import Result as Result
 from .run.options import RunOptions as RunOptions
 from .runtime.sessions import RuntimeOptions as RuntimeOptions
 
+__all__: list[str]
 __version__: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -31,13 +30,13 @@ def doctor(provider: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.status import Status
 
-    from graphprune.doctor.checks import examine, to_dict
+    from graphprune.doctor.checks import examine
     from graphprune.doctor.system import ThisMachine
 
     with Status("looking", console=Console(stderr=True)) as status:
         diagnosis = examine(ThisMachine(), provider, lambda what: status.update(f"trying {what}"))
     if as_json:
-        click.echo(json.dumps(to_dict(diagnosis), indent=2))
+        click.echo(diagnosis.to_json(), nl=False)
     else:
         print_diagnosis(Console(highlight=False), diagnosis)
     if not diagnosis.starts:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +20,7 @@ from graphprune.report import terminal
 from graphprune.report.bench_table import print_measurements
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
+from graphprune.report.result_file import BenchFile
 from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import RuntimeOptions
 
@@ -78,36 +77,34 @@ class Shown:
 
     def save(self, result: Result) -> None:
         """Write the JSON file."""
-        self._write_json(result.to_dict())
+        self._write_json(result.to_json)
 
     def inspection(self, inspection: Inspection, verbose: bool) -> None:
-        self._write_json(inspection.to_dict())
+        self._write_json(inspection.to_json)
         terminal.print_inspection(self._out, inspection, verbose)
 
     def groups(self, inspection: GroupInspection, drawing: Path | None, verbose: bool) -> None:
         """The table of groups, and their picture as an SVG file where one is asked for."""
         if drawing is not None:
             write_text(drawing, group_svg(inspection), "--graph")
-        self._write_json(inspection.to_dict())
+        self._write_json(inspection.to_json)
         print_groups(self._out, inspection, verbose)
         if drawing is not None:
             self._out.print(f"wrote {escape(str(drawing))}", soft_wrap=True)
 
     def measurements(self, measurements: Sequence[Measurement], first: str, second: str) -> None:
         """One table of all runtimes; the JSON has a list of them."""
-        content = {"schema": "graphprune.bench/2", "first": first, "second": second}
-        self._write_json(content | {"measurements": [asdict(measurement) for measurement in measurements]})
+        self._write_json(BenchFile(first, second, tuple(measurements)).to_json)
         print_measurements(self._out, measurements, first, second)
 
-    def _write_json(self, content: dict[str, Any]) -> None:
+    def _write_json(self, text: Callable[[], str]) -> None:
         if self._json_path is None:
             return
-        text = json.dumps(content, indent=2) + "\n"
         if str(self._json_path) == "-":
-            sys.stdout.write(text)
+            sys.stdout.write(text())
             return
         try:
-            self._json_path.write_text(text)
+            self._json_path.write_text(text())
         except OSError as error:
             raise InputError(f"cannot write {self._json_path}: {error.strerror}", "choose another --json") from None
 

@@ -19,7 +19,7 @@ class ShownRobustness(Shown):
 
     def robustness(self, report: RobustnessReport, verbose: bool) -> None:
         """JSON file, notes, table."""
-        self._write_json(report.to_dict())
+        self._write_json(report.to_json)
         if not self._quiet:
             print_notes(Console(stderr=True, highlight=False), report.notes)
         print_robustness(self._out, report, verbose)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import click
+from msgspec import structs
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,6 +19,7 @@ from graphprune.ir import export, output_files
 from graphprune.ir.loading import load
 from graphprune.report.terminal import print_notes
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
+from graphprune.training.report import TrainingFile
 from graphprune.training.table import print_training
 
 
@@ -34,9 +36,12 @@ class Training(Shown):
         super().__enter__()
         return self
 
-    def save_training(self, report: TrainingReport, names: dict[str, Any]) -> None:
+    def save_training(self, report: TrainingReport, source: Path, teacher: Path | None, output: Path) -> None:
         """Write the JSON file."""
-        self._write_json(report.to_dict() | names)
+        wrote = TrainingFile(
+            **structs.asdict(report), source=str(source), teacher=str(teacher) if teacher else None, output=str(output)
+        )
+        self._write_json(wrote.to_json)
 
     def training(self, report: TrainingReport, out: Path) -> None:
         """The tables, after the bar is gone."""
@@ -79,8 +84,6 @@ def train(
         raise
     with output_files.staged(out) as path:
         export.write(trained, path)
-        shown.save_training(
-            report, {"source": str(model), "teacher": str(teacher) if teacher else None, "output": str(out)}
-        )
+        shown.save_training(report, model, teacher, out)
     checkpoint.sweep(kept)
     shown.training(report, out)

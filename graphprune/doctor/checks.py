@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from graphprune.base.documents import Document
 from graphprune.doctor.system import System
 from graphprune.runtime.sessions import CPU, CUDA, TENSORRT, RuntimeOptions
 
@@ -39,8 +40,7 @@ class Finding:
     fix: str = ""
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Document, frozen=True, tag="graphprune.doctor/1"):
     """All findings, and whether ``provider`` starts."""
 
     provider: str
@@ -211,14 +211,3 @@ def _extras(system: System) -> Iterator[Finding]:
             yield Finding(f"[{extra}]", "absent", f"without {', '.join(missing)}", f"pip install 'graphprune[{extra}]'")
         else:
             yield Finding(f"[{extra}]", "ok", ", ".join(f"{name} {system.packages[name]}" for name in wanted))
-
-
-def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
-    """A JSON-ready dictionary with a versioned ``schema``."""
-    findings = [vars(finding) for finding in diagnosis.findings]
-    return {
-        "schema": "graphprune.doctor/1",
-        "provider": diagnosis.provider,
-        "starts": diagnosis.starts,
-        "findings": findings,
-    }

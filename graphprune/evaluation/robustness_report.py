@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from graphprune.base.documents import Document
 from graphprune.evaluation.energy import InferenceEnergy
 from graphprune.evaluation.paired import Difference, Estimate
-
-SCHEMA = "graphprune.robustness/1"
 
 Kind = Literal["clean", "attack", "corruption", "mean", "calibration"]
 
@@ -34,8 +33,7 @@ class Row:
         return self.kind != "calibration"
 
 
-@dataclass(frozen=True)
-class RobustnessReport:
+class RobustnessReport(Document, frozen=True, tag="graphprune.robustness/1"):
     """``models`` are the files, the first being the one compared with. ``reference`` says what counts as right.
 
     ``labels``: the labels of the data. ``decisions``: there are none, so on clean inputs the first model's decision, under
@@ -49,12 +47,8 @@ class RobustnessReport:
     rows: tuple[Row, ...]
     settings: dict[str, Any]
     energy: tuple[InferenceEnergy, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def select(self, kind: Kind) -> tuple[Row, ...]:
         """Rows of one kind."""
         return tuple(row for row in self.rows if row.kind == kind)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the schema's version counts up when a field changes its meaning."""
-        return {"schema": SCHEMA} | asdict(self)

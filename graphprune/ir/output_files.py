@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platformdirs import user_cache_path
+
 from graphprune.errors import InputError
 from graphprune.ir.model import Model
 
@@ -43,7 +45,9 @@ def cache_folder() -> Path:
     """``GRAPHPRUNE_CACHE``, or graphprune's folder in the user's cache: for what only saves time."""
     if named := os.environ.get("GRAPHPRUNE_CACHE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphprune"
+    if shared := os.environ.get("XDG_CACHE_HOME"):  # wherever it is set: platformdirs looks at it on Unix only
+        return Path(shared) / "graphprune"
+    return user_cache_path("graphprune", appauthor=False)
 
 
 @contextmanager

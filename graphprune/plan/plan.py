@@ -1,17 +1,18 @@
-"""The decision, apart from its execution: which units go, why, and for which model. JSON in and out."""
+"""The decision, apart from its execution: which units go, why, and for which model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from math import isfinite
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
-from graphprune.errors import InputError, PlanError
+from graphprune.base.documents import text
 
-SCHEMA = "graphprune.plan/1"
+SCHEMA: Final = "graphprune.plan/1"
+
+Figure = int | float
+"""Whole ones stay so from file to file."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Score:
     """
 
     unit: str
-    score: float
-    standard_error: float
-    details: Mapping[str, float] = field(default_factory=dict)
+    score: Figure
+    standard_error: Figure
+    details: Mapping[str, Figure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class RemovedBlock:
     exit: str
     macs: int
     params: int
-    score: float
-    standard_error: float
+    score: Figure
+    standard_error: Figure
     scores: tuple[Score, ...] = ()
 
 
@@ -58,7 +59,7 @@ class RemovedUnits:
     removed: tuple[int, ...]
     macs: int
     params: int
-    scores: tuple[float, ...] = ()
+    scores: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ class TrajectoryPoint:
     removed: tuple[str, ...]
     macs: int
     params: int
-    score: float
+    score: Figure
     arbiter: str = "cka"
     rival_kind: str | None = None
-    rival_score: float | None = None
-    latency_ratio: float | None = None
+    rival_score: Figure | None = None
+    latency_ratio: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,12 @@ class Plan:
     model_sha256: str
     decisions: tuple[Decision, ...]
     asked: str
-    reached: float
+    reached: Figure
     seed: int
     repair: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     tool: str = ""
-    schema: str = SCHEMA
+    schema: Literal["graphprune.plan/1"] = SCHEMA
 
     @property
     def blocks(self) -> tuple[RemovedBlock, ...]:
@@ -140,16 +141,13 @@ class Plan:
         return tuple(step for decision in self.decisions for step in decision.trajectory)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return text(self)
 
     def save(self, path: Path) -> None:
-        existed = path.exists()
-        try:
-            path.write_text(self.to_json())
-        except OSError as error:
-            if path.is_file() and not existed:
-                path.unlink()
-            raise InputError(f"cannot write the plan {path}: {error.strerror}", "choose another --plan-out") from None
+        """Write a plan file. InputError where it cannot be written."""
+        from graphprune.plan import plan_file  # which imports this module
+
+        plan_file.write(self, path)
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -160,103 +158,13 @@ class Plan:
         PlanError
             The file is missing, not JSON, of another schema, or incomplete.
         """
-        try:
-            content = json.loads(path.read_text())
-        except OSError as error:
-            raise PlanError(f"cannot read the plan {path}: {error.strerror}", "check the path") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path} is not JSON ({error})", "give a file written by --plan-out") from None
-        return cls.from_dict(content, str(path))
+        from graphprune.plan import plan_file
+
+        return plan_file.read(path)
 
     @classmethod
     def from_dict(cls, content: Any, origin: str = "the plan") -> Plan:
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if schema != SCHEMA:
-            raise PlanError(f"{origin} has schema {schema!r}, this graphprune reads {SCHEMA!r}", "make the plan again")
-        try:
-            decisions = tuple(
-                Decision(
-                    **decision
-                    | {
-                        "representations": tuple(decision["representations"]),
-                        "blocks": tuple(
-                            RemovedBlock(**block | {"scores": tuple(_score(score) for score in block["scores"])})
-                            for block in decision["blocks"]
-                        ),
-                        "units": tuple(_units(units, origin) for units in decision.get("units", ())),
-                        "notes": tuple(decision.get("notes", ())),
-                        "trajectory": tuple(_step(step) for step in decision.get("trajectory", ())),
-                    }
-                )
-                for decision in content["decisions"]
-            )
-            plan = cls(**content | {"decisions": decisions, "repair": _names(content.get("repair", []))})
-            texts = [plan.model_sha256, *(text for b in plan.blocks for text in (b.name, b.join, b.entry, b.exit))]
-            texts += plan.repair
-            texts += [
-                text
-                for decision in decisions
-                for text in (decision.spec, decision.limit, decision.score_title, *decision.notes)
-            ]
-            if not all(isinstance(text, str) for text in texts):
-                raise TypeError("a name, the hash or a remark is not a text")
-        except (TypeError, KeyError) as error:
-            raise PlanError(f"{origin} is incomplete or has unknown entries: {error}", "make the plan again") from None
-        joins = [block.join for block in plan.blocks]
-        for block in plan.blocks:
-            if joins.count(block.join) > 1:
-                raise PlanError(f"{origin} removes {block.name} twice", "delete one of the entries")
-        for decision in plan.decisions:
-            groups = [units.group for units in decision.units]
-            for name in groups:
-                if groups.count(name) > 1:
-                    raise PlanError(f"{origin} lists {name} twice in one decision", "join the entries")
-        return plan
+        """The plan in the content of a plan file; messages name ``origin``. PlanError as for :meth:`load`."""
+        from graphprune.plan import plan_file
 
-
-def _names(content: Any) -> tuple[str, ...]:
-    """A list from JSON. TypeError for anything else."""
-    if not isinstance(content, list | tuple):
-        raise TypeError("a list of texts is none")
-    return tuple(content)
-
-
-def _score(content: Any) -> Score:
-    """A score from JSON. TypeError for details that are no numbers by name."""
-    score = Score(**content)
-    if not isinstance(score.details, dict) or not all(
-        type(value) in (int, float) and isfinite(value) for value in score.details.values()
-    ):
-        raise TypeError(f"the details of the score of {score.unit} are no numbers by name")
-    return score
-
-
-def _step(content: Any) -> TrajectoryPoint:
-    """A step from JSON. TypeError for entries of the wrong type."""
-    step = TrajectoryPoint(**content | {"removed": _names(content["removed"])})
-    texts = [step.kind, step.arbiter, *step.removed, *([] if step.rival_kind is None else [step.rival_kind])]
-    figures = [each for each in (step.score, step.rival_score, step.latency_ratio) if each is not None]
-    if not all(isinstance(text, str) for text in texts) or not all(
-        type(each) is int for each in (step.macs, step.params)
-    ):
-        raise TypeError(f"a step of the trajectory has an entry of the wrong type: {step}")
-    if step.score is None or not all(type(each) in (int, float) and isfinite(each) for each in figures):
-        raise TypeError(f"a step of the trajectory has a figure that is no number: {step}")
-    return step
-
-
-def _units(content: Any, origin: str) -> RemovedUnits:
-    """Units from JSON; hands may have edited it. TypeError for entries of the wrong type."""
-    units = RemovedUnits(**content | {"removed": tuple(content["removed"]), "scores": tuple(content["scores"])})
-    texts, numbers = (units.group, units.kind), (units.size, units.macs, units.params)
-    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
-        raise TypeError(f"an entry of {units.group} has the wrong type")
-    is_sound = all(type(index) is int and 0 <= index < units.size for index in units.removed)
-    if not is_sound or len(set(units.removed)) != len(units.removed):
-        raise PlanError(
-            f"{origin} removes units {list(units.removed)} of {units.group}, which has {units.size}",
-            "list each index once, from 0 to the size",
-        )
-    if len(units.removed) >= units.size:
-        raise PlanError(f"{origin} removes every unit of {units.group}", "leave at least one")
-    return units
+        return plan_file.decode(content, origin)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from graphprune.analysis.cost import Cost
+from graphprune.base.documents import Document
 
 if TYPE_CHECKING:
     import networkx as nx
 
-SCHEMA = "graphprune.inspection/1"
-GROUPS_SCHEMA = "graphprune.groups/1"
 MISSING_FIX = "register a rule, see CONTRIBUTING.md"
 
 
@@ -30,21 +31,12 @@ class Row:
     reason: str
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(Document, frozen=True, tag="graphprune.inspection/1"):
     """Cost of the whole model at one sample, and its joins in execution order."""
 
     source: str
     cost: Cost
-    rows: tuple[Row, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "source": self.source,
-            "cost": asdict(self.cost),
-            "joins": [asdict(r) for r in self.rows],
-        }
+    rows: tuple[Row, ...] = msgspec.field(name="joins")
 
 
 @dataclass(frozen=True)
@@ -82,6 +74,15 @@ class MissingRow:
     fix: str = MISSING_FIX
 
 
+class GroupsFile(Document, frozen=True, tag="graphprune.groups/1"):
+    """What the JSON has of a :class:`GroupInspection`."""
+
+    source: str
+    cost: Cost
+    groups: tuple[GroupRow, ...]
+    missing: tuple[MissingRow, ...]
+
+
 @dataclass(frozen=True)
 class GroupInspection:
     """Cost of the whole model at one sample, its groups in execution order, and them with ops and weights as a graph."""
@@ -92,11 +93,5 @@ class GroupInspection:
     missing: tuple[MissingRow, ...]
     graph: nx.DiGraph = field(repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema": GROUPS_SCHEMA,
-            "source": self.source,
-            "cost": asdict(self.cost),
-            "groups": [asdict(row) for row in self.rows],
-            "missing": [asdict(row) for row in self.missing],
-        }
+    def to_json(self) -> str:
+        return GroupsFile(self.source, self.cost, self.rows, self.missing).to_json()

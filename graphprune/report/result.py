@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphprune.analysis.cost import Cost
 from graphprune.plan.plan import Plan
+from graphprune.report.result_file import MeasurementEntry, ResultFile
 
 if TYPE_CHECKING:
     from graphprune.bench.runtime import Measurement
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from graphprune.repair.outcome import RepairReport
     from graphprune.training.report import TrainingReport
     from graphprune.validation.validate import Validation
-
-SCHEMA = "graphprune.result/1"
 
 
 @dataclass(frozen=True)
@@ -56,39 +54,37 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary with a versioned ``schema``."""
-        measurement = asdict(self.measurement) if self.measurement else None
-        if measurement is not None and self.measurement is not None:
-            measurement["speed_up"] = self.measurement.comparison.speed_up
-            measurement["is_different"] = self.measurement.comparison.is_different
-        return {
-            "schema": SCHEMA,
-            "source": self.source,
-            "output": str(self.output) if self.output else None,
-            "asked": self.plan.asked,
-            "reached": self.plan.reached,
-            "blocks_before": self.blocks_before,
-            "blocks_removed": [block.name for block in self.plan.blocks],
-            "units_removed": dict(_units_removed(self.plan)),
-            "before": asdict(self.before),
-            "after": asdict(self.after),
-            "validation": asdict(self.validation) if self.validation else None,
-            "measurement": measurement,
-            "evaluation": asdict(self.evaluation) if self.evaluation else None,
-            "repair": asdict(self.repair) if self.repair else None,
-            "training": [report.to_dict() for report in self.training],
-            "unrepaired": asdict(self.unrepaired) if self.unrepaired else None,
-            "notes": list(self.notes),
-            "seconds": self.seconds,
-            "plan": asdict(self.plan),
-        }
+        return self._document().to_dict()
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        return self._document().to_json()
+
+    def _document(self) -> ResultFile:
+        return ResultFile(
+            source=self.source,
+            output=str(self.output) if self.output else None,
+            asked=self.plan.asked,
+            reached=self.plan.reached,
+            blocks_before=self.blocks_before,
+            blocks_removed=[block.name for block in self.plan.blocks],
+            units_removed=_units_removed(self.plan),
+            before=self.before,
+            after=self.after,
+            validation=self.validation,
+            measurement=MeasurementEntry.of(self.measurement) if self.measurement else None,
+            evaluation=self.evaluation,
+            repair=self.repair,
+            training=list(self.training),
+            unrepaired=self.unrepaired,
+            notes=list(self.notes),
+            seconds=self.seconds,
+            plan=self.plan,
+        )
 
 
-def _units_removed(plan: Plan) -> Counter[str]:
+def _units_removed(plan: Plan) -> dict[str, int]:
     """Units gone by group; several passes may cut the same one."""
     counts = Counter[str]()
     for units in plan.units:
         counts[units.group] += len(units.removed)
-    return counts
+    return dict(counts)

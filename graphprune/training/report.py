@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-SCHEMA = "graphprune.training/1"
+from graphprune.base.documents import Document
 
 Kind = Literal["top1", "agreement", "loss"]
 """What the epochs are judged by."""
@@ -33,8 +33,7 @@ class EpochReport:
         return self.held_out_loss < other.held_out_loss
 
 
-@dataclass(frozen=True)
-class TrainingReport:
+class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     """Outcome of :func:`graphprune.training.finetune`.
 
     ``epochs`` begins with epoch 0, the network as it came in; ``kept`` is the epoch whose weights were written.
@@ -61,6 +60,10 @@ class TrainingReport:
     def after(self) -> EpochReport:
         return self.epochs[self.kept]
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary with a versioned ``schema``."""
-        return {"schema": SCHEMA} | asdict(self)
+
+class TrainingFile(TrainingReport, frozen=True, kw_only=True, tag="graphprune.training/1"):
+    """The report with the files that the command read and wrote."""
+
+    source: str
+    teacher: str | None
+    output: str

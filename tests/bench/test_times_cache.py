@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,13 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRAPHPRUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert cache_folder() == Path("/cache/graphprune")
+    monkeypatch.setenv("XDG_CACHE_HOME", "near")
+    assert cache_folder() == Path("near/graphprune")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is where that system keeps such things")
+def test_default_folder_of_a_user_who_set_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("GRAPHPRUNE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "graphprune"

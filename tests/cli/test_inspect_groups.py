@@ -20,6 +20,7 @@ from graphprune.run.options import RunOptions
 from tests.command import command as run
 from tests.digests import digest
 from tests.graphs import build, residual_mlp
+from tests.schemas import assert_published
 
 
 def save(proto: onnx.ModelProto, folder: Path) -> Path:
@@ -38,6 +39,7 @@ def test_lists_every_group_in_80_columns(
     assert "18 of 19 groups can shrink: filters 15/15, width 3/3, neurons 0/1" in printed
     assert max(map(len, printed.splitlines())) <= 80
     content = json.loads(report.read_text())
+    assert_published(content)
     assert content["schema"] == "graphprune.groups/1"
     assert content["cost"]["macs"] == 52_697_984
     model = load(shipped)

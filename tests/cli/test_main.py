@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import command as run
+from tests.schemas import assert_published
 
 
 def call(*words: object) -> subprocess.CompletedProcess[str]:
@@ -85,6 +86,7 @@ def test_inspect_lists_every_join_with_reason_and_cost(
     assert max(map(len, printed.splitlines())) <= 80
     content = json.loads(report.read_text())
     assert content["schema"] == "graphprune.inspection/1"
+    assert_published(content)
     rules = [join["rule"] for join in content["joins"]]
     assert rules.count("projection-shortcut") == 2
     assert rules.count("") == 13
@@ -115,12 +117,14 @@ def test_bench_compares_two_files(
     assert "interleaved pairs" in capsys.readouterr().out
     content = json.loads(report.read_text())
     assert content["schema"] == "graphprune.bench/2"
+    assert_published(content)
     assert content["measurements"][0]["comparison"]["pairs"] >= 30
 
 
 def test_passes_lists_options_and_papers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "passes", "--json") == 0
     content = json.loads(capsys.readouterr().out)
+    assert_published(content)
     entry = next(e for e in content["passes"] if e["name"] == "layer-cka")
     assert "ICPR 2024" in entry["paper"]
     which = {"reference", "debiased", "floor", "skip_first", "exclude", "representation"}

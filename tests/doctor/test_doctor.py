@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from graphprune.doctor import checks, system
-from graphprune.doctor.checks import Diagnosis, Finding, examine, to_dict
+from graphprune.doctor.checks import Diagnosis, Finding, examine
 from graphprune.doctor.system import ThisMachine, extras_of, sonames
 from tests.command import command
+from tests.schemas import assert_published
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 H100: dict[str, Any] = {"gpu": "NVIDIA H100", "driver": "580.82", "sm_mhz": 1980.0, "max_sm_mhz": 1980.0}
@@ -284,9 +285,10 @@ def test_the_exit_code_is_six_where_it_does_not_start(
     monkeypatch.setattr(checks, "examine", described)
     assert command(monkeypatch, "doctor", "--provider", "cuda", "--json") == 6
     content = json.loads(capsys.readouterr().out)
+    assert_published(content)
     assert (content["schema"], content["starts"], content["provider"]) == ("graphprune.doctor/1", False, "cuda")
     assert command(monkeypatch, "doctor", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == to_dict(examine(Described({"onnxruntime": "1"})))
+    assert capsys.readouterr().out == examine(Described({"onnxruntime": "1"})).to_json()
     assert command(monkeypatch, "doctor", "--provider", "cuda") == 6
     printed = capsys.readouterr()
     assert "next: pip uninstall -y onnxruntime && pip install 'graphprune[gpu]'" in " ".join(printed.out.split())

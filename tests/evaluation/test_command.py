@@ -15,6 +15,7 @@ from graphprune.cli import main
 from graphprune.cli.evaluate import evaluate
 from tests.command import command
 from tests.evaluation.test_side_by_side import IMAGES, classifier
+from tests.schemas import assert_published
 
 MEAN, STD = "0.5,0.4,0.3", "0.2,0.25,0.5"
 
@@ -62,6 +63,7 @@ def test_table_of_four_models_fits_80_columns_and_the_json_says_all(
     ):
         assert text in printed, text
     content = json.loads(Path("out.json").read_text())
+    assert_published(content)
     assert content["schema"] == "graphprune.robustness/1"
     assert content["models"] == models
     assert content["settings"]["attacks"][0]["epsilon"] == pytest.approx(2 / 255)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from graphprune.evaluation import paired
 
@@ -15,6 +18,9 @@ def test_mcnemar_is_the_sign_test() -> None:
     assert paired.mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 64)
     assert paired.mcnemar(3, 3) == 1.0
     assert paired.mcnemar(0, 0) == 1.0
+    for lost, gained in itertools.product(range(12), repeat=2):
+        if lost + gained:  # SciPy takes no experiment without samples
+            assert paired.mcnemar(lost, gained) == pytest.approx(binomtest(lost, lost + gained).pvalue, rel=1e-12)
 
 
 def test_difference_of_decisions_by_hand() -> None:

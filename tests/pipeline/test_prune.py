@@ -22,6 +22,7 @@ from graphprune.plan.plan import Plan
 from tests.command import command
 from tests.digests import digest
 from tests.graphs import ops, residual_mlp, run
+from tests.schemas import assert_published
 
 FAST = RunOptions(samples=64, bench_seconds=0.05, repair=(), allow_slower=True)  # what a repair does has its own tests
 
@@ -82,6 +83,7 @@ def test_command_and_api_write_the_same_bytes(
     assert digest(api) == digest(cli)
     told = json.loads(report.read_text())
     mine = json.loads(result.to_json())
+    assert_published(told)
     assert told["schema"] == "graphprune.result/1"
     for key in ("asked", "reached", "blocks_removed", "before", "after", "validation", "plan"):
         assert told[key] == mine[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import graphprune
 from graphprune import RunOptions, RuntimeOptions
 from graphprune.errors import OptionError
 from tests.command import command
+from tests.schemas import assert_published
 
 pytest.importorskip("torch", reason="training needs PyTorch")
 from graphprune.training import TrainOptions
@@ -43,6 +45,7 @@ def test_after_every_removal_comes_a_round(shipped: Path, labelled: Path, tmp_pa
     assert after.keys() <= before.keys()
     assert all(list(tensor.dims) == list(before[name].dims) for name, tensor in after.items())
     content = result.to_dict()["training"]
+    assert_published(json.loads(result.to_json()))
     assert [report["schema"] for report in content] == ["graphprune.training/1"] * 2
 
 

@@ -25,6 +25,7 @@ from tests.digests import digest
 from tests.graphs import initialisers, random_feeds, residual_mlp, run
 from tests.repair.nets import correlated, resnet
 from tests.repair.story import spread
+from tests.schemas import assert_published
 
 QUIET = RunOptions(measure_latency=False, batch=8, runtime=RuntimeOptions(threads=1))
 DATA = correlated(32)
@@ -169,6 +170,7 @@ def test_json_has_the_layers(net: Path, monkeypatch: pytest.MonkeyPatch) -> None
     line = words(net, "-o", net.with_name("out.onnx"), "--json", report, "--eval", net.with_name("eval.npz"))
     assert command(monkeypatch, *line) == 0
     told = json.loads(report.read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    assert_published(told)
     assert told["repair"]["methods"] == ["stats", "ridge"]
     assert told["repair"]["samples"] == 32
     assert {tuple(layer) for layer in told["repair"]["layers"]} == {

@@ -15,6 +15,7 @@ from graphprune.cli import main  # noqa: E402 - torch may be missing
 from graphprune.cli.finetune import finetune  # noqa: E402
 from tests.command import command  # noqa: E402
 from tests.digests import digest  # noqa: E402
+from tests.schemas import assert_published  # noqa: E402
 from tests.training.parts import network, samples  # noqa: E402
 
 FAST = ["--epochs", "2", "--batch-size", "16", "--lr", "0.01", "--set", "augment=none,device=cpu"]
@@ -55,6 +56,7 @@ def test_table_json_and_file(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert run(monkeypatch, *words) == 0
     told = capsys.readouterr()
     report = json.loads(told.out)
+    assert_published(report)
     assert report["schema"] == "graphprune.training/1"
     assert (report["source"], report["teacher"], report["output"]) == ("small.onnx", "dense.onnx", "out.onnx")
     assert len(report["epochs"]) == 3
