@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ _HOMES = {
     "load": "loading",
     "prune": "pipeline",
 }
+
+# In a checkout without symbolic links (Windows, a zip) graphprune/passes is no folder: passes/ is found beside graphprune/.
+_ROOT = Path(__file__).parent.parent
+if not (_ROOT / "graphprune" / "passes").is_dir() and (_ROOT / "passes").is_dir():
+    __path__.append(str(_ROOT))
 
 
 def __getattr__(name: str) -> Any:
