@@ -93,6 +93,7 @@ def test_code_map_and_picture_are_those_of_the_rooms() -> None:
 
 def test_every_room_has_its_layer() -> None:
     rooms = {p.stem for p in (ROOT / "graphprune").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    rooms |= {"passes"}  # which is no folder in a checkout without symbolic links
     assert rooms - {"__init__", "__main__"} == {room.name for layer in architecture.layers() for room in layer}
 
 
