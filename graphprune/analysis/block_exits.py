@@ -51,36 +51,36 @@ class Tail:
     is_exact: bool = True
 
 
-def find_tail(view: DataFlow, join: str, entry: str) -> Tail:
+def find_tail(flow: DataFlow, join: str, entry: str) -> Tail:
     """The longest tail of the Add node ``join`` whose removal is sound for a block that starts at ``entry``."""
-    output = view.nodes[join].outputs[0].name
+    output = flow.nodes[join].outputs[0].name
     none = Tail(exit=output)
-    if output in view.outputs:
+    if output in flow.outputs:
         return none
-    readers = view.readers.get(output, [])
-    if len(readers) == 1 and _is_idempotent(view, readers[0], entry):
-        return Tail(exit=view.nodes[readers[0]].outputs[0].name, nodes=(readers[0],))
-    if not _is_norm_output(view, entry):
+    readers = flow.readers.get(output, [])
+    if len(readers) == 1 and _is_idempotent(flow, readers[0], entry):
+        return Tail(exit=flow.nodes[readers[0]].outputs[0].name, nodes=(readers[0],))
+    if not _is_norm_output(flow, entry):
         return none
-    if len(readers) == 1 and view.nodes[readers[0]].op in _NORMS:
-        return Tail(exit=view.nodes[readers[0]].outputs[0].name, nodes=(readers[0],), is_exact=False)
-    return _decomposed_norm(view, join) or none
+    if len(readers) == 1 and flow.nodes[readers[0]].op in _NORMS:
+        return Tail(exit=flow.nodes[readers[0]].outputs[0].name, nodes=(readers[0],), is_exact=False)
+    return _decomposed_norm(flow, join) or none
 
 
-def _is_idempotent(view: DataFlow, activation: str, entry: str) -> bool:
-    node = view.nodes[activation]
+def _is_idempotent(flow: DataFlow, activation: str, entry: str) -> bool:
+    node = flow.nodes[activation]
     if node.op == "Relu":
-        return _is_non_negative(view, entry)
+        return _is_non_negative(flow, entry)
     if node.op == "Clip":
-        producer = view.maker(entry)
+        producer = flow.maker(entry)
         if producer is None or producer.op != "Clip" or not (_is_fixed(producer) and _is_fixed(node)):
             return False
         return _bounds(producer) == _bounds(node)
     return False
 
 
-def _is_non_negative(view: DataFlow, tensor: str) -> bool:
-    producer = view.maker(tensor)
+def _is_non_negative(flow: DataFlow, tensor: str) -> bool:
+    producer = flow.maker(tensor)
     if producer is None:
         return False
     if producer.op in _NON_NEGATIVE:
@@ -89,8 +89,8 @@ def _is_non_negative(view: DataFlow, tensor: str) -> bool:
         low = _bounds(producer)[0]
         return low is not None and low >= 0
     return producer.op in _KEEPS_SIGN and all(
-        _is_non_negative(view, name)
-        for name in view.data_reads(producer.name)[: None if producer.op == "Concat" else 1]
+        _is_non_negative(flow, name)
+        for name in flow.data_reads(producer.name)[: None if producer.op == "Concat" else 1]
     )
 
 
@@ -107,55 +107,55 @@ def _bounds(clip: gs.Node) -> tuple[float | None, float | None]:
     return bounds[0], bounds[1]
 
 
-def _is_norm_output(view: DataFlow, tensor: str) -> bool:
+def _is_norm_output(flow: DataFlow, tensor: str) -> bool:
     """Whether ``tensor`` leaves a norm: one operator, or a run of norm parts that holds a mean."""
-    producer = view.maker(tensor)
+    producer = flow.maker(tensor)
     if producer is None:
         return False
     if producer.op in _NORMS:
         return True
     stack, seen = [producer.name], {producer.name}
     while stack:
-        node = view.nodes[stack.pop()]
+        node = flow.nodes[stack.pop()]
         if node.op == "ReduceMean":
             return True
         if node.op not in _NORM_PARTS or len(seen) > 12:
             continue
-        if node.op == "Add" and len(view.data_reads(node.name)) == 2:
+        if node.op == "Add" and len(flow.data_reads(node.name)) == 2:
             continue  # the join before the norm
-        for name in view.data_reads(node.name):
-            before = view.producer.get(name)
+        for name in flow.data_reads(node.name):
+            before = flow.producer.get(name)
             if before is not None and before not in seen:
                 seen.add(before)
                 stack.append(before)
     return False
 
 
-def _decomposed_norm(view: DataFlow, join: str) -> Tail | None:
+def _decomposed_norm(flow: DataFlow, join: str) -> Tail | None:
     """Follow post-dominators from the join while everything in between is part of a norm."""
     region: set[str] = set()
-    last, current = join, view.post_dominator(join)
-    while current is not None and view.nodes[current].op in _NORM_PARTS:
-        between = _between(view, last, current)
-        if any(view.nodes[name].op not in _NORM_PARTS for name in between):
+    last, current = join, flow.post_dominator(join)
+    while current is not None and flow.nodes[current].op in _NORM_PARTS:
+        between = _between(flow, last, current)
+        if any(flow.nodes[name].op not in _NORM_PARTS for name in between):
             break
         region |= between | {current}
-        last, current = current, view.post_dominator(current)
-    has_mean = any(view.nodes[name].op == "ReduceMean" for name in region)
-    exit_tensor = view.nodes[last].outputs[0].name
-    if not has_mean or exit_tensor in view.outputs:
+        last, current = current, flow.post_dominator(current)
+    has_mean = any(flow.nodes[name].op == "ReduceMean" for name in region)
+    exit_tensor = flow.nodes[last].outputs[0].name
+    if not has_mean or exit_tensor in flow.outputs:
         return None
-    return Tail(exit=exit_tensor, nodes=tuple(sorted(region, key=view.order.__getitem__)), is_exact=False)
+    return Tail(exit=exit_tensor, nodes=tuple(sorted(region, key=flow.order.__getitem__)), is_exact=False)
 
 
-def _between(view: DataFlow, first: str, last: str) -> set[str]:
+def _between(flow: DataFlow, first: str, last: str) -> set[str]:
     """The nodes strictly between a node and its post-dominator."""
     found: set[str] = set()
-    stack = [reader for tensor in view.nodes[first].outputs for reader in view.readers.get(tensor.name, ())]
+    stack = [reader for tensor in flow.nodes[first].outputs for reader in flow.readers.get(tensor.name, ())]
     while stack:
         name = stack.pop()
         if name == last or name in found:
             continue
         found.add(name)
-        stack.extend(reader for tensor in view.nodes[name].outputs for reader in view.readers.get(tensor.name, ()))
+        stack.extend(reader for tensor in flow.nodes[name].outputs for reader in flow.readers.get(tensor.name, ()))
     return found

@@ -90,70 +90,70 @@ def find_joins(model: Model, sizes: Mapping[str, tuple[int, ...]] | None = None)
 
     ``sizes`` are concrete tensor shapes, consulted where symbolic shapes cannot tell entry from exit.
     """
-    view = DataFlow(model)
+    flow = model.derived(DataFlow)
     joins: list[Join] = []
     for node in model.graph.nodes:
-        if node.op not in ("Add", "Sum") or len(view.data_reads(node.name)) != 2 or len(node.inputs) != 2:
+        if node.op not in ("Add", "Sum") or len(flow.data_reads(node.name)) != 2 or len(node.inputs) != 2:
             continue
         output = node.outputs[0].name
-        found = _classify(view, node, sizes or {})
+        found = _classify(flow, node, sizes or {})
         block, refusal = (found, None) if isinstance(found, Block) else (None, found)
         joins.append(Join(node.name, output, _known_shape(model, sizes or {}, output), block, refusal))
-    return _number_stages(_label(view, _refuse_containers(joins)))
+    return _number_stages(_label(flow, _refuse_containers(joins)))
 
 
-def _classify(view: DataFlow, node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -> Block | Refusal:
+def _classify(flow: DataFlow, node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -> Block | Refusal:
     for operand in (0, 1):
         entry, branch = node.inputs[1 - operand].name, node.inputs[operand].name
         if entry == branch:
             break
-        for source in _sources(view, entry):
-            after_source = view.descendants(source, until=node.name)
-            if view.producer.get(branch) in after_source:
-                return _residual(view, node, operand, after_source, sizes)
-    return _no_shortcut(view, node)
+        for source in _sources(flow, entry):
+            after_source = flow.descendants(source, until=node.name)
+            if flow.producer.get(branch) in after_source:
+                return _residual(flow, node, operand, after_source, sizes)
+    return _no_shortcut(flow, node)
 
 
-def _sources(view: DataFlow, entry: str) -> Iterator[str]:
+def _sources(flow: DataFlow, entry: str) -> Iterator[str]:
     """Where a branch beside ``entry`` may begin: at the entry, or at what the entry adds up, as in ``(x + a) + b``."""
     yield entry
-    maker = view.maker(entry)
+    maker = flow.maker(entry)
     if maker is not None and maker.op == "Add":
-        yield from view.data_reads(maker.name)
+        yield from flow.data_reads(maker.name)
 
 
 def _residual(
-    view: DataFlow, node: gs.Node, operand: int, after_source: set[str], sizes: Mapping[str, tuple[int, ...]]
+    flow: DataFlow, node: gs.Node, operand: int, after_source: set[str], sizes: Mapping[str, tuple[int, ...]]
 ) -> Block | Refusal:
     entry, branch, output = node.inputs[1 - operand].name, node.inputs[operand].name, node.outputs[0].name
-    first = min(view.order[name] for name in after_source)
-    path = after_source & view.ancestors(branch, since=first)
-    if all(_is_scalar_arithmetic(view.nodes[name]) for name in path):
+    first = min(flow.order[name] for name in after_source)
+    path = after_source & flow.ancestors(branch, since=first)
+    if all(_is_scalar_arithmetic(flow.nodes[name]) for name in path):
         return Refusal("arithmetic", f"{node.name} is arithmetic of one activation function, not a layer")
-    shapes = [_known_shape(view.model, sizes, name) for name in (entry, output)]
-    if not _same_shape(view.model, sizes, entry, output):
+    shapes = [_known_shape(flow.model, sizes, name) for name in (entry, output)]
+    if not _same_shape(flow.model, sizes, entry, output):
         what = "has unknown shapes" if None in shapes else f"turns {_text(shapes[0])} into {_text(shapes[1])}"
         return Refusal("residual-shape", f"{node.name} {what}, so its readers cannot read the block's input instead")
-    interior = view.exclusive(node.name, operand)
-    leak = _leak(view, path, interior, node.name)
+    interior = flow.exclusive(node.name, operand)
+    leak = _leak(flow, path, interior, node.name)
     if leak is not None:
         return leak
-    foreign = [name for name in interior - path if is_weighted(view.nodes[name]) and name not in after_source]
+    foreign = [name for name in interior - path if is_weighted(flow.nodes[name]) and name not in after_source]
     if foreign:
-        stranger = min(foreign, key=view.order.__getitem__)
+        stranger = min(foreign, key=flow.order.__getitem__)
         return Refusal(
             "second-entry", f"the branch of {node.name} also holds {stranger}, which does not come from its entry"
         )
-    tail = find_tail(view, node.name, entry)
-    nodes = sorted({*interior, node.name, *tail.nodes}, key=view.order.__getitem__)
-    gone = {tensor.name for name in nodes for tensor in view.nodes[name].outputs}
-    if gone & view.read_by_subgraphs:
+    tail = find_tail(flow, node.name, entry)
+    nodes = sorted({*interior, node.name, *tail.nodes}, key=flow.order.__getitem__)
+    gone = {tensor.name for name in nodes for tensor in flow.nodes[name].outputs}
+    if gone & flow.read_by_subgraphs:
         return Refusal("control-flow", f"a subgraph (If, Loop or Scan) reads from the block of {node.name}")
-    if tail.exit in view.outputs and entry in view.read_by_subgraphs:
+    if tail.exit in flow.outputs and entry in flow.read_by_subgraphs:
         return Refusal("control-flow", f"a subgraph (If, Loop or Scan) reads {entry}, which {tail.exit} would replace")
-    if tail.exit in view.outputs and (entry in view.outputs or entry in view.inputs):
+    if tail.exit in flow.outputs and (entry in flow.outputs or entry in flow.inputs):
         return Refusal("graph-output", f"{tail.exit} is an output of the model and {entry} an input or output")
-    context = {name for member in interior for name in view.data_reads(member)} - gone - {entry}
+    context = {name for member in interior for name in flow.data_reads(member)} - gone - {entry}
     return Block(
         name=node.name,
         join=node.name,
@@ -162,49 +162,49 @@ def _residual(
         entry=entry,
         exit=tail.exit,
         nodes=tuple(nodes),
-        layers=tuple(name for name in nodes if is_weighted(view.nodes[name])),
+        layers=tuple(name for name in nodes if is_weighted(flow.nodes[name])),
         context=tuple(sorted(context)),
         is_exact=tail.is_exact,
     )
 
 
-def _leak(view: DataFlow, path: set[str], interior: set[str], join: str) -> Refusal | None:
+def _leak(flow: DataFlow, path: set[str], interior: set[str], join: str) -> Refusal | None:
     """The first tensor of the branch that something outside the block reads."""
-    for name in sorted(path - interior, key=view.order.__getitem__):
-        for tensor in view.nodes[name].outputs:
-            if tensor.name in view.outputs:
+    for name in sorted(path - interior, key=flow.order.__getitem__):
+        for tensor in flow.nodes[name].outputs:
+            if tensor.name in flow.outputs:
                 return Refusal("graph-output", f"{tensor.name}, inside the block of {join}, is an output of the model")
             inside = path | interior | {join}
-            outside = [reader for reader in view.readers.get(tensor.name, ()) if reader not in inside]
+            outside = [reader for reader in flow.readers.get(tensor.name, ()) if reader not in inside]
             if outside:
                 return Refusal("side-reader", f"{outside[0]} reads {tensor.name} from inside the block of {join}")
     return None
 
 
-def _no_shortcut(view: DataFlow, node: gs.Node) -> Refusal:
+def _no_shortcut(flow: DataFlow, node: gs.Node) -> Refusal:
     """Tell a projection shortcut from a plain merge of two paths."""
-    sides = [view.ancestors(tensor.name) for tensor in node.inputs]
+    sides = [flow.ancestors(tensor.name) for tensor in node.inputs]
     common = sides[0] & sides[1]
-    short = min((side - common for side in sides), key=lambda side: (_layer_count(view, side), len(side)))
-    forks = [name for name in common if _feeds(view, name, sides[0] - common) and _feeds(view, name, sides[1] - common)]
-    if not forks or not short or _layer_count(view, short) > 1 or len(short) > _PROJECTION_MAX_NODES:
+    short = min((side - common for side in sides), key=lambda side: (_layer_count(flow, side), len(side)))
+    forks = [name for name in common if _feeds(flow, name, sides[0] - common) and _feeds(flow, name, sides[1] - common)]
+    if not forks or not short or _layer_count(flow, short) > 1 or len(short) > _PROJECTION_MAX_NODES:
         return Refusal("no-shortcut", f"{node.name} adds two different paths; neither is the input of the other")
-    ordered = sorted(short, key=view.order.__getitem__)
-    layers = [name for name in ordered if is_weighted(view.nodes[name])]
+    ordered = sorted(short, key=flow.order.__getitem__)
+    layers = [name for name in ordered if is_weighted(flow.nodes[name])]
     if layers:
         return Refusal("projection-shortcut", f"the shortcut of {node.name} goes through {layers[0]}")
-    ops = dict.fromkeys(view.nodes[name].op for name in ordered if view.nodes[name].op in _RESHAPES_SHORTCUT)
+    ops = dict.fromkeys(flow.nodes[name].op for name in ordered if flow.nodes[name].op in _RESHAPES_SHORTCUT)
     if not ops:
         return Refusal("no-shortcut", f"{node.name} adds two different paths; neither is the input of the other")
     return Refusal("residual-shape", f"the shortcut of {node.name} changes the shape ({' and '.join(ops)})")
 
 
-def _layer_count(view: DataFlow, nodes: set[str]) -> int:
-    return sum(is_weighted(view.nodes[name]) for name in nodes)
+def _layer_count(flow: DataFlow, nodes: set[str]) -> int:
+    return sum(is_weighted(flow.nodes[name]) for name in nodes)
 
 
-def _feeds(view: DataFlow, node: str, readers: set[str]) -> bool:
-    return any(reader in readers for tensor in view.nodes[node].outputs for reader in view.readers.get(tensor.name, ()))
+def _feeds(flow: DataFlow, node: str, readers: set[str]) -> bool:
+    return any(reader in readers for tensor in flow.nodes[node].outputs for reader in flow.readers.get(tensor.name, ()))
 
 
 def _is_scalar_arithmetic(node: gs.Node) -> bool:
@@ -242,8 +242,8 @@ def _refuse_containers(joins: list[Join]) -> list[Join]:
     return out
 
 
-def _label(view: DataFlow, joins: list[Join]) -> list[Join]:
-    labels = block_labels(view, {join.node: join.block.nodes for join in joins if join.block})
+def _label(flow: DataFlow, joins: list[Join]) -> list[Join]:
+    labels = block_labels(flow, {join.node: join.block.nodes for join in joins if join.block})
     return [replace(join, block=replace(join.block, name=labels[join.node])) if join.block else join for join in joins]
 
 

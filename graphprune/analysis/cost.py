@@ -15,8 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.analysis.sizes import Sizes
-from graphprune.ir import external_data
-from graphprune.ir.export import to_proto
+from graphprune.ir.export import exported_bytes
 from graphprune.ir.model import Model, constant_dims, constants
 
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
@@ -33,12 +32,10 @@ class Cost:
 
 def model_cost(model: Model, sizes: Sizes) -> Cost:
     """Cost of the whole model; ``sizes`` are its concrete tensor shapes."""
-    proto = to_proto(model)
-    data_bytes = sum(external_data.tensor_bytes(t) for t in proto.graph.initializer if external_data.is_external(t))
     return Cost(
         macs=sum(node_macs(node, sizes) for node in model.graph.nodes),
         params=_params(constants(model.graph)),
-        bytes=proto.ByteSize() + data_bytes,
+        bytes=exported_bytes(model),
     )
 
 

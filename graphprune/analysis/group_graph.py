@@ -31,16 +31,16 @@ def group_graph(model: Model, typing: Typing, groups: Iterable[Group]) -> nx.DiG
     and the ``reason`` why not; ops their ``order`` of execution and as ``reason`` why no rule covers them; weights their
     ``shape``. A reason is empty where there is none.
     """
-    view = DataFlow(model)
+    flow = model.derived(DataFlow)
     effects = {missing.node: missing.effect for missing in typing.missing}
     graph = nx.DiGraph()
 
     def op(name: str) -> Vertex:
         vertex: Vertex = ("op", name)
         if vertex not in graph:
-            label = layer_label(view, [name])
+            label = layer_label(flow, [name])
             reason = effects.get(name, "")
-            graph.add_node(vertex, kind=view.nodes[name].op, label=label, order=view.order[name], reason=reason)
+            graph.add_node(vertex, kind=flow.nodes[name].op, label=label, order=flow.order[name], reason=reason)
         return vertex
 
     for group in groups:
@@ -50,7 +50,7 @@ def group_graph(model: Model, typing: Typing, groups: Iterable[Group]) -> nx.DiG
         graph.add_edges_from((op(name), vertex) for name in group.writers)
         graph.add_edges_from((vertex, op(name)) for name in group.readers)
         for use in group.uses:
-            tensor = view.nodes[use.node].inputs[use.operand]
+            tensor = flow.nodes[use.node].inputs[use.operand]
             weight: Vertex = ("weight", tensor.name)
             graph.add_node(weight, kind="weight", label=tensor.name, shape=constant_dims(tensor))
             graph.add_edge(weight, op(use.node))

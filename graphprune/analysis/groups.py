@@ -57,7 +57,7 @@ class Group:
 
 def find_groups(model: Model, typing: Typing) -> list[Group]:
     """Every group of ``model`` with at least two units, in the order of the first layer that writes it."""
-    view = DataFlow(model)
+    flow = model.derived(DataFlow)
     writers: dict[Atom, list[str]] = defaultdict(list)
     readers: dict[Atom, list[str]] = defaultdict(list)
     for node in model.graph.nodes:
@@ -70,10 +70,10 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
         for index, axis in enumerate(axes):
             for atom in dict.fromkeys(algebra.atoms_of(axis)):
                 uses[atom].append(Use(name, operand, index))
-    kinds = unit_kinds(model, typing, view, writers)
+    kinds = unit_kinds(model, typing, flow, writers)
     found = {
         atom: Group(
-            name=f"{layer_label(view, names)}/{kinds[atom]}",
+            name=f"{layer_label(flow, names)}/{kinds[atom]}",
             kind=kinds[atom],
             size=atom.size,
             writers=tuple(dict.fromkeys(names)),
@@ -85,12 +85,12 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
         for atom, names in writers.items()
         if atom.size > 1
     }
-    return _named_apart(view, list(found.values()))
+    return _named_apart(flow, list(found.values()))
 
 
-def _named_apart(view: DataFlow, groups: list[Group]) -> list[Group]:
+def _named_apart(flow: DataFlow, groups: list[Group]) -> list[Group]:
     """Groups that would share a name take that of the first layer that writes each, or are numbered if that is shared."""
-    first = [f"{layer_label(view, group.writers[:1])}/{group.kind}" for group in groups]
+    first = [f"{layer_label(flow, group.writers[:1])}/{group.kind}" for group in groups]
     shared, shared_first = Counter(group.name for group in groups), Counter(first)
     names = [
         own if shared[group.name] > 1 and shared_first[own] == 1 and own not in shared else group.name

@@ -23,7 +23,7 @@ _JOINS = ("Add", "Sum")
 _ATTENTION_HEADS = ("num_heads", "q_num_heads", "kv_num_heads")
 
 
-def unit_kinds(model: Model, typing: Typing, view: DataFlow, writers: Writers) -> dict[Atom, Kind]:
+def unit_kinds(model: Model, typing: Typing, flow: DataFlow, writers: Writers) -> dict[Atom, Kind]:
     """The kind of every atom that is written. The first that fits counts, in the order of the code."""
     kinds: dict[Atom, Kind] = {}
     products = list(_products(model, typing))
@@ -36,11 +36,11 @@ def unit_kinds(model: Model, typing: Typing, view: DataFlow, writers: Writers) -
             for atom in _atoms(product.inner):
                 kinds.setdefault(atom, "head-dim")
     for size in typing.sizes:
-        if size.attribute in ("group", "num_groups") and not _is_depthwise(view.nodes[size.node], size.axis):
+        if size.attribute in ("group", "num_groups") and not _is_depthwise(flow.nodes[size.node], size.axis):
             for atom in algebra.atoms_of(size.axis):
                 kinds.setdefault(atom, "conv-groups")
     for atom, names in writers.items():
-        is_conv = any("Conv" in view.nodes[name].op for name in names)
+        is_conv = any("Conv" in flow.nodes[name].op for name in names)
         kinds.setdefault(atom, "filters" if is_conv else "neurons")
     return kinds
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from graphprune.analysis.blocks import Join, find_joins
 from graphprune.analysis.cost import Cost, model_cost
+from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.groups import Group, find_groups
 from graphprune.analysis.sizes import Sizes, concrete_sizes
 from graphprune.analysis.unit_cost import UnitCost
@@ -23,6 +24,10 @@ class ModelAnalysis:
         self.model = model
         self.sizes = sizes
         self.inputs = inputs
+
+    @property
+    def flow(self) -> DataFlow:
+        return self.model.derived(DataFlow)
 
     @cached_property
     def cost(self) -> Cost:

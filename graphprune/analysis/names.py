@@ -17,22 +17,22 @@ from graphprune.analysis.dataflow import DataFlow, is_weighted
 _ATTENTION_OPS = {"Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
 
-def block_labels(view: DataFlow, blocks: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def block_labels(flow: DataFlow, blocks: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """A unique label per block; ``blocks`` maps the join's name to the block's nodes."""
-    labels = _shortened({join: _common_prefix(view, nodes) or join for join, nodes in blocks.items()})
+    labels = _shortened({join: _common_prefix(flow, nodes) or join for join, nodes in blocks.items()})
     for refine in (_with_role, _with_join):
         repeated = {label for label, count in Counter(labels.values()).items() if count > 1}
         for join, label in labels.items():
             if label in repeated:
-                labels[join] = refine(view, label, join, blocks[join])
+                labels[join] = refine(flow, label, join, blocks[join])
     return labels
 
 
-def _common_prefix(view: DataFlow, nodes: Sequence[str]) -> str:
+def _common_prefix(flow: DataFlow, nodes: Sequence[str]) -> str:
     """What the names of the block's layers begin with, in the first kind of name that every layer has."""
-    layers = [name for name in nodes if is_weighted(view.nodes[name])] or list(nodes)
+    layers = [name for name in nodes if is_weighted(flow.nodes[name])] or list(nodes)
     for kind in (_weight_path, _scope_path, _node_path):
-        paths = [kind(view, name) for name in layers]
+        paths = [kind(flow, name) for name in layers]
         if all(paths):
             prefix = _shared(paths)
             if prefix:
@@ -40,20 +40,20 @@ def _common_prefix(view: DataFlow, nodes: Sequence[str]) -> str:
     return ""
 
 
-def layer_label(view: DataFlow, layers: Sequence[str]) -> str:
+def layer_label(flow: DataFlow, layers: Sequence[str]) -> str:
     """What the paths of some layers have in common, else the path of the first."""
-    paths = [path for path in (layer_path(view, name) for name in layers) if path]
-    return ".".join(_shared(paths) or (layer_path(view, layers[0]))) or layers[0]
+    paths = [path for path in (layer_path(flow, name) for name in layers) if path]
+    return ".".join(_shared(paths) or (layer_path(flow, layers[0]))) or layers[0]
 
 
-def layer_path(view: DataFlow, node: str) -> list[str]:
+def layer_path(flow: DataFlow, node: str) -> list[str]:
     """The module a layer belongs to, in its author's words: the same for both torch exporters; empty where nothing tells.
 
     A weight tells better than its node, which may bear the name of the normalisation that was folded into it; but a table
     of embeddings is often tied to the last layer and bears its name.
     """
-    found = (_weight_path(view, node), _scope_path(view, node) or _dotted(_node_path(view, node)))
-    return next(filter(None, reversed(found) if view.nodes[node].op == "Gather" else found), [])
+    found = (_weight_path(flow, node), _scope_path(flow, node) or _dotted(_node_path(flow, node)))
+    return next(filter(None, reversed(found) if flow.nodes[node].op == "Gather" else found), [])
 
 
 def _dotted(steps: Sequence[str]) -> list[str]:
@@ -74,24 +74,24 @@ def _shortened(labels: dict[str, str]) -> dict[str, str]:
     return {join: short[label] for join, label in labels.items()}
 
 
-def _weight_path(view: DataFlow, node: str) -> list[str]:
+def _weight_path(flow: DataFlow, node: str) -> list[str]:
     """The path of a named parameter: ``stages.0.1.conv1`` of ``stages.0.1.conv1.weight``."""
-    for tensor in view.nodes[node].inputs:
+    for tensor in flow.nodes[node].inputs:
         if isinstance(tensor, gs.Constant) and "." in tensor.name and not set(":/") & set(tensor.name):
             name: str = tensor.name
             return name.split(".")[:-1]
     return []
 
 
-def _scope_path(view: DataFlow, node: str) -> list[str]:
+def _scope_path(flow: DataFlow, node: str) -> list[str]:
     """The module path that torch's current exporter notes in a node's metadata, e.g. ``['', 'model', 'model.layers.0']``."""
-    proto = view.model.node_protos.get(node)
+    proto = flow.model.node_protos.get(node)
     notes = {entry.key: entry.value for entry in proto.metadata_props} if proto else {}
     scopes = re.findall(r"'([^']*)'", notes.get("pkg.torch.onnx.name_scopes", ""))
     return scopes[-2].split(".") if len(scopes) > 1 and scopes[-2] else []
 
 
-def _node_path(view: DataFlow, node: str) -> list[str]:
+def _node_path(flow: DataFlow, node: str) -> list[str]:
     """The path in TorchScript's node names."""
     return node.strip("/").split("/")[:-1] if node.startswith("/") else []
 
@@ -105,11 +105,11 @@ def _shared(parts: list[list[str]]) -> list[str]:
     return shared
 
 
-def _with_role(view: DataFlow, label: str, join: str, nodes: Sequence[str]) -> str:
+def _with_role(flow: DataFlow, label: str, join: str, nodes: Sequence[str]) -> str:
     """Two blocks of one transformer layer share their prefix; the one with a softmax is the attention."""
-    has_attention = any(view.nodes[node].op in _ATTENTION_OPS for node in nodes)
+    has_attention = any(flow.nodes[node].op in _ATTENTION_OPS for node in nodes)
     return f"{label}/{'attention' if has_attention else 'mlp'}"
 
 
-def _with_join(view: DataFlow, label: str, join: str, nodes: Sequence[str]) -> str:
+def _with_join(flow: DataFlow, label: str, join: str, nodes: Sequence[str]) -> str:
     return f"{label}#{join}"

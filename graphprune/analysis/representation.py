@@ -46,58 +46,58 @@ def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[
     OptionError
         A named tensor does not exist or lies inside a removable block.
     """
-    view = DataFlow(model)
+    flow = model.derived(DataFlow)
     owner = {node: block for block in blocks for node in block.nodes}
     if names:
-        return [_named(view, owner, name) for name in names]
-    found = (_behind(view, owner, tensor.name) for tensor in model.graph.outputs)
+        return [_named(flow, owner, name) for name in names]
+    found = (_behind(flow, owner, tensor.name) for tensor in model.graph.outputs)
     return list(dict.fromkeys(found))
 
 
-def _named(view: DataFlow, owner: dict[str, Block], name: str) -> Representation:
-    producer = view.producer.get(name)
+def _named(flow: DataFlow, owner: dict[str, Block], name: str) -> Representation:
+    producer = flow.producer.get(name)
     if producer is None:
         raise OptionError(f"there is no computed tensor '{name}'", "see the node outputs with graphprune inspect -v")
     inside = owner.get(producer)
     if inside is not None and inside.exit != name:
         raise OptionError(f"tensor '{name}' lies inside the removable block {inside.name}", "name one between blocks")
-    return Representation(name, _layout(view, name))
+    return Representation(name, _layout(flow, name))
 
 
-def _behind(view: DataFlow, owner: dict[str, Block], output: str) -> Representation:
+def _behind(flow: DataFlow, owner: dict[str, Block], output: str) -> Representation:
     """Walk back from an output to the last layer; an unbroken chain of single inputs leads there."""
     tensor = output
-    while tensor in view.producer:
-        node = view.nodes[view.producer[tensor]]
+    while tensor in flow.producer:
+        node = flow.nodes[flow.producer[tensor]]
         if node.name in owner:
             break
-        reads = view.data_reads(node.name)
+        reads = flow.data_reads(node.name)
         if is_weighted(node):
-            return _unflattened(view, owner, reads[0], "channels" if "Conv" in node.op else "last")
+            return _unflattened(flow, owner, reads[0], "channels" if "Conv" in node.op else "last")
         if len(set(reads)) != 1:
             break
         tensor = reads[0]
-    return Representation(output, _layout(view, output))
+    return Representation(output, _layout(flow, output))
 
 
 def _unflattened(
-    view: DataFlow, owner: dict[str, Block], tensor: str, layout: Literal["channels", "last"]
+    flow: DataFlow, owner: dict[str, Block], tensor: str, layout: Literal["channels", "last"]
 ) -> Representation:
     """Undo a flattening of channels and positions: pooled channels say the same with fewer features.
 
     Behind a Transpose the channels are somewhere else, and a map of one position needs no pooling.
     """
     before = tensor
-    while before in view.producer and view.nodes[view.producer[before]].op in _PASS_THROUGH:
-        before = view.producer_input(before)
-    shape, producer = view.model.shapes.get(before), view.producer.get(before)
+    while before in flow.producer and flow.nodes[flow.producer[before]].op in _PASS_THROUGH:
+        before = flow.producer_input(before)
+    shape, producer = flow.model.shapes.get(before), flow.producer.get(before)
     if before == tensor or shape is None or len(shape) != 4 or producer is None or producer in owner:
         return Representation(tensor, layout)
-    if view.nodes[producer].op == "Transpose" or shape[2:] == (1, 1):
+    if flow.nodes[producer].op == "Transpose" or shape[2:] == (1, 1):
         return Representation(tensor, layout)
     return Representation(before, "channels")
 
 
-def _layout(view: DataFlow, tensor: str) -> Literal["channels", "last"]:
-    shape = view.model.shapes.get(tensor)
+def _layout(flow: DataFlow, tensor: str) -> Literal["channels", "last"]:
+    shape = flow.model.shapes.get(tensor)
     return "channels" if shape is not None and len(shape) >= 4 else "last"

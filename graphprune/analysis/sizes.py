@@ -8,7 +8,7 @@ from graphprune.axes.probe import follow
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.shape_inference import infer_shapes
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, run
 
 Sizes = Mapping[str, tuple[int, ...]]
 
@@ -25,7 +25,7 @@ def concrete_sizes(model: Model, feeds: Feeds, options: RuntimeOptions) -> dict[
         sizes = follow(model, {name: array.shape for name, array in feeds.items()}, {}).shapes | sizes
     unknown = [name for name in produced if name not in sizes]
     if unknown:
-        session = open_session(to_proto(model, unknown), options, model.folder)
+        session = open_model(model, options, unknown)
         for name, array in zip(unknown, run(session, feeds, unknown), strict=True):
             sizes[name] = tuple(array.shape)
     return sizes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.timing import exactly, rounds_ms
 
 _SHORT, _LONG = 8, 72
 _OPERATORS = ("Sin", "Floor", "Cos", "Ceil")  # nothing fuses these
@@ -33,9 +32,4 @@ def _chain_ms(count: int, options: RuntimeOptions) -> float:
     onnx.checker.check_model(model)
     session = open_session(model, options)
     feeds = {"t0": np.ones(1, np.float32)}
-    times = []
-    for _ in range(_RUNS):
-        begin = time.perf_counter_ns()
-        run(session, feeds)
-        times.append((time.perf_counter_ns() - begin) / 1e6)
-    return float(np.median(times))
+    return float(np.median(rounds_ms([lambda: run(session, feeds)], exactly(_RUNS))))

@@ -12,6 +12,7 @@ import onnx
 
 from graphprune.bench.timing import Comparison, compare, compare_opened
 from graphprune.runtime.sessions import Feeds
+from graphprune.runtime.timing import own_ms
 
 Source = onnx.ModelProto | Path
 
@@ -88,13 +89,7 @@ def measure_on(
     first, second = opened
     device = None
     if first.device_ms and second.device_ms:
-        device = compare(first.device_ms, second.device_ms, min_seconds=min_seconds, timed=_own_clock)
+        device = compare(first.device_ms, second.device_ms, min_seconds=min_seconds, timed=own_ms)
     environment = runtime.environment()  # clocks are read right after the load, before they fall
     facts = {"first": dict(first.facts), "second": dict(second.facts)} if first.facts or second.facts else {}
     return Measurement(comparison, len(next(iter(feeds.values()))), environment | facts, device)
-
-
-def _own_clock(run: Callable[[], object]) -> float:
-    milliseconds = run()
-    assert isinstance(milliseconds, float)
-    return milliseconds

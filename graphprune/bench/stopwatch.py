@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.runtime.timing import exactly, rounds_ms
 
 _WARM_UPS = 3
 _OPENINGS = 3  # where a runtime puts its buffers is a matter of luck
@@ -30,19 +31,13 @@ def times_ms(
 def _opening(
     models: Sequence[tuple[onnx.ModelProto, Feeds]], options: RuntimeOptions, folder: Path | None
 ) -> NDArray[np.float64]:
-    sessions = [open_session(model, options, folder) for model, _ in models]
-    longest = 0.0
-    for session, (_, feeds) in zip(sessions, models, strict=True):
-        for _ in range(_WARM_UPS):
-            began = time.perf_counter()
-            run(session, feeds)
-        longest = max(longest, time.perf_counter() - began)
-    runs = int(np.clip(_SECONDS / max(longest, 1e-6), _LEAST_RUNS, _MOST_RUNS))
-    samples = np.empty((runs, len(sessions)))
-    for row in samples:
-        for column, (session, (_, feeds)) in enumerate(zip(sessions, models, strict=True)):
-            began_ns = time.perf_counter_ns()
-            run(session, feeds)
-            row[column] = (time.perf_counter_ns() - began_ns) / 1e6
+    runs = [_runner(open_session(model, options, folder), feeds) for model, feeds in models]
+    longest_ms = max(rounds_ms([each], exactly(_WARM_UPS))[-1, 0] for each in runs)
+    count = int(np.clip(_SECONDS / max(longest_ms / 1e3, 1e-6), _LEAST_RUNS, _MOST_RUNS))
+    samples = rounds_ms(runs, exactly(count))
     quartiles: NDArray[np.float64] = np.percentile(samples, _PERCENTILE, axis=0)
     return quartiles
+
+
+def _runner(session: Any, feeds: Feeds) -> Callable[[], object]:
+    return lambda: run(session, feeds)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
+
+from graphprune.runtime.timing import Clock, Limits, exactly, host_ms, rounds_ms
 
 _WARM_UPS = 5
 _MAX_PAIRS = 20_000
@@ -17,11 +20,6 @@ _RESAMPLES = 2_000
 _BINS = 40
 _ENDS_PERCENT = (0.5, 99.0)
 _SLOW_OPENING_SECONDS = 1.0
-
-Clock = Callable[[Callable[[], object]], float]
-"""Calls what it is given once, and returns its milliseconds."""
-Samples = tuple[list[float], list[float]]
-"""Milliseconds of the first and of the second, pair by pair."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def compare(
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
     seed: int = 0,
-    timed: Clock | None = None,
+    timed: Clock = host_ms,
 ) -> Comparison:
     """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``.
 
@@ -109,14 +107,13 @@ def compare_opened(
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
     seed: int = 0,
-    timed: Clock | None = None,
+    timed: Clock = host_ms,
 ) -> Comparison:
     """As :func:`compare`, the runs shared out over several openings of the two.
 
     Where a runtime puts buffers and weights differs from opening to opening, and moves the ratio by a few per cent: more runs
     of one opening make the interval narrower, not truer. What takes longer to open than to time is opened once.
     """
-    timed = timed or _host_clock
     result = _comparison(_openings(open_pair, openings, timed, min_pairs, min_seconds), seed)
     if not result.is_different and undecided_seconds > min_seconds:
         result = _comparison(_openings(open_pair, openings, timed, min_pairs, undecided_seconds), seed)
@@ -126,59 +123,42 @@ def compare_opened(
 def _openings(
     open_pair: Callable[[], tuple[Callable[[], object], Callable[[], object]]], openings: int, timed: Clock,
     min_pairs: int, min_seconds: float,
-) -> list[Samples]:  # fmt: skip
-    """Samples of each opening."""
-    parts: list[Samples] = []
+) -> list[NDArray[np.float64]]:  # fmt: skip
+    """Milliseconds (pairs, 2) of each opening."""
+    parts: list[NDArray[np.float64]] = []
     while len(parts) < openings:
         begun = time.perf_counter()
         runs = open_pair()
-        for _ in range(_WARM_UPS):
-            runs[0]()
-            runs[1]()
+        rounds_ms(runs, exactly(_WARM_UPS))
         if time.perf_counter() - begun > _SLOW_OPENING_SECONDS:
             openings = len(parts) + 1
-        parts.append(([], []))
-        share = 1 / openings
-        _take(parts[-1], runs, timed, time.perf_counter(), ceil(min_pairs * share), min_seconds * share)
+        seconds = min_seconds / openings
+        limits = Limits(
+            min_rounds=ceil(min_pairs / openings),
+            max_rounds=_MAX_PAIRS,
+            min_seconds=seconds,
+            slow_rounds=_MIN_PAIRS_SLOW,
+            patience_seconds=_PATIENCE * max(seconds, 1.0),
+        )
+        parts.append(rounds_ms(runs, limits, timed=timed, alternate=True))
     return parts
 
 
-def _take(
-    samples: Samples, runs: tuple[Callable[[], object], Callable[[], object]],
-    timed: Clock, started: float, min_pairs: int, min_seconds: float,
-) -> None:  # fmt: skip
-    """Add pairs until there are enough."""
-    while len(samples[0]) < min_pairs or time.perf_counter() - started < min_seconds:
-        order = (0, 1) if len(samples[0]) % 2 == 0 else (1, 0)
-        for which in order:
-            samples[which].append(timed(runs[which]))
-        elapsed, pairs = time.perf_counter() - started, len(samples[0])
-        if pairs >= _MAX_PAIRS or (pairs >= _MIN_PAIRS_SLOW and elapsed > _PATIENCE * max(min_seconds, 1.0)):
-            break
-
-
-def _comparison(parts: Sequence[Samples], seed: int) -> Comparison:
-    arrays = [(np.array(a), np.array(b)) for a, b in parts]
-    a, b = (np.concatenate(each) for each in zip(*arrays, strict=True))
-    low, high = _bootstrap(arrays, seed)
+def _comparison(parts: Sequence[NDArray[np.float64]], seed: int) -> Comparison:
+    a, b = np.concatenate(parts).T
+    low, high = _bootstrap(parts, seed)
     ratio = float(np.median(b) / np.median(a))
     return Comparison(Latency.of(a), Latency.of(b), ratio, low, high, len(a), Histogram.of(a, b))
 
 
-def _host_clock(run: Callable[[], object]) -> float:
-    begin = time.perf_counter_ns()
-    run()
-    return (time.perf_counter_ns() - begin) / 1e6
-
-
-def _bootstrap(parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[float, float]:
+def _bootstrap(parts: Sequence[NDArray[np.float64]], seed: int) -> tuple[float, float]:
     """95 % percentile interval of the ratio of medians.
 
     Openings are resampled, then pairs within each; pairs stay together, for they share the disturbances.
     """
     generator = np.random.default_rng(seed)
-    length = min(len(a) for a, _ in parts)  # openings weigh alike
-    stacked = np.array([[each[:length] for each in part] for part in parts])  # (openings, 2, pairs)
+    length = min(map(len, parts))  # openings weigh alike
+    stacked = np.array([part[:length].T for part in parts])  # (openings, 2, pairs)
     ratios = []
     for _ in range(_RESAMPLES // 100):  # in slices: 20,000 pairs times 2,000 resamples would be 320 MB
         drawn = generator.integers(0, len(parts), (100, len(parts), 1))

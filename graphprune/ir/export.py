@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,35 +11,22 @@ import onnx
 
 from graphprune.errors import InputError
 from graphprune.ir import external_data
+from graphprune.ir.model import Model, constant_dims, constants
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
-from graphprune.ir.model import Model, constant_dims, constants
 
 _PROTO_LIMIT_BYTES = 1_900 << 20  # protobuf stops at 2 GiB; leave room for the nodes
 
 
-def to_proto(model: Model, outputs: list[str] | None = None, *, with_weights: bool = True) -> onnx.ModelProto:
+def to_proto(model: Model, outputs: Sequence[str] | None = None, *, with_weights: bool = True) -> onnx.ModelProto:
     """Export as a ModelProto without intermediate shapes (they may be stale) and without unused initialisers.
 
     External weights stay references into ``model.folder``. ``outputs`` adds inner tensors to the graph's outputs. Without
     weights, large ones are references to nowhere: enough to look at the graph, and nothing is copied.
     """
-    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-    from onnx_graphsurgeon.ir.tensor import SparseValues
-
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.header)
-    proto.graph.node.extend(export_node(node, model.node_protos.get(node.name)) for node in model.graph.nodes)
-    kept: set[str] = set()
-    for constant in constants(model.graph):
-        kept.add(constant.name)
-        if isinstance(constant._values, SparseValues):
-            proto.graph.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(constant))
-        elif not with_weights and constant._values.nbytes > external_data.INLINE_LIMIT_BYTES:
-            proto.graph.initializer.append(_hollow(constant, model))
-        else:
-            proto.graph.initializer.append(OnnxExporter.export_tensor_proto(constant))
+    proto = _assembled(model, model.graph, with_weights=with_weights)
+    kept = {constant.name for constant in constants(model.graph)}
     _restore_initialiser_inputs(proto, kept, {tensor.name for tensor in model.graph.inputs})
     present = {value.name for value in proto.graph.output}
     for name in outputs or ():
@@ -49,9 +37,69 @@ def to_proto(model: Model, outputs: list[str] | None = None, *, with_weights: bo
     return proto
 
 
+def extract(model: Model, nodes: Collection[str], reads: Sequence[str], writes: Sequence[str]) -> onnx.ModelProto:
+    """A model of some nodes alone: inputs ``reads``, outputs ``writes``."""
+    import onnx_graphsurgeon as gs
+
+    members = set(nodes)
+    inside = gs.Graph(nodes=[node for node in model.graph.nodes if node.name in members])
+    proto = _assembled(model, inside, with_weights=True)
+    for values, names in ((proto.graph.input, reads), (proto.graph.output, writes)):
+        del values[:]
+        for name in names:
+            dtype = model.dtypes.get(name, onnx.TensorProto.FLOAT)
+            values.append(onnx.helper.make_tensor_value_info(name, dtype, model.shapes.get(name)))
+    return proto
+
+
+def exported_bytes(model: Model) -> int:
+    """Size of :func:`to_proto` in bytes, with what lies in external files; no weight is copied."""
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+    hollow = to_proto(model, with_weights=False)
+    graph_bytes, outside_bytes = hollow.graph.ByteSize(), 0
+    known = {constant.name: constant for constant in constants(model.graph)}
+    for left_out in hollow.graph.initializer:
+        tensor = OnnxExporter.export_tensor_proto(known[left_out.name])
+        graph_bytes += _field_bytes(tensor.ByteSize()) - _field_bytes(left_out.ByteSize())
+        outside_bytes += external_data.tensor_bytes(tensor) if external_data.is_external(tensor) else 0
+    header_bytes: int = hollow.ByteSize() - _field_bytes(hollow.graph.ByteSize())
+    return header_bytes + _field_bytes(graph_bytes) + outside_bytes
+
+
+def _field_bytes(length: int) -> int:
+    """Of a message of that length inside another: a tag (field numbers below 16 take a byte), the length, the content."""
+    return 1 + max(1, -(-length.bit_length() // 7)) + length
+
+
+def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.ModelProto:
+    """The header of ``model`` with the nodes of ``graph``, which are some of its own, and the constants that they read."""
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+    from onnx_graphsurgeon.ir.tensor import SparseValues
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.header)
+    exported = model.derived(_exported_nodes)
+    proto.graph.node.extend(exported[node.name] for node in graph.nodes)
+    for constant in constants(graph):
+        if isinstance(constant._values, SparseValues):
+            proto.graph.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(constant))
+        elif not with_weights and constant._values.nbytes > external_data.INLINE_LIMIT_BYTES:
+            proto.graph.initializer.append(_hollow(constant, model))
+        else:
+            proto.graph.initializer.append(OnnxExporter.export_tensor_proto(constant))
+    return proto
+
+
+def _exported_nodes(model: Model) -> dict[str, onnx.NodeProto]:
+    return {node.name: export_node(node, model.node_protos.get(node.name)) for node in model.graph.nodes}
+
+
 def _hollow(constant: gs.Constant, model: Model) -> onnx.TensorProto:
     """A tensor's name, type and dims alone."""
-    kind = model.dtypes.get(constant.name) or onnx.helper.np_dtype_to_tensor_dtype(np.dtype(constant.dtype))
+    kind = model.dtypes.get(constant.name) or constant.dtype
+    if not isinstance(kind, int):  # graphsurgeon keeps types that NumPy lacks as ONNX numbers
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
     tensor = onnx.TensorProto(name=constant.name, data_type=kind, dims=constant_dims(constant))
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="left-out")

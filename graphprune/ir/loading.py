@@ -66,7 +66,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         sha256=digest,
         files=() if path is None else (path, *sorted(data_files)),
     )
-    infer_again(to_proto(model), model.shapes, model.dtypes)
+    infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
     return model
 
 

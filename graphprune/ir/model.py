@@ -7,10 +7,10 @@ came (attribute order, doc strings, metadata), unless its attributes were edited
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import onnx
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Dim = int | str | None
 Shape = tuple[Dim, ...]
 """Sizes known before running: an int, the name of a symbolic dimension, or None."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -51,6 +53,18 @@ class Model:
     folder: Path | None
     sha256: str
     files: tuple[Path, ...] = ()
+    _derived: dict[Callable[[Model], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def derived(self, make: Callable[[Model], T]) -> T:
+        """What ``make`` finds in this model, found once.
+
+        It must not depend on the values of weights: only these may change in a model that is in use. Whatever else changes
+        makes a new model, which starts with nothing derived.
+        """
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        found: T = self._derived[make]
+        return found
 
     @property
     def is_external(self) -> bool:

@@ -1,6 +1,6 @@
-"""What each piece of a network costs at which width, measured on the runtime; the time of any choice of units by product.
+"""What each layer of a network costs at which width, measured on the runtime; the time of any choice of units by product.
 
-A piece that two groups shrink is timed for each of them alone, and its time for both is the product of the two ratios.
+A segment that two groups shrink is timed for each of them alone, and its time for both is the product of the two ratios.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from graphprune.base.progress import Progress
 from graphprune.bench.overhead import overhead_ms
 from graphprune.bench.stopwatch import times_ms
 from graphprune.bench.times_cache import Cache
-from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.latency import pieces as cutting
-from graphprune.latency.pieces import Piece
+from graphprune.latency.layers import atoms_in, layer_segments, signature
 from graphprune.rewrite import remove_units
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
-from graphprune.segments.partition import extract
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, run
+from graphprune.segments.partition import Segment
+from graphprune.segments.runner import segment_proto
 
 _LEAST_MS = 1e-4
 _AT_ONCE = 12  # sessions open at the same time
@@ -32,10 +31,10 @@ _MOST_REWRITES = 96
 
 
 @dataclass
-class PieceCost:
+class SegmentCost:
     """``ms`` at full width; ``curves`` tell for each atom the share of it at ascending counts."""
 
-    piece: Piece
+    segment: Segment
     ms: float
     curves: dict[Atom, tuple[list[int], list[float]]] = field(default_factory=dict)
 
@@ -49,12 +48,12 @@ class PieceCost:
 
 
 class CostTable:
-    """The pieces of one network with their times."""
+    """The segments of one network with their times."""
 
-    def __init__(self, costs: Sequence[PieceCost]) -> None:
+    def __init__(self, costs: Sequence[SegmentCost]) -> None:
         self.costs = list(costs)
         self.whole_ms = sum(cost.ms for cost in self.costs)
-        self._of: dict[Atom, list[PieceCost]] = {}
+        self._of: dict[Atom, list[SegmentCost]] = {}
         for cost in self.costs:
             for atom in cost.curves:
                 self._of.setdefault(atom, []).append(cost)
@@ -64,13 +63,13 @@ class CostTable:
         return sum(cost.at(counts) for cost in self.costs) / self.whole_ms
 
     def group_share(self, atom: Atom, count: int, counts: Mapping[Atom, int]) -> float:
-        """The same for those pieces alone that ``atom`` shrinks, with ``count`` of it left."""
+        """The same for those segments alone that ``atom`` shrinks, with ``count`` of it left."""
         changed = {**counts, atom: count}
         return sum(cost.at(changed) for cost in self._of.get(atom, [])) / self.whole_ms
 
     def without(self, nodes: Collection[str]) -> float:
-        """Estimated share of time without the pieces whose layer is one of ``nodes``."""
-        gone = sum(cost.ms for cost in self.costs if cost.piece.layer in nodes)
+        """Estimated share of time without the segments whose layer is one of ``nodes``."""
+        gone = sum(cost.ms for cost in self.costs if cost.segment.nodes[0] in nodes)
         return 1 - gone / self.whole_ms
 
 
@@ -86,14 +85,12 @@ class LatencyProfiler:
     ) -> CostTable:
         """The cost of ``analysis`` at full width, and with each atom at each of its ``levels`` (counts below its size).
 
-        Of a network with very many groups that share pieces only some levels are measured, the lowest always.
+        Of a network with very many groups that share segments only some levels are measured, the lowest always.
         Among counts that are multiples of the atom's entry in ``steps``, fewer never take longer: what says otherwise is noise.
         """
-        found = cutting.cut(analysis.model)
-        inside = (
-            cutting.atoms_in(analysis.model, analysis.typing, found) if levels else [frozenset[Atom]()] * len(found)
-        )
-        jobs: dict[str, tuple[Model, Piece, Feeds]] = {}
+        found = layer_segments(analysis.flow)
+        inside = atoms_in(analysis.model, analysis.typing, found) if levels else [frozenset[Atom]()] * len(found)
+        jobs: dict[str, tuple[Model, Segment, Feeds]] = {}
         whole = self._signatures(analysis.model, found, jobs)
         narrow: dict[tuple[int, Atom, int], str] = {}
         sets = colours(levels, inside)
@@ -114,12 +111,12 @@ class LatencyProfiler:
         return CostTable(self._costs(found, whole, narrow, steps))
 
     def _costs(
-        self, found: Sequence[Piece], whole: Sequence[str], narrow: Mapping[tuple[int, Atom, int], str],
+        self, found: Sequence[Segment], whole: Sequence[str], narrow: Mapping[tuple[int, Atom, int], str],
         steps: Mapping[Atom, int],
-    ) -> list[PieceCost]:  # fmt: skip
+    ) -> list[SegmentCost]:  # fmt: skip
         idle = overhead_ms(1, self._options)
         times = {name: max(_LEAST_MS, ms - idle) for name, ms in self.cache.times_ms.items()}
-        costs = [PieceCost(piece, times[name]) for piece, name in zip(found, whole, strict=True)]
+        costs = [SegmentCost(segment, times[name]) for segment, name in zip(found, whole, strict=True)]
         points: dict[tuple[int, Atom], list[tuple[int, float]]] = {}
         for (index, atom, count), name in narrow.items():
             points.setdefault((index, atom), [(atom.size, 1.0)]).append((count, times[name] / costs[index].ms))
@@ -128,31 +125,31 @@ class LatencyProfiler:
         return costs
 
     def _signatures(
-        self, model: Model, found: Sequence[Piece], jobs: dict[str, tuple[Model, Piece, Feeds]]
+        self, model: Model, found: Sequence[Segment], jobs: dict[str, tuple[Model, Segment, Feeds]]
     ) -> list[str]:
-        """The signature of each piece of ``model``; those without a time become jobs."""
-        taps = list(dict.fromkeys(tensor for piece in found for tensor in piece.reads if tensor not in self._feeds))
+        """The signature of each segment of ``model``; those without a time become jobs."""
+        taps = list(dict.fromkeys(tensor for segment in found for tensor in segment.reads if tensor not in self._feeds))
         values = dict(self._feeds)
         if taps:
-            session = open_session(to_proto(model, taps), self._options, model.folder)
+            session = open_model(model, self._options, taps)
             values |= zip(taps, run(session, self._feeds, taps), strict=True)
         signed = []
-        for piece in found:
-            entering = {name: values[name] for name in piece.reads}
-            name = cutting.signature(model, piece, entering)
+        for segment in found:
+            entering = {name: values[name] for name in segment.reads}
+            name = signature(model, segment, entering)
             signed.append(name)
             if name not in self.cache.times_ms:
-                jobs.setdefault(name, (model, piece, entering))
+                jobs.setdefault(name, (model, segment, entering))
         return signed
 
-    def _measure(self, jobs: dict[str, tuple[Model, Piece, Feeds]]) -> None:
+    def _measure(self, jobs: dict[str, tuple[Model, Segment, Feeds]]) -> None:
         """Time what is waiting, a few at once."""
         names = list(jobs)
         for start in range(0, len(names), _AT_ONCE):
             part = names[start : start + _AT_ONCE]
             self._progress("timing layers", start, len(names))
             waiting = [jobs[name] for name in part]
-            models = [(extract(m, piece.nodes, piece.reads, piece.writes), feeds) for m, piece, feeds in waiting]
+            models = [(segment_proto(m, segment), feeds) for m, segment, feeds in waiting]
             folder = waiting[0][0].folder
             measured = times_ms(models, self._options, folder)
             self.cache.times_ms |= {name: max(_LEAST_MS, ms) for name, ms in zip(part, measured, strict=True)}
@@ -178,7 +175,7 @@ def thinned(levels: Mapping[Atom, Sequence[int]], most: int) -> dict[Atom, list[
 
 
 def colours(levels: Mapping[Atom, Sequence[int]], inside: Sequence[frozenset[Atom]]) -> list[list[Atom]]:
-    """The atoms in sets of which no two shrink the same piece, so that each set can shrink at once."""
+    """The atoms in sets of which no two shrink the same segment, so that each set can shrink at once."""
     rivals: dict[Atom, set[Atom]] = {atom: set() for atom in levels if levels[atom]}
     for atoms in inside:
         present = [atom for atom in rivals if atom in atoms]

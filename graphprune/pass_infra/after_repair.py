@@ -87,7 +87,7 @@ class Rescoring:
     def segments(self, candidates: Sequence[Block], origin: Segments) -> Segments:
         """Of the network so far; ``origin`` are those of the network as given."""
         tensors = [representation.tensor for representation in self.representations]
-        segments = Segments(self._trials.parent, candidates, tensors, self._context.options)
+        segments = Segments.at_blocks(self._trials.parent, candidates, tensors, self._context.options)
         segments.origin = origin
         return segments
 

@@ -70,7 +70,9 @@ class BlockPass(Pass):
         blocks = [join.block for join in context.joins if join.block]
         representations = find_representations(context.model, blocks, self.representation)
         tensors = [representation.tensor for representation in representations]
-        segments = Segments(context.model, rules.candidates, tensors, context.options)  # opened when first needed
+        segments = Segments.at_blocks(
+            context.model, rules.candidates, tensors, context.options
+        )  # opened when first needed
         removed: list[RemovedBlock] = []
         now = context.now
         notes: list[str] = []

@@ -48,16 +48,16 @@ def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspe
     subject = prepare(source, data, options)
     model, analysis = subject.model, subject.analysis
     options.progress("typing axes", 0, 0)
-    view, cost = DataFlow(model), analysis.typed_cost()
-    rows = [_group_row(group, view, cost, analysis) for group in analysis.groups]
+    flow, cost = analysis.flow, analysis.typed_cost()
+    rows = [_group_row(group, flow, cost, analysis) for group in analysis.groups]
     missing = [MissingRow(row.op, row.node, row.effect) for row in analysis.typing.missing]
     graph = group_graph(model, analysis.typing, analysis.groups)
     return GroupInspection(str(source), analysis.cost, tuple(rows), tuple(missing), graph)
 
 
-def _group_row(group: Group, view: DataFlow, cost: UnitCost, analysis: ModelAnalysis) -> GroupRow:
+def _group_row(group: Group, flow: DataFlow, cost: UnitCost, analysis: ModelAnalysis) -> GroupRow:
     unit = cost.saving(group.atom, group.size - 1) if group.is_prunable else None
-    whole = cost.saving(group.atom, 0) if group.is_prunable else _frozen_cost(group, view, analysis)
+    whole = cost.saving(group.atom, 0) if group.is_prunable else _frozen_cost(group, flow, analysis)
     node = group.freeze.node if group.freeze else ""
     return GroupRow(
         name=group.name,
@@ -72,11 +72,11 @@ def _group_row(group: Group, view: DataFlow, cost: UnitCost, analysis: ModelAnal
         readers=group.readers,
         reason=group.freeze.reason if group.freeze else "",
         node=node,
-        module=".".join(layer_path(view, node)) if node in view.nodes and not node.startswith("/") else "",
+        module=".".join(layer_path(flow, node)) if node in flow.nodes and not node.startswith("/") else "",
     )
 
 
-def _frozen_cost(group: Group, view: DataFlow, analysis: ModelAnalysis) -> Cost:
+def _frozen_cost(group: Group, flow: DataFlow, analysis: ModelAnalysis) -> Cost:
     """What has an axis of a group that cannot shrink: of that, :class:`UnitCost` keeps no account.
 
     Of each weight and of its layer's MACs the share that lies along the group's axes.
@@ -84,7 +84,7 @@ def _frozen_cost(group: Group, view: DataFlow, analysis: ModelAnalysis) -> Cost:
     none = {group.atom: 0}
     macs, params = 0, {}
     for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
-        node, axes = view.nodes[name], analysis.typing.constants[name, operand]
+        node, axes = flow.nodes[name], analysis.typing.constants[name, operand]
         whole = prod(map(algebra.size_of, axes))
         gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
         if operand in {place.operand for place in weight_axes(node)}:

@@ -43,9 +43,9 @@ def obs_losses(
     DataError
         Nobody reads a group in a way that can be refitted.
     """
-    view = DataFlow(analysis.model)
+    flow = analysis.flow
     scored: list[Losses] = []
-    for part in _parts(analysis, view, groups):
+    for part in _parts(analysis, flow, groups):
         with blas_threads(options.thread_count):
             seen = _seen(analysis, [reader for readers in part for reader in readers], data, batch, options)
             for group, readers in zip(groups[len(scored) :], part, strict=False):
@@ -57,9 +57,9 @@ def obs_losses(
 class _Reading:
     """A layer that reads a group. What it does wrong matters as far as the residual ``stream`` behind it is changed."""
 
-    def __init__(self, analysis: ModelAnalysis, view: DataFlow, consumer: Consumer) -> None:
+    def __init__(self, analysis: ModelAnalysis, flow: DataFlow, consumer: Consumer) -> None:
         self.consumer = consumer
-        self.site: RepairLayer = site_of(view, consumer.node, analysis.sizes)
+        self.site: RepairLayer = site_of(flow, consumer.node, analysis.sizes)
         self.shape = matrices.shape_of(consumer.node)
         self.stream = self.site.join or self.site.exit
 
@@ -69,13 +69,13 @@ class _Reading:
         return 8 * groups * inputs**2
 
 
-def _parts(analysis: ModelAnalysis, view: DataFlow, groups: Sequence[Group]) -> Iterator[list[list[_Reading]]]:
+def _parts(analysis: ModelAnalysis, flow: DataFlow, groups: Sequence[Group]) -> Iterator[list[list[_Reading]]]:
     """The readers of each group, in parts that fit the memory."""
     part: list[list[_Reading]] = []
     used = 0
     for group in groups:
         found = [
-            _Reading(analysis, view, consumer)
+            _Reading(analysis, flow, consumer)
             for consumer in consumers(analysis.model, analysis.typing, group)
             if consumer.operand == 1 and is_layer(consumer.node)
         ]

@@ -60,9 +60,9 @@ class RepairLayer:
 
 def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLayer]:
     """Every site of ``pruned``, in execution order; ``sizes`` are its concrete tensor shapes."""
-    view, changed = DataFlow(pruned), _changed(original, pruned)
+    flow, changed = pruned.derived(DataFlow), _changed(original, pruned)
     return [
-        site_of(view, node, sizes)
+        site_of(flow, node, sizes)
         for node in pruned.graph.nodes
         if node.name in changed and is_layer(node) and _is_own(node) and len(sizes.get(node.inputs[0].name, ())) > 1
     ]
@@ -122,14 +122,14 @@ def _channels(node: gs.Node) -> int:
     return int(constant_dims(node.inputs[1])[0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1])
 
 
-def site_of(view: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
+def site_of(flow: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
     """A layer with what follows it, whether or not its inputs have changed."""
-    model = view.model
+    model = flow.model
     channels = _channels(node)
     axis = 1 if node.op == "Conv" else -1
     scale, shift, biases = _own_affine(model, node)
     exit_tensor, chain = node.outputs[0].name, []
-    while (link := _only_reader(view, exit_tensor)) is not None:
+    while (link := _only_reader(flow, exit_tensor)) is not None:
         step = _affine(model, link, exit_tensor, channels, axis, len(sizes[exit_tensor]))
         if step is None:
             break
@@ -140,11 +140,11 @@ def site_of(view: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
             biases.append(Bias(link.name, operand, np.ones(channels)))
         chain.append(link.name)
         exit_tensor = link.outputs[0].name
-    own = [bias for bias in biases if _is_own_vector(view.nodes[bias.node].inputs[bias.operand], channels)]
-    join, shortcut = _join(view, node, exit_tensor, sizes)
+    own = [bias for bias in biases if _is_own_vector(flow.nodes[bias.node].inputs[bias.operand], channels)]
+    join, shortcut = _join(flow, node, exit_tensor, sizes)
     return RepairLayer(
         node=node.name,
-        label=layer_label(view, [node.name]),
+        label=layer_label(flow, [node.name]),
         reads=node.inputs[0].name,
         exit=exit_tensor,
         chain=tuple(chain),
@@ -181,11 +181,11 @@ def affine_of(model: Model, node: gs.Node, chain: Sequence[str]) -> tuple[Vector
     return scale, shift
 
 
-def _only_reader(view: DataFlow, tensor: str) -> gs.Node | None:
+def _only_reader(flow: DataFlow, tensor: str) -> gs.Node | None:
     """The node that reads ``tensor``, if it is the only one."""
-    readers = view.readers.get(tensor, [])
-    is_seen = tensor in view.outputs or tensor in view.read_by_subgraphs
-    return view.nodes[readers[0]] if len(readers) == 1 and not is_seen else None
+    readers = flow.readers.get(tensor, [])
+    is_seen = tensor in flow.outputs or tensor in flow.read_by_subgraphs
+    return flow.nodes[readers[0]] if len(readers) == 1 and not is_seen else None
 
 
 def _affine(
@@ -228,14 +228,14 @@ def _vector(model: Model, constant: gs.Tensor, channels: int) -> Vector:
     return np.broadcast_to(values, (channels,))
 
 
-def _join(view: DataFlow, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str]:
+def _join(flow: DataFlow, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str]:
     """The residual join that ``tensor`` feeds and the other operand, if that is known before ``node`` runs."""
-    link = _only_reader(view, tensor)
+    link = _only_reader(flow, tensor)
     if link is None or link.op != "Add":
         return "", ""
     other = next((t for t in link.inputs if t.name != tensor), None)
     if other is None or isinstance(other, gs.Constant) or sizes.get(other.name) != sizes.get(tensor):
         return "", ""
-    maker = view.producer.get(other.name)
-    is_later = maker is not None and view.order[maker] > view.order[node.name]
+    maker = flow.producer.get(other.name)
+    is_later = maker is not None and flow.order[maker] > flow.order[node.name]
     return ("", "") if is_later else (link.outputs[0].name, other.name)

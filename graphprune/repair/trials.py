@@ -115,8 +115,8 @@ class RepairedTrials:
     @property
     def representations(self) -> list[Representation]:
         """As they are called in the parent."""
-        view = DataFlow(self.parent)
-        return [replace(each, tensor=_left(view, each.tensor, self._gone)) for each in self._ground.representations]
+        flow = self.parent.derived(DataFlow)
+        return [replace(each, tensor=_left(flow, each.tensor, self._gone)) for each in self._ground.representations]
 
     def judge(self, joins: Sequence[str], make: Callable[[], C]) -> list[C]:
         """One comparison per representation, of the original with the parent without each of the blocks, refitted."""
@@ -166,10 +166,10 @@ class RepairedTrials:
     def _features(self, trial: _Trial, blocks: dict[str, Block]) -> list[Features]:
         """Refit the layers of a trial; the features of every batch, for every representation."""
         representations, batches = self._ground.representations, range(len(self._feeds))
-        view, gone = DataFlow(trial.model), self._gone | {trial.block.exit: trial.block.entry}
-        tensors = [_left(view, representation.tensor, gone) for representation in representations]
+        flow, gone = trial.model.derived(DataFlow), self._gone | {trial.block.exit: trial.block.entry}
+        tensors = [_left(flow, representation.tensor, gone) for representation in representations]
         stops = [*(task.pruned_reads for task in trial.tasks), tensors]
-        with StepwiseRun(trial.model, stops, self._ground.options, known=self._known(trial, blocks, view)) as cut:
+        with StepwiseRun(trial.model, stops, self._ground.options, known=self._known(trial, blocks, flow)) as cut:
             self._mine.want(cut.reads)
             for batch in batches:
                 cut.take(self._mine.get(batch, cut.reads))
@@ -181,12 +181,12 @@ class RepairedTrials:
                 for values in cut.advance(len(trial.tasks))
             ]
 
-    def _known(self, trial: _Trial, blocks: dict[str, Block], view: DataFlow) -> list[str]:
+    def _known(self, trial: _Trial, blocks: dict[str, Block], flow: DataFlow) -> list[str]:
         """Entries of blocks whose values are the parent's: before the gap, and before the first layer to be refitted."""
-        before = DataFlow(self.parent).order
-        first = min((view.order[task.node.name] for task in trial.tasks), default=len(view.order))
+        before = self.parent.derived(DataFlow).order
+        first = min((flow.order[task.node.name] for task in trial.tasks), default=len(flow.order))
         entries = [each.entry for each in blocks.values() if before[each.join] <= before[trial.block.join]]
-        return [entry for entry in entries if entry in view.producer and view.order[view.producer[entry]] < first]
+        return [entry for entry in entries if entry in flow.producer and flow.order[flow.producer[entry]] < first]
 
 
 def _arrays(part: Batch) -> Values:
@@ -208,8 +208,8 @@ def _in_original(ground: TrialSetup) -> list[str]:
     return names
 
 
-def _left(view: DataFlow, tensor: str, gone: dict[str, str]) -> str:
+def _left(flow: DataFlow, tensor: str, gone: dict[str, str]) -> str:
     """What ``tensor`` is called where the blocks with the exits ``gone`` are gone."""
-    while tensor not in view.producer and tensor in gone:
+    while tensor not in flow.producer and tensor in gone:
         tensor = gone[tensor]
     return tensor

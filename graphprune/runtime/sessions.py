@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,9 @@ import numpy as np
 import onnx
 
 from graphprune.base import extras
-from graphprune.errors import ModelError, OptionError, RuntimeMissing
+from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
+from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
@@ -32,6 +34,7 @@ _SHORT_NAMES = {
 _WHEELS = {TENSORRT: "graphprune[trt-ep]", OPENVINO: "graphprune[openvino]"}
 
 Feeds = dict[str, np.ndarray]
+Proto = onnx.ModelProto
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,13 @@ def require_provider(options: RuntimeOptions) -> None:
                          f"install the wheel that holds it, e.g. pip install '{wheel}'; see graphprune doctor")  # fmt: skip
 
 
+def open_model(model: Model, options: RuntimeOptions, outputs: Sequence[str] | None = None) -> Any:
+    """A session of a model in memory, as :func:`open_session` opens it; ``outputs`` are inner tensors that it gives, too."""
+    return open_session(lambda: to_proto(model, outputs), options, model.folder)
+
+
 def open_session(
-    model: onnx.ModelProto | Path,
+    model: Proto | Callable[[], Proto] | Path,
     options: RuntimeOptions,
     folder: Path | None = None,
     optimised_path: Path | None = None,
@@ -96,6 +104,7 @@ def open_session(
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
+    Of a ``model`` given as a function that makes it, nothing is left when the runtime takes its own share of memory.
     ``folder`` is where the external data of an in-memory model lies. ``optimised_path`` also writes the optimised graph.
     ``record_assignment`` lets the session tell which provider took which node, where this ONNX Runtime can.
 
@@ -127,12 +136,14 @@ def open_session(
     providers = [(name, settings)] if settings else [name]
     said = io.StringIO()
     try:
-        source = str(model) if isinstance(model, Path) else model.SerializeToString()
+        source = str(model) if isinstance(model, Path) else _content(model)
         with (
             contextlib.nullcontext() if name == CPU else contextlib.redirect_stdout(said)
         ):  # it prints why it falls back
             _preload(ort, name)
             session = ort.InferenceSession(source, session_options, providers=providers)
+    except GraphpruneError:  # of what makes the model
+        raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
         raise ModelError(
             f"ONNX Runtime cannot load the model: {first_line(error)}", "check it with onnx.checker"
@@ -144,6 +155,11 @@ def open_session(
             "run graphprune doctor; it checks drivers and library versions",
         )
     return session
+
+
+def _content(model: Proto | Callable[[], Proto]) -> bytes:
+    content: bytes = (model if isinstance(model, onnx.ModelProto) else model()).SerializeToString()
+    return content
 
 
 def _preload(ort: Any, provider: str) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 from graphprune.segments.stepwise import TensorStore, Values
 
 
@@ -40,7 +39,7 @@ class ActivationCache:
         missing = sorted(set(tensors) - self._names)
         if not missing:
             return
-        session = open_session(to_proto(self._model, missing), self._options, self._model.folder)
+        session = open_model(self._model, self._options, missing)
         for index, feeds in enumerate(self._feeds):
             found = dict(zip(missing, run(session, feeds, missing), strict=True))
             self._held.add(index, found)

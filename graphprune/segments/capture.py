@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from graphprune.data.dataset import Batch, Data
-from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 
 
 def capture(
@@ -18,7 +17,7 @@ def capture(
     """Yield each batch of ``data`` with the named tensors' values (name -> array as the graph computes it)."""
     inputs = {tensor.name for tensor in model.graph.inputs}
     taps = [name for name in dict.fromkeys(tensors) if name not in inputs]
-    session = open_session(to_proto(model, taps), options, model.folder)
+    session = open_model(model, options, taps)
     for part in data.batches(batch):
         values = dict(zip(taps, run(session, part.feeds, taps), strict=True))
         yield part, values | {name: part.feeds[name] for name in tensors if name in inputs}

@@ -6,7 +6,7 @@ import hashlib
 import socket
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +20,7 @@ from graphprune.errors import ModelError
 from graphprune.ir.loading import file_hash
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.partition import Segment
-from graphprune.segments.runner import Segments
+from graphprune.segments.runner import Segments, SessionChain
 
 _KEPT = 2  # models whose sessions a worker keeps open: the one being scored, and the one of another run
 
@@ -63,18 +63,19 @@ def packed(segments: Segments, data: Data, batch: int, *, for_other_machines: bo
 
 def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) -> Packing:
     model = segments.model
-    protos = tuple(_as_array(segments.proto(segment).SerializeToString()) for segment in segments.segments)
-    bare = tuple(replace(segment, session=None, seconds=0.0) for segment in segments.segments)
-    digest = hashlib.sha256(repr((bare, segments.targets, segments.options, segments.folder)).encode())
+    chain = segments.chain
+    assert model is not None  # what has come packed is not packed again
+    protos = tuple(_as_array(chain.proto(segment).SerializeToString()) for segment in chain.segments)
+    digest = hashlib.sha256(repr((chain.segments, segments.targets, chain.options, chain.folder)).encode())
     for proto in protos:
         digest.update(proto.data)
     return Packing(
         digest=digest.hexdigest(),
-        segments=bare,
+        segments=chain.segments,
         protos=protos,
         targets=tuple(segments.targets),
-        options=segments.options,
-        folder=segments.folder,
+        options=chain.options,
+        folder=chain.folder,
         files=tuple(file.resolve() for file in model.files),
         sha256=model.sha256 if for_other_machines and model.is_external else "",
         specs=data.specs,
@@ -94,18 +95,15 @@ def _arrays(batch: Batch, specs: tuple[InputSpec, ...]) -> Arrays:
     return batch.feeds | {next(name for name in LABEL_NAMES if name not in taken): batch.labels}
 
 
-class Unpacked(Segments):
-    """The segments of a parcel."""
+def _unpack(parcel: Packing) -> Segments:
+    _check_files(parcel)
+    protos = dict(zip(parcel.segments, parcel.protos, strict=True))
 
-    def __init__(self, parcel: Packing) -> None:
-        _check_files(parcel)
-        self._hold([replace(segment) for segment in parcel.segments], parcel.targets, parcel.options)
-        self.folder = parcel.folder
-        self._protos = {id(segment): proto for segment, proto in zip(self.segments, parcel.protos, strict=True)}
+    def proto(segment: Segment) -> onnx.ModelProto:
+        found: onnx.ModelProto = onnx.ModelProto.FromString(protos[segment].tobytes())
+        return found
 
-    def proto(self, segment: Segment) -> onnx.ModelProto:
-        proto: onnx.ModelProto = onnx.ModelProto.FromString(self._protos[id(segment)].tobytes())
-        return proto
+    return Segments(SessionChain(parcel.segments, proto, parcel.options, parcel.folder), parcel.targets)
 
 
 _open: OrderedDict[str, Segments] = OrderedDict()
@@ -121,8 +119,8 @@ def unpacked(parcel: Packing) -> Segments:
         External weights are not to be seen from here, or are not those of the sender.
     """
     with _opening:
-        segments = _open.pop(parcel.digest, None) or Unpacked(parcel)
-        segments.open()
+        segments = _open.pop(parcel.digest, None) or _unpack(parcel)
+        segments.chain.open()
         _open[parcel.digest] = segments
         while len(_open) > _KEPT:
             _open.popitem(last=False)

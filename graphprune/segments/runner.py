@@ -1,18 +1,20 @@
-"""Ask "what comes out without block i?" for every i at the price of what follows block i.
+"""Segments of one network run one after another; and "what comes out without block i?" at the price of what follows block i.
 
-The graph is cut at the entries and exits of the candidate blocks into segments, one single-threaded session each (many
-thread pools in one process fight for the cores; callers run batches side by side instead). A batch runs through all of
-them once and leaves its junction tensors in an environment; a candidate's question then re-runs only the
-segments that its removal changes. Removing a block for good rebuilds nothing: its segment is skipped from then on.
-Memory is the sessions (the model's weights once) plus the junctions of one batch.
+Each segment has a single-threaded session of its own: many thread pools in one process fight for the cores, so callers run
+batches side by side instead. A batch runs through all segments once and leaves what they write in an environment. Cut at the
+entries and exits of candidate blocks, a candidate's question re-runs only the segments that its removal changes. Removing a
+block for good rebuilds nothing: its segment is skipped from then on. Memory is the sessions (the model's weights once) plus
+the environment of one batch.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -20,83 +22,136 @@ import onnx
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.base import extras
+from graphprune.ir.export import extract
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, failing_in_a_sentence, open_session
-from graphprune.segments.partition import Segment, cut, extract, wire
+from graphprune.segments.cuts import at_blocks
+from graphprune.segments.partition import Segment, partition
 
 Environment = dict[str, Any]
 """Tensor name -> OrtValue."""
 
 
-class Segments:
-    """The sessions of one model, cut at ``blocks``; ``targets`` are the tensors whose values are asked for.
+def open_segment(model: Model, segment: Segment, options: RuntimeOptions) -> Any:
+    """A session of a segment of ``model`` alone."""
+    return open_session(lambda: segment_proto(model, segment), options, model.folder)
 
-    Sessions are opened when first needed. ``origin`` are those of the network as given, where this one has come out of it with
-    other weights.
+
+def segment_proto(model: Model, segment: Segment) -> onnx.ModelProto:
+    """A segment of ``model`` as a model of its own."""
+    return extract(model, segment.nodes, segment.reads, segment.writes)
+
+
+class SessionChain:
+    """The sessions of ``segments``, opened when first needed; ``proto`` makes a model of one of them.
+
+    ``folder`` is where the external data of these models lies.
     """
 
-    def __init__(self, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions) -> None:
-        view = DataFlow(model)
-        segments = cut(view, blocks)
-        wire(view, segments, targets)
-        self._hold(segments, targets, options)
-        self.model = model
-        self.folder = model.folder
-
-    def _hold(self, segments: Sequence[Segment], targets: Sequence[str], options: RuntimeOptions) -> None:
-        self.segments = list(segments)
-        self.targets = list(targets)
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        proto: Callable[[Segment], onnx.ModelProto],
+        options: RuntimeOptions,
+        folder: Path | None,
+    ) -> None:
+        self.segments = tuple(segments)
+        self.proto = proto
         self.options = replace(options, threads=1)
+        self.folder = folder
         self._lock = threading.Lock()
-        self._is_open = False
-        self.origin: Segments | None = None
+        self._sessions: list[Any] | None = None
 
-    def open(self) -> None:
-        """Open what is not open yet."""
+    @classmethod
+    def of(cls, model: Model, segments: Sequence[Segment], options: RuntimeOptions) -> SessionChain:
+        """The segments of a model that is at hand."""
+        return cls(segments, lambda segment: segment_proto(model, segment), options, model.folder)
+
+    def open(self) -> list[Any]:
+        """The session of each segment, None for one that writes nothing."""
         with self._lock:
-            if not self._is_open:
-                for segment in self.segments:
-                    if segment.writes:
-                        segment.session = open_session(self.proto(segment), self.options, self.folder)
-                self._is_open = True
+            if self._sessions is None:
+                self._sessions = [self._opened(segment) for segment in self.segments]
+            return self._sessions
 
-    def proto(self, segment: Segment) -> onnx.ModelProto:
-        """One segment as a model of its own."""
-        return extract(self.model, segment.nodes, segment.reads, segment.writes)
+    def _opened(self, segment: Segment) -> Any:
+        if not segment.writes:
+            return None
+        return open_session(lambda: self.proto(segment), self.options, self.folder)
+
+    def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> tuple[Environment, list[float]]:
+        """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed; milliseconds of each segment."""
+        value = extras.onnxruntime().OrtValue
+        env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in feeds.items()}
+        times_ms = []
+        for index, segment in enumerate(self.segments):
+            if segment.block is not None and segment.block.join in removed:
+                env[segment.block.exit] = env[segment.block.entry]
+                times_ms.append(0.0)
+            else:
+                written, elapsed_ms = self.run_segment(index, env)
+                env.update(written)
+                times_ms.append(elapsed_ms)
+        return env, times_ms
+
+    def run_segment(self, index: int, env: Mapping[str, Any]) -> tuple[Environment, float]:
+        """What a segment makes of what it reads in ``env``, and its milliseconds; nothing and 0 if nobody needs it."""
+        session, segment = self.open()[index], self.segments[index]
+        if session is None:
+            return {}, 0.0
+        inputs = {name: env[name] for name in segment.reads}
+        started = time.perf_counter_ns()
+        with failing_in_a_sentence("check the data"):
+            outputs = session.run_with_ort_values(list(segment.writes), inputs)
+        elapsed_ms = (time.perf_counter_ns() - started) / 1e6
+        return dict(zip(segment.writes, outputs, strict=True)), elapsed_ms
+
+
+class Segments:
+    """A chain cut at candidate blocks; ``targets`` are the tensors whose values are asked for.
+
+    ``origin`` are the segments of the network as given, where this one has come out of it with other weights; ``seconds`` is
+    the total run time of each segment in the full passes (not in the re-runs): the floor that scoring is compared with.
+    """
+
+    def __init__(self, chain: SessionChain, targets: Sequence[str], model: Model | None = None) -> None:
+        self.chain = chain
+        self.targets = list(targets)
+        self.model = model
+        self.origin: Segments | None = None
+        self.seconds = [0.0] * len(chain.segments)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def at_blocks(
+        cls, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions
+    ) -> Segments:
+        """The segments of a model that is at hand, each of ``blocks`` one of them."""
+        flow = model.derived(DataFlow)
+        found = partition(flow, at_blocks(flow, blocks), targets)
+        return cls(SessionChain.of(model, found, options), targets, model)
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Environment:
         """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed."""
-        self.open()
-        value = extras.onnxruntime().OrtValue
-        env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in feeds.items()}
-        for segment in self.segments:
-            if segment.block is not None and segment.block.join in removed:
-                env[segment.block.exit] = env[segment.block.entry]
-            elif segment.session is not None:
-                started = time.perf_counter()
-                env.update(self._run_segment(segment, {name: env[name] for name in segment.reads}))
-                with self._lock:
-                    segment.seconds += time.perf_counter() - started
+        env, times_ms = self.chain.run(feeds, removed)
+        with self._lock:
+            self.seconds = [total + each / 1e3 for total, each in zip(self.seconds, times_ms, strict=True)]
         return env
 
     def without(self, env: Environment, block: Block, removed: frozenset[str] = frozenset()) -> Environment:
         """The targets as they would be without ``block`` as well; ``env`` is what :meth:`run` returned for ``removed``."""
         changed: Environment = {}
-        for segment in self.segments:
+        for index, segment in enumerate(self.chain.segments):
             here = segment.block
             if here is not None and (here.join == block.join or here.join in removed):
                 if here.join == block.join or here.entry in changed:
                     changed[here.exit] = changed.get(here.entry, env[here.entry])
-            elif segment.session is not None and any(name in changed for name in segment.reads):
-                changed.update(self._run_segment(segment, {n: changed.get(n, env[n]) for n in segment.reads}))
+            elif any(name in changed for name in segment.reads):
+                changed.update(self.chain.run_segment(index, ChainMap(changed, env))[0])
         return {name: changed.get(name, env[name]) for name in self.targets}
 
     def suffix_seconds(self, block: Block) -> float:
         """Time the full passes spent in the segments after ``block``."""
-        position = next(i for i, s in enumerate(self.segments) if s.block is not None and s.block.join == block.join)
-        return sum(segment.seconds for segment in self.segments[position + 1 :])
-
-    def _run_segment(self, segment: Segment, inputs: Environment) -> Environment:
-        with failing_in_a_sentence("check the data"):
-            outputs = segment.session.run_with_ort_values(segment.writes, inputs)
-        return dict(zip(segment.writes, outputs, strict=True))
+        blocks = [segment.block for segment in self.chain.segments]
+        position = next(i for i, here in enumerate(blocks) if here is not None and here.join == block.join)
+        return sum(self.seconds[position + 1 :])

@@ -17,8 +17,10 @@ import numpy as np
 
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
-from graphprune.segments.partition import extract
+from graphprune.runtime.sessions import RuntimeOptions, run
+from graphprune.segments.cuts import at_stops
+from graphprune.segments.partition import Segment, partition
+from graphprune.segments.runner import open_segment
 
 _MEMORY_LIMIT_BYTES = 1 << 30
 
@@ -85,8 +87,10 @@ class StepwiseRun:
         self.model, self._stops, self._options = model, [list(stop) for stop in stops], options
         self._temporary = tempfile.TemporaryDirectory(prefix="graphprune-")
         self._waiting = TensorStore(Path(self._temporary.name), limit_bytes)
-        self._view = DataFlow(model)  # repairs change constants only, so it stays true
-        self._legs, self._needed = _legs(self._view, self._stops, known)
+        flow = model.derived(DataFlow)
+        targets = set().union(*self._stops)
+        self._legs = partition(flow, at_stops(flow, self._stops, known), targets)
+        self._needed = _needed(self._legs, self._stops)
 
     def __enter__(self) -> Self:
         return self
@@ -112,13 +116,8 @@ class StepwiseRun:
         """Run the leg to ``stop``; yield each batch's values of the tensors asked for there."""
         leg = self._legs[stop]
         before, after = self._needed[stop], self._needed[stop + 1]
-        view = self._view
-        written = {tensor.name for name in leg for tensor in view.nodes[name].outputs}
-        reads = [t for t in dict.fromkeys(t for name in leg for t in view.data_reads(name)) if t not in written]
-        writes = [name for name in dict.fromkeys((*self._stops[stop], *after)) if name in written]
-        session = (
-            open_session(extract(self.model, leg, reads, writes), self._options, self.model.folder) if leg else None
-        )
+        reads, writes = list(leg.reads), list(leg.writes)
+        session = open_segment(self.model, leg, self._options) if leg.nodes else None
         for index in range(len(self._waiting)):
             values = {name: value for name, value in self._waiting.get(index).items() if name in before}
             if session is not None:
@@ -136,32 +135,9 @@ class StepwiseRun:
                 self._waiting.put(index, values | {tensor: changed.astype(values[tensor].dtype)})
 
 
-def _legs(
-    view: DataFlow, stops: Sequence[Sequence[str]], known: Collection[str]
-) -> tuple[list[list[str]], list[set[str]]]:
-    """The nodes to run before each stop, and the tensors that must be held before each leg (and, empty, after the last)."""
-    done: set[str] = set()
-    legs = []
-    for stop in stops:
-        wanted = set().union(*(_makers(view, tensor, done, known) for tensor in stop))
-        legs.append(sorted(wanted, key=view.order.__getitem__))
-        done |= wanted
+def _needed(legs: Sequence[Segment], stops: Sequence[Sequence[str]]) -> list[set[str]]:
+    """The tensors that must be held before each leg (and, empty, after the last)."""
     needed: list[set[str]] = [set()]
     for leg, stop in zip(reversed(legs), reversed(stops), strict=True):
-        written = {tensor.name for name in leg for tensor in view.nodes[name].outputs}
-        read = {tensor for name in leg for tensor in view.data_reads(name)}
-        needed.append((needed[-1] | read | set(stop)) - written)
-    return legs, needed[::-1]
-
-
-def _makers(view: DataFlow, tensor: str, done: set[str], known: Collection[str]) -> set[str]:
-    """The nodes not in ``done`` that must run for ``tensor``; shapes count, too."""
-    found: set[str] = set()
-    stack = [tensor]
-    while stack:
-        read = stack.pop()
-        name = None if read in known else view.producer.get(read)
-        if name is not None and name not in done and name not in found:
-            found.add(name)
-            stack.extend(view.data_reads(name))
-    return found
+        needed.append((needed[-1] | set(leg.reads) | set(stop)) - set(leg.writes))
+    return needed[::-1]

@@ -15,11 +15,10 @@ from torch.utils._pytree import tree_leaves
 from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
-from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.plan.plan import Plan
 from graphprune.rewrite import remove_units
-from graphprune.runtime.sessions import RuntimeOptions, open_session
+from graphprune.runtime.sessions import RuntimeOptions, open_model
 from graphprune.runtime.sessions import run as run_session
 from graphprune.torch_bridge.elements import find_cuts
 from graphprune.torch_bridge.export import Example, from_torch
@@ -202,7 +201,7 @@ def _run(model: Model, example: Any) -> list[np.ndarray]:
     names = [tensor.name for tensor in model.graph.inputs]
     feed = {name: tensor.numpy() for name, tensor in zip(names, _values(example), strict=True)}
     outputs = [tensor.name for tensor in model.graph.outputs]
-    return list(run_session(open_session(to_proto(model), RuntimeOptions()), feed, outputs))
+    return list(run_session(open_model(model, RuntimeOptions()), feed, outputs))
 
 
 def _difference(module: nn.Module, example: Any, expected: Sequence[np.ndarray]) -> float:

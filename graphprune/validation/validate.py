@@ -20,7 +20,7 @@ from graphprune.errors import ModelError, ValidationFailed
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
 from graphprune.validation.masked_original import masked_original
 
 _TOLERANCE = 1e-4
@@ -65,10 +65,7 @@ def _compare(step: Removal, result: Path | Model, data: Data, batch: int, option
     batches = (part.feeds for part in data.batches(batch))
     worst, samples = 0.0, 0
     while expected := _expected(step, batches, names, options):
-        if isinstance(result, Path):
-            rewritten = open_session(result, options)
-        else:
-            rewritten = open_session(to_proto(result), options, result.folder)
+        rewritten = open_session(result, options) if isinstance(result, Path) else open_model(result, options)
         for feeds, references in expected:
             samples += len(next(iter(feeds.values())))
             for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
@@ -93,7 +90,7 @@ def _expected(
     feeds = next(batches, None)
     if feeds is None:
         return []
-    oracle = open_session(masked_original(step), options, step.model.folder)
+    oracle = open_session(lambda: masked_original(step), options, step.model.folder)
     expected = [(feeds, run(oracle, feeds, names))]
     held = sum(array.nbytes for array in expected[0][1])
     while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
@@ -163,7 +160,7 @@ def check_written(written: Path, before: Model, feeds: Feeds, options: RuntimeOp
     """
     _check_file(written, before)
     names = [tensor.name for tensor in before.graph.outputs]
-    expected = run(open_session(to_proto(before), options, before.folder), feeds, names)
+    expected = run(open_model(before, options), feeds, names)
     for name, reference, found in zip(names, expected, run(open_session(written, options), feeds, names), strict=True):
         is_same = reference.shape == found.shape and reference.dtype == found.dtype
         if not is_same or (reference.dtype.kind == "f" and not np.isfinite(found[np.isfinite(reference)]).all()):
@@ -182,7 +179,7 @@ def check_normalisation(model: Model, data: Data, batch: int, options: RuntimeOp
         given = run(open_session(model.source, options, model.folder), feeds, names)
     except ModelError as error:
         raise ModelError(f"the model as given does not run: {error.message}", error.fix) from None
-    normal = run(open_session(to_proto(model), options, model.folder), feeds, names)
+    normal = run(open_model(model, options), feeds, names)
     for name, reference, result in zip(names, given, normal, strict=True):
         difference = relative_error(reference, result)
         if not difference <= tolerance:

@@ -1,4 +1,4 @@
-"""The measured table: pieces that cover a network, times shared by equal layers, and what the cache spares."""
+"""The measured table: segments that cover a network, times shared by equal layers, and what the cache spares."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes.algebra import Atom
 from graphprune.bench.times_cache import Cache
 from graphprune.latency import table as table_room
-from graphprune.latency.pieces import atoms_in, cut, signature
-from graphprune.latency.table import CostTable, LatencyProfiler, PieceCost, colours, smoothed, thinned
+from graphprune.latency.layers import atoms_in, layer_segments, signature
+from graphprune.latency.table import CostTable, LatencyProfiler, SegmentCost, colours, smoothed, thinned
 from graphprune.rewrite import remove_units
 from graphprune.run.loaded import prepare
 from graphprune.run.options import RunOptions
@@ -37,15 +37,15 @@ def looked_at(proto: onnx.ModelProto) -> tuple[ModelAnalysis, Feeds]:
 
 
 @pytest.mark.parametrize("make", [flattened, grouped, lambda: residual_mlp(3)])
-def test_pieces_hold_every_node_once_and_fit_together(make: Callable[[], onnx.ModelProto]) -> None:
+def test_segments_hold_every_node_once_and_fit_together(make: Callable[[], onnx.ModelProto]) -> None:
     analysis, _ = looked_at(make())
-    pieces = cut(analysis.model)
-    held = [name for piece in pieces for name in piece.nodes]
+    segments = layer_segments(analysis.flow)
+    held = [name for segment in segments for name in segment.nodes]
     assert sorted(held) == sorted(node.name for node in analysis.model.graph.nodes)
     known = {tensor.name for tensor in analysis.model.graph.inputs}
-    for piece in pieces:
-        assert set(piece.reads) <= known  # all that enters was written by earlier pieces
-        known |= set(piece.writes)
+    for segment in segments:
+        assert set(segment.reads) <= known  # all that enters was written by earlier ones
+        known |= set(segment.writes)
     assert {tensor.name for tensor in analysis.model.graph.outputs} <= known
 
 
@@ -53,13 +53,13 @@ def test_equal_layers_share_a_signature_and_a_width_changes_it() -> None:
     analysis, feeds = looked_at(residual_mlp(4))
     seen: dict[str, list[str]] = {}
     values = {n: np.zeros(s, np.float32) for n, s in analysis.sizes.items()} | feeds
-    for piece in cut(analysis.model):
-        seen.setdefault(signature(analysis.model, piece, values), []).append(piece.layer)
+    for segment in layer_segments(analysis.flow):
+        seen.setdefault(signature(analysis.model, segment, values), []).append(segment.nodes[0])
     assert max(map(len, seen.values())) >= 3
     other, _ = looked_at(residual_mlp(4))
-    piece = cut(other.model)[-1]
+    segment = layer_segments(other.flow)[-1]
     wider = {name: np.zeros((7, *array.shape[1:]), array.dtype) for name, array in values.items()}
-    assert signature(other.model, piece, wider) not in seen
+    assert signature(other.model, segment, wider) not in seen
 
 
 def test_table_times_widths_and_the_cache_spares_the_second_time(
@@ -105,14 +105,14 @@ def test_real_times_are_positive_and_blocks_have_a_share() -> None:
     assert table.without([node.name for node in analysis.model.graph.nodes]) == pytest.approx(0.0)
 
 
-def test_atoms_of_one_piece_are_not_cut_together() -> None:
+def test_atoms_of_one_segment_are_not_cut_together() -> None:
     a, b, c = (Atom(8) for _ in range(3))
     levels = {atom: [4] for atom in (a, b, c)}
     sets = colours(levels, [frozenset({a, b}), frozenset({b, c})])
     assert sorted(map(len, sets)) == [1, 2]
     assert not any(b in each and len(each) > 1 for each in sets)
     analysis, _ = looked_at(flattened())
-    inside = atoms_in(analysis.model, analysis.typing, cut(analysis.model))
+    inside = atoms_in(analysis.model, analysis.typing, layer_segments(analysis.flow))
     assert any(len(atoms) > 1 for atoms in inside)
 
 
@@ -152,8 +152,10 @@ def test_noise_between_even_widths_is_smoothed_and_odd_ones_stay() -> None:
     assert shares == pytest.approx([0.3, 0.9, 0.5, 0.5, 1.0])
 
 
-def test_a_piece_shrunk_from_both_ends_takes_the_product() -> None:
+def test_a_segment_shrunk_from_both_ends_takes_the_product() -> None:
     a, b = Atom(8), Atom(8)
-    cost = PieceCost(cut(looked_at(flattened())[0].model)[1], 2.0, {a: ([4, 8], [0.5, 1.0]), b: ([4, 8], [0.6, 1.0])})
+    cost = SegmentCost(
+        layer_segments(looked_at(flattened())[0].flow)[1], 2.0, {a: ([4, 8], [0.5, 1.0]), b: ([4, 8], [0.6, 1.0])}
+    )
     assert cost.at({a: 4, b: 4}) == pytest.approx(0.6)
     assert CostTable([cost]).share({a: 6}) == pytest.approx(0.75)

@@ -15,7 +15,7 @@ from graphprune.ir.model import Model
 from graphprune.rewrite import remove_blocks
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.partition import Segment
-from graphprune.segments.runner import Environment, Segments
+from graphprune.segments.runner import Environment, Segments, SessionChain
 from tests.graphs import Arrays, assert_same, random_feeds, residual_mlp, run
 
 OPTIONS = RuntimeOptions(threads=1)
@@ -26,7 +26,7 @@ def prepared(proto: onnx.ModelProto) -> tuple[Model, list[Block], Segments]:
     model = load(proto)
     blocks = [join.block for join in find_joins(model) if join.block]
     assert len(blocks) == 6
-    return model, blocks, Segments(model, blocks, TARGETS, OPTIONS)
+    return model, blocks, Segments.at_blocks(model, blocks, TARGETS, OPTIONS)
 
 
 def numbers(env: Environment) -> list[np.ndarray]:
@@ -103,20 +103,20 @@ def test_only_what_follows_the_block_runs(mask: bool, monkeypatch: pytest.Monkey
     proto = residual_mlp(6, mask=mask)
     _, blocks, segments = prepared(proto)
     ran: list[Segment] = []
-    original = Segments._run_segment
+    original = SessionChain.run_segment
 
-    def counted(self: Segments, segment: Segment, inputs: Environment) -> Environment:
-        ran.append(segment)
-        return original(self, segment, inputs)
+    def counted(self: SessionChain, index: int, env: Environment) -> tuple[Environment, float]:
+        ran.append(self.segments[index])
+        return original(self, index, env)
 
-    monkeypatch.setattr(Segments, "_run_segment", counted)
+    monkeypatch.setattr(SessionChain, "run_segment", counted)
     env = segments.run(random_feeds(proto))
     assert [segment.block for segment in ran] == [None, *blocks, None]
     for position, block in enumerate(blocks):
         ran.clear()
         segments.without(env, block)
         assert [segment.block for segment in ran] == [*blocks[position + 1 :], None]
-        assert ran[-1].nodes == ["head"]
+        assert ran[-1].nodes == ("head",)
     ran.clear()
     removed = frozenset({blocks[4].join})
     env = segments.run(random_feeds(proto), removed)

@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_session
+from graphprune.runtime.sessions import RuntimeOptions, open_model
 from graphprune.runtime.sessions import run as run_session
 from graphprune.torch_bridge import to_torch, write_back
 from graphprune.validation.validate import relative_error
@@ -43,7 +43,7 @@ class Checked:
 def outputs_of_file(model: Model, feed: Feed) -> list[np.ndarray]:
     """What ONNX Runtime computes."""
     names = [tensor.name for tensor in model.graph.outputs]
-    return list(run_session(open_session(to_proto(model), _OPTIONS), dict(feed), names))
+    return list(run_session(open_model(model, _OPTIONS), dict(feed), names))
 
 
 def outputs_of_module(module: nn.Module, model: Model, feed: Feed) -> list[torch.Tensor]:

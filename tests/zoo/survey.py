@@ -22,7 +22,7 @@ from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.sessions import RuntimeOptions, open_session
+from graphprune.runtime.sessions import RuntimeOptions, open_model, open_session
 from graphprune.runtime.sessions import run as run_session
 from graphprune.validation.masked_original import masked_original
 from graphprune.validation.validate import relative_error
@@ -65,7 +65,7 @@ def survey(source: Model | Path | onnx.ModelProto, feed: Feed, seed: int = 0, *,
     analysis = ModelAnalysis(model, sizes, {name: array.shape for name, array in feed.items()})
     found = Survey(groups=len(analysis.groups))
     names = [tensor.name for tensor in model.graph.outputs]
-    whole = run_session(open_session(to_proto(model), _OPTIONS), feed, names)
+    whole = run_session(open_model(model, _OPTIONS), feed, names)
     free = [group for group in analysis.groups if group.is_prunable]
     found.prunable = len(free)
     found.refusals.update(group.freeze.reason for group in analysis.groups if group.freeze)

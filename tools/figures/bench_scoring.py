@@ -18,10 +18,9 @@ import numpy as np
 from graphprune.analysis.representation import find_representations
 from graphprune.analysis.stages import allowance
 from graphprune.importance.streaming import StreamedCKA
-from graphprune.ir.export import to_proto
 from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.options import RunOptions
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 from graphprune.segments.ablation import ablations
 from graphprune.segments.runner import Segments
 
@@ -30,8 +29,7 @@ def score(subject: LoadedRun, segments: Segments, threads: int, batch: int) -> t
     """Wall seconds of scoring every candidate, and the floor in the same run."""
     rules = allowance(subject.model, subject.analysis.joins, None, None)
     representations = find_representations(subject.model, subject.blocks)
-    for segment in segments.segments:
-        segment.seconds = 0.0
+    segments.seconds = [0.0] * len(segments.seconds)
     started = time.perf_counter()
     streams = [StreamedCKA() for _ in representations]
     for part in ablations(segments, representations, rules.candidates, frozenset(), subject.data, batch, threads):
@@ -56,11 +54,11 @@ def main() -> None:
     rules = allowance(subject.model, subject.analysis.joins, None, None)
     tensors = [r.tensor for r in find_representations(subject.model, subject.blocks)]
     started = time.perf_counter()
-    segments = Segments(subject.model, rules.candidates, tensors, runtime)
+    segments = Segments.at_blocks(subject.model, rules.candidates, tensors, runtime)
     print(
-        f"{len(rules.candidates)} candidates, {len(segments.segments)} segments, opened in {time.perf_counter() - started:.2f} s"
+        f"{len(rules.candidates)} candidates, {len(segments.seconds)} segments, opened in {time.perf_counter() - started:.2f} s"
     )
-    whole = open_session(to_proto(subject.model), runtime, subject.model.folder)
+    whole = open_model(subject.model, runtime)
     walls, floors, plains = [], [], []
     for repeat in range(options.repeats + 1):
         wall, floor = score(subject, segments, options.threads, options.batch)

@@ -16,9 +16,8 @@ from graphprune.analysis.representation import Representation
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.streaming import StreamedCKA
-from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 from graphprune.segments.capture import capture
 
 Arbiter = Literal["cka", "loss"]
@@ -64,7 +63,7 @@ def losses(models: Sequence[Model], data: Data, batch: int, options: RuntimeOpti
     DataError
         There are no labels, or they do not fit the output.
     """
-    sessions = [open_session(to_proto(model), options, model.folder) for model in models]
+    sessions = [open_model(model, options) for model in models]
     sums, samples = np.zeros(len(models)), 0
     for part in data.batches(batch):
         if part.labels is None:

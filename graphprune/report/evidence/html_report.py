@@ -12,7 +12,7 @@ from graphprune.base import extras
 from graphprune.errors import InputError
 from graphprune.ir import output_files
 from graphprune.report.evidence.command import facts, python_call, typed
-from graphprune.report.evidence.parts import stretches
+from graphprune.report.evidence.parts import model_parts
 from graphprune.report.evidence.similarity import gather_similarity
 from graphprune.report.evidence.strip import gather_strip
 from graphprune.report.evidence.units import block_rows, group_rows
@@ -74,7 +74,7 @@ class HtmlReport:
     def _gather(self, result: Result, subject: LoadedRun, small: ModelAnalysis) -> ReportData:
         """Time the parts (unless the run was not timed), compare the blocks, tell what became of every unit."""
         plan, options = result.plan, self._options
-        parts = stretches(subject.analysis)
+        parts = model_parts(subject.analysis)
         gone = frozenset(block.join for block in plan.blocks)
         return ReportData(
             strip=gather_strip(subject, parts, small, options, is_timed=result.measurement is not None),

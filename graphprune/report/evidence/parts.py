@@ -17,7 +17,7 @@ from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.names import layer_label
 from graphprune.ir.model import constant_dims
-from graphprune.segments.partition import Segment, cut
+from graphprune.segments.cuts import at_blocks
 
 _MOST_PARTS = 160
 _MOST_LAYERS = 8  # what is refused around more of them is no block but half the network
@@ -34,58 +34,58 @@ class ModelPart:
     refusal: Refusal | None = None
 
 
-def stretches(analysis: ModelAnalysis) -> list[ModelPart]:
-    """All nodes of the model, none twice, so that no stretch needs what a later one computes."""
-    view = DataFlow(analysis.model)
+def model_parts(analysis: ModelAnalysis) -> list[ModelPart]:
+    """All nodes of the model, none twice, so that no part needs what a later one computes."""
+    flow = analysis.flow
     blocks = [join.block for join in analysis.joins if join.block]
-    refused = _refused(view, analysis)
+    refused = _refused(flow, analysis)
     for is_fine in (True, False):
         found: list[ModelPart] = []
-        for segment in cut(view, blocks):
-            if segment.block is not None:
-                found.append(ModelPart(segment.block.name, tuple(segment.nodes), segment.block.join))
+        for part in at_blocks(flow, blocks):
+            if part.block is not None:
+                found.append(ModelPart(part.block.name, part.nodes, part.block.join))
             else:
-                found += _between(view, segment, refused, is_fine)
-        found = _joined(view, found)
+                found += _between(flow, part.nodes, refused, is_fine)
+        found = _joined(flow, found)
         if len(found) <= _MOST_PARTS:
             break
     return found
 
 
-def _refused(view: DataFlow, analysis: ModelAnalysis) -> dict[str, tuple[str, Refusal]]:
+def _refused(flow: DataFlow, analysis: ModelAnalysis) -> dict[str, tuple[str, Refusal]]:
     """Node -> the join and the refusal of the block it belongs to, for blocks that cannot go."""
     owner: dict[str, tuple[str, Refusal]] = {}
     for join in analysis.joins:
         if join.refusal is None or join.stage < 0 or join.refusal.rule in _NO_BLOCK:
             continue
-        sides = [view.ancestors(tensor.name) for tensor in view.nodes[join.node].inputs]
+        sides = [flow.ancestors(tensor.name) for tensor in flow.nodes[join.node].inputs]
         members = sides[0] ^ sides[1]
-        if sum(is_weighted(view.nodes[name]) for name in members) <= _MOST_LAYERS:
+        if sum(is_weighted(flow.nodes[name]) for name in members) <= _MOST_LAYERS:
             for name in (*members, join.node):
                 owner.setdefault(name, (join.node, join.refusal))
     return owner
 
 
 def _between(
-    view: DataFlow, segment: Segment, refused: Mapping[str, tuple[str, Refusal]], is_fine: bool
+    flow: DataFlow, nodes: Sequence[str], refused: Mapping[str, tuple[str, Refusal]], is_fine: bool
 ) -> Iterator[ModelPart]:
     """What lies between two removable blocks: refused blocks, and the rest layer by layer if ``is_fine``."""
-    for owner, nodes in groupby(segment.nodes, key=refused.get):
-        run = list(nodes)
+    for owner, members in groupby(nodes, key=refused.get):
+        run = list(members)
         if owner is not None:
-            yield ModelPart(_label(view, run), tuple(run), refusal=owner[1])
+            yield ModelPart(_label(flow, run), tuple(run), refusal=owner[1])
             continue
-        starts = [i for i, name in enumerate(run) if has_weights(view.nodes[name])] if is_fine else []
+        starts = [i for i, name in enumerate(run) if has_weights(flow.nodes[name])] if is_fine else []
         for start, end in zip([0, *starts[1:]], [*starts[1:], len(run)], strict=True):
-            yield ModelPart(_label(view, run[start:end]), tuple(run[start:end]))
+            yield ModelPart(_label(flow, run[start:end]), tuple(run[start:end]))
 
 
-def _joined(view: DataFlow, found: Sequence[ModelPart]) -> list[ModelPart]:
-    """Stretches without a layer (an activation, a pooling) go with the one before, at the start with the one after."""
+def _joined(flow: DataFlow, found: Sequence[ModelPart]) -> list[ModelPart]:
+    """Parts without a layer (an activation, a pooling) go with the one before, at the start with the one after."""
     joined: list[ModelPart] = []
     waiting: tuple[str, ...] = ()
     for each in found:
-        if each.join or any(is_weighted(view.nodes[name]) for name in each.nodes):
+        if each.join or any(is_weighted(flow.nodes[name]) for name in each.nodes):
             joined.append(ModelPart(each.name, (*waiting, *each.nodes), each.join, each.refusal))
             waiting = ()
         elif joined:
@@ -96,9 +96,9 @@ def _joined(view: DataFlow, found: Sequence[ModelPart]) -> list[ModelPart]:
     return joined or [ModelPart("model", waiting)]
 
 
-def _label(view: DataFlow, nodes: Sequence[str]) -> str:
-    layers = [name for name in nodes if has_weights(view.nodes[name])]
-    return layer_label(view, layers) if layers else nodes[0]
+def _label(flow: DataFlow, nodes: Sequence[str]) -> str:
+    layers = [name for name in nodes if has_weights(flow.nodes[name])]
+    return layer_label(flow, layers) if layers else nodes[0]
 
 
 def has_weights(node: gs.Node) -> bool:

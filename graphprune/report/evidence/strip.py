@@ -8,11 +8,11 @@ from dataclasses import replace
 from graphprune.analysis.cost import node_macs
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.errors import GraphpruneError
-from graphprune.report.evidence.clock import Relay, race
 from graphprune.report.evidence.parts import ModelPart, channels, has_weights
 from graphprune.report.html.pictures import Layer, NetworkStrip, Part, State
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
+from graphprune.segments.timer import SegmentTimer
 
 _BY_MACS = "height: share of the MACs"
 
@@ -30,20 +30,19 @@ def gather_strip(
     options.progress("timing the parts", 0, 0)
     feeds = subject.data.first(options.bench_batch)
     try:
-        first, second = (
-            Relay(model, [each.nodes for each in found], options.runtime) for model in (subject.model, small.model)
-        )
-        before, after, passes = race(first, second, feeds)
+        timer = SegmentTimer(subject.model, small.model, [each.nodes for each in found], options.runtime)
+        times = timer.measure(feeds)
     except GraphpruneError as error:
         return NetworkStrip(parts, f"{_BY_MACS}; the parts could not be timed one by one: {error.message}")
     batch = len(next(iter(feeds.values())))
     provider = options.runtime.provider_name.removesuffix("ExecutionProvider")
     caption = (
         f"height: median time of each part, run by itself on ONNX Runtime {provider} with one thread and batch {batch}, "
-        f"both networks in turn, {passes} passes each; what a fusion across parts would save is not in it"
+        f"both networks in turn, {times.passes} passes each; what a fusion across parts would save is not in it"
     )
     timed = (
-        replace(part, ms_before=one, ms_after=other) for part, one, other in zip(parts, before, after, strict=True)
+        replace(part, ms_before=one, ms_after=other)
+        for part, one, other in zip(parts, times.first_ms, times.second_ms, strict=True)
     )
     return NetworkStrip(tuple(timed), caption)
 

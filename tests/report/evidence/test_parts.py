@@ -1,4 +1,4 @@
-"""The network as a row of parts, and their timing."""
+"""The network as a row of parts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.model_analysis import analyse
 from graphprune.pipeline.prune import prune
-from graphprune.report.evidence.clock import Relay, race
-from graphprune.report.evidence.parts import stretches
+from graphprune.report.evidence.parts import model_parts
 from graphprune.report.evidence.strip import gather_strip
 from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.options import RunOptions
-from graphprune.runtime.sessions import Feeds, RuntimeOptions
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.segments.timer import chain_of
 from tests import small_cnns
 from tests.graphs import assert_same, build, random_feeds, residual_mlp, run
 from tests.zoo.light import light
@@ -39,7 +39,7 @@ def subject_of(proto: onnx.ModelProto) -> LoadedRun:
 
 
 def test_blocks_refused_blocks_and_layers_are_parts() -> None:
-    found = stretches(subject_of(with_projection()).analysis)
+    found = model_parts(subject_of(with_projection()).analysis)
     assert [set(part.nodes) for part in found] == [
         {"stem", "r0"},
         {"c1", "r1", "c2", "short", "join1", "r2"},
@@ -58,27 +58,25 @@ def test_blocks_refused_blocks_and_layers_are_parts() -> None:
 def test_parts_run_in_turn_compute_the_model(make) -> None:  # type: ignore[no-untyped-def]
     proto = make()
     subject = subject_of(proto)
-    parts = [part.nodes for part in stretches(subject.analysis)]
+    parts = [part.nodes for part in model_parts(subject.analysis)]
     nodes = [name for part in parts for name in part]
     assert sorted(nodes) == sorted(DataFlow(subject.model).nodes)
     feeds = random_feeds(proto, 3)
-    relay = Relay(subject.model, parts, OPTIONS)
-    relay.run(feeds)
+    values, _ = chain_of(subject.model, parts, OPTIONS).run(feeds)
     name = proto.graph.output[0].name
-    assert_same([relay.last[name].numpy()], run(proto, feeds), 1e-4)
+    assert_same([values[name].numpy()], run(proto, feeds), 1e-4)
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "shufflenet"])
 def test_networks_of_others_fall_into_parts(name: str) -> None:
     proto, feed = light(name)
     subject = prepare(proto, feed, RunOptions(runtime=OPTIONS))
-    found = stretches(subject.analysis)
+    found = model_parts(subject.analysis)
     assert 10 < len(found) < 80
     assert sorted(node for part in found for node in part.nodes) == sorted(DataFlow(subject.model).nodes)
-    relay = Relay(subject.model, [part.nodes for part in found], OPTIONS)
-    relay.run(subject.feeds)
+    values, _ = chain_of(subject.model, [part.nodes for part in found], OPTIONS).run(subject.feeds)
     output = proto.graph.output[0].name
-    assert_same([relay.last[output].numpy()], run(proto, subject.feeds), 1e-4)
+    assert_same([values[output].numpy()], run(proto, subject.feeds), 1e-4)
 
 
 def test_what_went_takes_no_time_and_the_rest_stays_in_place() -> None:
@@ -88,7 +86,7 @@ def test_what_went_takes_no_time_and_the_rest_stays_in_place() -> None:
                    options=RunOptions(measure_latency=False, repair=(), runtime=OPTIONS))  # fmt: skip
     assert result.model is not None
     small = analyse(result.model, subject.feeds, OPTIONS)
-    strip = gather_strip(subject, stretches(subject.analysis), small, RunOptions(runtime=OPTIONS), is_timed=True)
+    strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(runtime=OPTIONS), is_timed=True)
     gone = {block.name for block in result.plan.blocks}
     for part in strip.parts:
         assert (part.state == "removed") == (part.name in gone)
@@ -106,7 +104,7 @@ def test_thinner_layers_show_their_channels() -> None:
     result = prune(proto, ["filter-magnitude"], None, "flops=0.6", options=RunOptions(measure_latency=False))
     assert result.model is not None
     small = analyse(result.model, subject.feeds, OPTIONS)
-    strip = gather_strip(subject, stretches(subject.analysis), small, RunOptions(), is_timed=False)
+    strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(), is_timed=False)
     widths = {layer.name: (layer.before, layer.after) for part in strip.parts for layer in part.layers}
     cut = {units.group.partition("/")[0]: (units.size, units.size - len(units.removed)) for units in result.plan.units}
     assert cut
@@ -114,21 +112,3 @@ def test_thinner_layers_show_their_channels() -> None:
         assert widths[name] == pair
     assert {part.name for part in strip.parts if part.state == "cut"} >= set(cut)
     assert not strip.is_timed and "nothing was timed" in strip.caption
-
-
-def test_timing_is_fair_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = subject_of(residual_mlp(3))
-    parts = [part.nodes for part in stretches(subject.analysis)]
-    relays = [Relay(subject.model, parts, OPTIONS) for _ in range(2)]
-    order: list[int] = []
-    kept = Relay.run
-
-    def noted(self: Relay, feeds: Feeds) -> list[float]:
-        order.append(relays.index(self))
-        return kept(self, feeds)
-
-    monkeypatch.setattr(Relay, "run", noted)
-    before, after, passes = race(relays[0], relays[1], subject.feeds)
-    assert len(before) == len(after) == len(parts)
-    assert passes >= 10
-    assert order == [0, 1] * (len(order) // 2)
