@@ -18,7 +18,8 @@ from graphprune.errors import DataError
 from graphprune.importance.streaming import StreamedCKA
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.execution import Execution
+from graphprune.runtime.sessions import open_session, run
 from graphprune.segments.capture import capture
 
 Arbiter = Literal["cka", "loss"]
@@ -29,9 +30,7 @@ Seen = tuple[Model, Sequence[Representation]]
 """A network and the tensors that stand for what it knows."""
 
 
-def similarities(
-    parent: Seen, children: Sequence[Seen], data: Data, batch: int, options: RuntimeOptions
-) -> list[float]:
+def similarities(parent: Seen, children: Sequence[Seen], data: Data, execution: Execution) -> list[float]:
     """CKA of each child with the parent, the mean over the representations; high = alike.
 
     Raises
@@ -41,7 +40,7 @@ def similarities(
     """
     streams = [StreamedCKA() for _ in parent[1]]
     runs = [
-        capture(model, [each.tensor for each in representations], data, batch, options)
+        capture(model, [each.tensor for each in representations], data, execution.batch, execution.runtime)
         for model, representations in (parent, *children)
     ]
     for parts in zip(*runs, strict=True):
@@ -56,7 +55,7 @@ def similarities(
     return [float(np.mean([stream.result(index)[0] for stream in streams])) for index in range(len(children))]
 
 
-def losses(models: Sequence[Model], data: Data, batch: int, options: RuntimeOptions) -> list[float]:
+def losses(models: Sequence[Model], data: Data, execution: Execution) -> list[float]:
     """Mean cross-entropy (nats) of each network's first output, class scores (n, classes), on the labels of ``data``.
 
     Raises
@@ -64,9 +63,9 @@ def losses(models: Sequence[Model], data: Data, batch: int, options: RuntimeOpti
     DataError
         There are no labels, or they do not fit the output.
     """
-    sessions = [open_session(to_proto(model), options, model.folder) for model in models]
+    sessions = [open_session(to_proto(model), execution.runtime, model.folder) for model in models]
     sums, samples = np.zeros(len(models)), 0
-    for part in data.batches(batch):
+    for part in data.batches(execution.batch):
         if part.labels is None:
             raise DataError(
                 f"{data.origin} has no labels, and arbiter=loss needs them", "add them, or take arbiter=cka"
