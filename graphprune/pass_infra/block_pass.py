@@ -55,7 +55,7 @@ class BlockPass(Pass):
     refits: int = field(default=2, metadata={"help": "layers behind a block that are refitted to judge it"})
 
     @abstractmethod
-    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """The score of every candidate; low = removed first."""
 
     @abstractmethod
@@ -123,12 +123,14 @@ class BlockPass(Pass):
     ) -> tuple[list[Block], list[Score]]:
         """The candidates that come first by the pass's own score, in the network repaired so far, judged after their repair."""
         here = second.blocks(candidates)
-        scene = BlockScoring(second.context, second.segments(here, origin), second.representations, frozenset(), notes)
-        first, scores = second.judged(here, self.score(scene, here))
+        scoring = BlockScoring(
+            second.context, second.segments(here, origin), second.representations, frozenset(), notes
+        )
+        first, scores = second.judged(here, self.score(scoring, here))
         return [candidates[index] for index in first], scores
 
     def compared(
-        self, scene: BlockScoring, candidates: Sequence[Block], make: Callable[[], Comparison[R]]
+        self, scoring: BlockScoring, candidates: Sequence[Block], make: Callable[[], Comparison[R]]
     ) -> list[list[R]]:
         """For every candidate the results of one comparison per representation, on all of the data.
 
@@ -139,14 +141,14 @@ class BlockPass(Pass):
         DataError
             Nothing can be told from the data.
         """
-        context = scene.context
+        context = scoring.context
         results: list[list[R]] = []
-        for part in self._parts(scene, candidates):
+        for part in self._parts(scoring, candidates):
             comparisons = compare_blocks(
-                scene.segments,
-                scene.representations,
+                scoring.segments,
+                scoring.representations,
                 part,
-                scene.gone,
+                scoring.gone,
                 context.data,
                 context.execution.batch,
                 context.execution.runtime.thread_count,
@@ -154,15 +156,15 @@ class BlockPass(Pass):
                 against_original=self.reference == "original",
                 workers=context.execution.workers,
             )
-            scene.refuse_useless(comparisons, str(self))
+            scoring.refuse_useless(comparisons, str(self))
             results += [list(each) for each in zip(*(c.results for c in comparisons), strict=True)]
         return results
 
-    def _parts(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Sequence[Block]]:
+    def _parts(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Sequence[Block]]:
         """The candidates in portions that fit the memory at once, of each worker its own."""
-        each = sum(self.memory_bytes(scene.row_limit(r), scene.width(r)) for r in scene.representations)
-        size = max(1, _MEMORY_BUDGET_BYTES // max(1, each))
-        size *= 1 if scene.context.execution.workers is None else scene.context.execution.workers.count
+        needed_bytes = sum(self.memory_bytes(scoring.row_limit(r), scoring.width(r)) for r in scoring.representations)
+        size = max(1, _MEMORY_BUDGET_BYTES // max(1, needed_bytes))
+        size *= 1 if scoring.context.execution.workers is None else scoring.context.execution.workers.count
         return [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
 

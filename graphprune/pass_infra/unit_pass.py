@@ -22,7 +22,6 @@ from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.removed_units import removed_units
-from graphprune.pass_infra.unit_proposals import Knapsack, Rule, ScoredGroups, even_steps, levels
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Candidate, Scope, select
 from graphprune.plan.target import Target
@@ -203,6 +202,9 @@ class UnitPass(Pass):
         return f"at most {context.goal.target.kind}={best:.4g} with {gone}, because of {rules}"
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
+        # here, not above: SciPy's solver takes longer to import than all passes, and only a time needs it
+        from graphprune.pass_infra.unit_proposals import Knapsack, Rule, ScoredGroups, even_steps, levels
+
         groups = self.eligible(context)
         scores, notes = self.finite_scores(context, groups)
         most = self.most(context, sum(group.size for group in groups))
