@@ -38,7 +38,8 @@ class LastBlocks(Pass):
     paper: ClassVar[str] = "none"
 
     def decide(self, context: Context) -> Decision:
-        now, gone = context.analysis.cost, []
+        now = context.analysis.cost
+        gone: list[RemovedBlock] = []
         blocks = [join.block for join in context.joins if join.block]
         for block in reversed(blocks):
             if context.goal.is_met(now, len(gone), len(blocks)):
@@ -165,6 +166,7 @@ def test_blocks_go_in_the_order_of_the_pass_until_the_time_is_reached(spec: str,
     plan = decided([spec], "latency=0.8").plan
     joins = [f"join{place}" for place in range(6)]
     order = joins if spec == "first-blocks" else joins[::-1]
+    assert len(plan.decisions) == (len(plan.blocks) if spec == "stepwise" else 1)
     assert plan.blocks
     assert [block.join for block in plan.blocks] == order[: len(plan.blocks)]
     assert 0.5 < plan.reached <= 0.8 * (1 + TOLERANCE)

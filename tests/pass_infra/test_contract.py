@@ -112,17 +112,21 @@ class Noted(Careless):
         self.calls.append(f"ensures {decision.blocks[0].join} of {sum(1 for j in context.joins if j.block)}")
 
 
+def noted(target: str, calls: list[str]) -> None:
+    asked(type("Made", (Noted,), {"what": "blocks", "change": staticmethod(lambda d: d), "calls": calls})(), target)
+
+
 def test_requires_comes_first_and_ensures_sees_the_network_that_each_decision_was_made_for() -> None:
-    made = type("Made", (Noted,), {"what": "blocks", "change": staticmethod(lambda d: d), "calls": []})
-    asked(made(), "removed=2")
-    assert made.calls == ["requires", "decide 2", "ensures join2 of 3", "decide 0", "ensures join0 of 2"]
+    calls: list[str] = []
+    noted("removed=2", calls)
+    assert calls == ["requires", "decide 2", "ensures join2 of 3", "decide 0", "ensures join0 of 2"]
 
 
 def test_what_a_pass_requires_is_refused_before_it_decides() -> None:
-    made = type("Made", (Noted,), {"what": "blocks", "change": staticmethod(lambda d: d), "calls": []})
+    calls: list[str] = []
     with pytest.raises(OptionError, match="no ratio"):
-        asked(made(), "ratio=0.5")
-    assert made.calls == ["requires"]
+        noted("ratio=0.5", calls)
+    assert calls == ["requires"]
 
 
 def test_the_pass_of_the_contributing_page_works() -> None:

@@ -76,7 +76,7 @@ def test_the_command_dumps_and_with_v_tells(
 ) -> None:
     proto = residual_mlp(4)
     onnx.save(proto, tmp_path / "net.onnx")
-    np.savez(tmp_path / "data.npz", **random_feeds(proto, 40))
+    np.savez(tmp_path / "data.npz", x=random_feeds(proto, 40)["x"])
     words = [tmp_path / "net.onnx", "--pass", "layer-cka", "--target", "removed=2", "--data", tmp_path / "data.npz"]
     words += ["--no-bench", "--repair", "none", "-o", tmp_path / "small.onnx", "--dump-passes", tmp_path / "passes"]
     caplog.set_level("INFO", logger="graphprune.passes")
