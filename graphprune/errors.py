@@ -42,6 +42,10 @@ class PlanError(InputError):
     """A plan file is not a plan, or was made for another model."""
 
 
+class PassError(GraphpruneError):
+    """A pass returned a decision that does not fit the network: a fault of the pass, not of what the user gave."""
+
+
 class NothingToPrune(GraphpruneError):
     """No unit may be removed; the message says which rule refused each kind of candidate."""
 

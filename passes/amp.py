@@ -22,8 +22,10 @@ from graphprune.axes.algebra import Atom
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.importance.budget import Rounding, amp_counts
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.unit_pass import UnitPass, removed_units
+from graphprune.pass_infra.removed_units import removed_units
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.passes.head_projection import projected
+from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Scope
 from graphprune.scoring.projection import HEAD_KINDS
@@ -40,11 +42,16 @@ class AMP(UnitPass):
     scope: Scope = field(default="group", metadata={"help": "the same share of each group; there is no other"})
     budget: Rounding = field(default="exact", metadata={"help": "parameter-exact rounding, or the authors' code"})
 
-    def decide(self, context: Context) -> Decision:
-        self.check()
-        if context.target.kind == "removed":
+    def requires(self, context: Context) -> None:
+        super().requires(context)
+        if self.widths or self.scope != "group":
+            option = "widths" if self.widths else "scope"
+            raise OptionError(
+                f"pass amp takes the same share of heads and neurons from every layer and has no {option} to choose",
+                f"leave {option} out, or use the passes head-projection and neuron-projection",
+            )
+        if context.goal.target.kind == "removed":
             raise OptionError("pass amp cannot aim at a number of units", "give --target params=, flops= or ratio=")
-        return super().decide(context)
 
     def choose(
         self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]
@@ -59,7 +66,7 @@ class AMP(UnitPass):
         for group in groups:
             cost.keep(group.atom, group.size - counts[group.atom])
         gone = sum(counts.values())
-        limit = "" if context.is_met(cost.cost, gone, considered) else self.limit(context, cost, gone, considered)
+        limit = "" if context.goal.is_met(cost.cost, gone, considered) else self.limit(context, cost, gone, considered)
         units = removed_units(groups, scores, removed, context.analysis.typed_cost())
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
 
@@ -71,41 +78,39 @@ class AMP(UnitPass):
             raise NothingToPrune(f"pass amp finds no {missing} to prune", f"use the pass {other}")
         return projected(self.name, context, groups), ()
 
-    def check(self) -> None:
-        super().check()
-        if self.widths or self.scope != "group":
-            option = "widths" if self.widths else "scope"
-            raise OptionError(
-                f"pass amp takes the same share of heads and neurons from every layer and has no {option} to choose",
-                f"leave {option} out, or use the passes head-projection and neuron-projection",
-            )
-
-    def rules(self, context: Context) -> list[str]:
+    def limit_rules(self, context: Context) -> list[str]:
         own = [f"the rounding of budget={self.budget}"] if self.budget == "released" else []
-        return [*super().rules(context), *own]
+        return [*super().limit_rules(context), *own]
 
     def _counts(self, context: Context, heads: list[Group], neurons: list[Group]) -> dict[Atom, int]:
         """How many units of each group go."""
         groups = (*heads, *neurons)
+        multiples = context.widths.measured()
         considered = sum(group.size for group in groups)
         cost = context.analysis.typed_cost()
         price = {group.atom: self._price(context, cost, group) for group in groups}
         rho = min(self._goal(context, considered) / sum(group.size * price[group.atom] for group in groups), 0.999)
         if self.budget == "released":
-            counts = self._released(context, heads, neurons, rho)
+            counts = self._released(multiples, heads, neurons, rho)
         else:
-            counts = self._shares(context, heads, neurons, price, rho)
+            counts = self._shares(multiples, heads, neurons, price, rho)
         most = self.most(context, considered)
         if sum(counts.values()) > most and self.ratio is not None:
-            return self._shares(context, heads, neurons, dict.fromkeys(price, 1), self.ratio, is_cap=True)
+            return self._shares(multiples, heads, neurons, dict.fromkeys(price, 1), self.ratio, is_cap=True)
         if self.budget == "exact":
-            self._complete(context, cost, groups, neurons, counts, most)
+            self._complete(context, multiples, cost, groups, neurons, counts, most)
         return counts
 
     def _shares(
-        self, context: Context, heads: list[Group], neurons: list[Group], price: Mapping[Atom, int], rho: float,
-        *, is_cap: bool = False,
-    ) -> dict[Atom, int]:  # fmt: skip
+        self,
+        multiples: Multiples,
+        heads: list[Group],
+        neurons: list[Group],
+        price: Mapping[Atom, int],
+        rho: float,
+        *,
+        is_cap: bool = False,
+    ) -> dict[Atom, int]:
         """A share ``rho`` of the budget: whole heads, and neurons for what is left."""
         counts = {group.atom: min(round(rho * group.size), group.size - self.least(group)) for group in heads}
         whole = sum(group.size * price[group.atom] for group in (*heads, *neurons))
@@ -113,10 +118,10 @@ class AMP(UnitPass):
         share = max(0.0, left / sum(group.size * price[group.atom] for group in neurons))
         for group in neurons:
             count = floor(share * group.size) if is_cap else round(share * group.size)
-            counts[group.atom] = self._aligned(group, count, context.multiple(group.size), is_cap)
+            counts[group.atom] = self._aligned(group, count, multiples.of(group.kind, group.size), is_cap)
         return counts
 
-    def _released(self, context: Context, heads: list[Group], neurons: list[Group], rho: float) -> dict[Atom, int]:
+    def _released(self, multiples: Multiples, heads: list[Group], neurons: list[Group], rho: float) -> dict[Atom, int]:
         """As the authors' code rounds; the i-th attention and the i-th MLP are a layer."""
         counts = {}
         for index, group in enumerate(heads):
@@ -126,7 +131,7 @@ class AMP(UnitPass):
         for index, group in enumerate(neurons):
             layer = heads[index % len(heads)]
             count = amp_counts(layer.size, group.size, 1, 1, rho, "released").neurons
-            counts[group.atom] = self._aligned(group, count, context.multiple(group.size), False)
+            counts[group.atom] = self._aligned(group, count, multiples.of(group.kind, group.size), False)
         return counts
 
     def _aligned(self, group: Group, count: int, align: int, is_cap: bool) -> int:
@@ -141,18 +146,25 @@ class AMP(UnitPass):
         return max(0, group.size - multiple)
 
     def _complete(
-        self, context: Context, cost: UnitCost, groups: Sequence[Group], neurons: list[Group], counts: dict[Atom, int],
+        self,
+        context: Context,
+        multiples: Multiples,
+        cost: UnitCost,
+        groups: Sequence[Group],
+        neurons: list[Group],
+        counts: dict[Atom, int],
         most: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Half a neuron per layer may be missing: one more from every layer meets the target."""
         considered = sum(group.size for group in groups)
         for group in groups:
             cost.keep(group.atom, group.size - counts[group.atom])
-        while not context.is_met(cost.cost, sum(counts.values()), considered):
+        while not context.goal.is_met(cost.cost, sum(counts.values()), considered):
             steps: list[tuple[Group, int]] = []
             for group in neurons:
                 stay = group.size - counts[group.atom]
-                step = stay % context.multiple(group.size) or context.multiple(group.size)
+                multiple = multiples.of(group.kind, group.size)
+                step = stay % multiple or multiple
                 if stay - step >= self.least(group):
                     steps.append((group, step))
             if not steps or sum(counts.values()) + sum(step for _, step in steps) > most:
@@ -163,16 +175,17 @@ class AMP(UnitPass):
 
     def _price(self, context: Context, cost: UnitCost, group: Group) -> int:
         """What one unit costs, in the target's currency."""
-        if context.target.kind == "ratio":
+        if context.goal.target.kind == "ratio":
             return 1
         saving = cost.saving(group.atom, group.size - 1)
-        return saving.macs if context.target.kind == "flops" else saving.params
+        return saving.macs if context.goal.target.kind == "flops" else saving.params
 
     def _goal(self, context: Context, considered: int) -> float:
         """How much of it has to go."""
-        target, dense, now = context.target, context.dense, context.now
+        goal, now = context.goal, context.analysis.cost
+        target, dense = goal.target, goal.dense
         if target.kind == "ratio":
-            return target.value * (context.considered_before + considered) - context.removed_before
+            return target.value * (goal.considered_before + considered) - goal.removed_before
         if target.kind == "flops":
             return now.macs - target.value * dense.macs
         return now.params - target.value * dense.params

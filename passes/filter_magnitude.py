@@ -36,7 +36,7 @@ class FilterMagnitude(UnitPass):
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         scores = []
         for done, group in enumerate(groups):
-            context.progress(f"{self.name}: weighing groups", done, len(groups))
+            context.execution.progress(f"{self.name}: weighing groups", done, len(groups))
             order: Literal[1, 2] = 1 if self.norm == "l1" else 2
             values = magnitudes(context.model, context.analysis.typing, group, order, self.over)
             shares = values**order  # squares, not roots, add up over a group; measured better, too

@@ -37,9 +37,9 @@ class FilterOBS(UnitPass):
             context.analysis,
             groups,
             context.data,
-            context.batch,
-            context.options,
-            lambda done: context.progress(f"{self.name}: weighing groups", done, len(groups)),
+            context.execution.batch,
+            context.execution.runtime,
+            lambda done: context.execution.progress(f"{self.name}: weighing groups", done, len(groups)),
         )
         if self.per == "unit":
             return losses, ()
@@ -47,6 +47,6 @@ class FilterOBS(UnitPass):
         scores = []
         for group, values in zip(groups, losses, strict=True):
             saving = cost.saving(group.atom, group.size - 1)
-            saved = saving.params if context.target.kind == "params" else saving.macs
+            saved = saving.params if context.goal.target.kind == "params" else saving.macs
             scores.append(values / max(1, saved))
         return scores, ()

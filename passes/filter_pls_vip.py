@@ -42,11 +42,11 @@ class FilterPLSVIP(UnitPass):
             context.analysis.typing,
             groups,
             context.data,
-            context.batch,
-            context.options,
+            context.execution.batch,
+            context.execution.runtime,
             components=self.components,
             pool=self.pool,
             estimator=self.estimator,
-            progress=lambda done: context.progress(f"{self.name}: features", done, total),
+            progress=lambda done: context.execution.progress(f"{self.name}: features", done, total),
         )
         return scores, () if labelled else (_OWN_LABELS_NOTE,)

@@ -40,7 +40,7 @@ def projected(name: str, context: Context, groups: Sequence[Group]) -> list[NDAr
         groups,
         context.analysis.groups,
         context.data,
-        context.batch,
-        context.options,
-        lambda done: context.progress(f"{name}: activations", done, total),
+        context.execution.batch,
+        context.execution.runtime,
+        lambda done: context.execution.progress(f"{name}: activations", done, total),
     )

@@ -67,12 +67,12 @@ class JointCKA(Pass):
     )
 
     def decide(self, context: Context) -> Decision:
-        return next(self.steps(context))
+        return next(self.decisions(context))
 
-    def steps(self, context: Context) -> Iterator[Decision]:
-        if context.target.kind not in ("flops", "params"):
+    def requires(self, context: Context) -> None:
+        if context.goal.target.kind not in ("flops", "params"):
             raise OptionError(
-                f"pass joint-cka weighs blocks against units and cannot count both for {context.target}",
+                f"pass joint-cka weighs blocks against units and cannot count both for {context.goal.target}",
                 "give --target flops= or params=",
             )
         if self.samples < _LEAST_SAMPLES:
@@ -80,6 +80,8 @@ class JointCKA(Pass):
                 f"pass joint-cka cannot choose and judge with {self.samples} samples",
                 f"write samples={_LEAST_SAMPLES} or more",
             )
+
+    def decisions(self, context: Context) -> Iterator[Decision]:
         units, kind = self._units(context)
         layers = LayerCKA(
             floor=self.floor,

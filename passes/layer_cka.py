@@ -39,9 +39,9 @@ class LayerCKA(BlockPass):
     def memory_bytes(self, rows: int, width: int) -> int:
         return StreamedCKA.memory_bytes(rows, width)
 
-    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """``1 - CKA`` of every candidate, the mean over the representations."""
-        results = self.compared(scene, candidates, partial(StreamedCKA, debiased=self.debiased))
+        results = self.compared(scoring, candidates, partial(StreamedCKA, debiased=self.debiased))
         return [_score(block.name, each) for block, each in zip(candidates, results, strict=True)]
 
 

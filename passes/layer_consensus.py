@@ -55,12 +55,12 @@ class LayerConsensus(BlockPass):
     def memory_bytes(self, rows: int, width: int) -> int:
         return Dissimilarities.memory_bytes(self.metrics, rows, width)
 
-    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """The rank sum of every candidate; of several representations each metric takes the mean."""
-        results = self.compared(scene, candidates, partial(Dissimilarities, self.metrics))
-        metrics = self._possible(scene, results[0])
+        results = self.compared(scoring, candidates, partial(Dissimilarities, self.metrics))
+        metrics = self._possible(scoring, results[0])
         rows = [[float(np.mean([each.values[metric] for each in one])) for metric in metrics] for one in results]
-        depths = {join.node: depth for depth, join in enumerate(scene.context.joins)}
+        depths = {join.node: depth for depth, join in enumerate(scoring.context.joins)}
         ranked = ranks(list(np.array(rows).T), np.array([depths[block.join] for block in candidates]))
         return [
             Score(
@@ -77,7 +77,7 @@ class LayerConsensus(BlockPass):
         first = next(metric for metric in self.metrics if any(metric in score.details for score in scores))
         return min(range(len(scores)), key=lambda i: (scores[i].score, scores[i].details.get(first, math.inf), i))
 
-    def _possible(self, scene: BlockScoring, distances: Sequence[Distances]) -> list[str]:
+    def _possible(self, scoring: BlockScoring, distances: Sequence[Distances]) -> list[str]:
         """The metrics that the data allows in all representations; what is left out is noted.
 
         Raises
@@ -91,10 +91,10 @@ class LayerConsensus(BlockPass):
         reasons = dict.fromkeys(obstacles.values())
         if len(obstacles) == len(self.metrics):
             raise DataError(
-                f"none of the metrics of {self} can be computed from {scene.context.data.origin}: {'; '.join(reasons)}",
+                f"none of the metrics of {self} can be computed from {scoring.context.data.origin}: {'; '.join(reasons)}",
                 "give labels and more samples, or choose other metrics",
             )
         for reason in reasons:
             left_out = ", ".join(metric for metric in self.metrics if obstacles.get(metric) == reason)
-            scene.notes.append(f"{reason}: left out {left_out}")
+            scoring.notes.append(f"{reason}: left out {left_out}")
         return [metric for metric in self.metrics if metric not in obstacles]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-_Rule = TypeVar("_Rule")
+from graphprune.errors import GraphpruneError
+
+_Rule = TypeVar("_Rule", bound=Callable[..., Any])
 
 
 class RuleBook(Generic[_Rule]):
@@ -15,10 +18,23 @@ class RuleBook(Generic[_Rule]):
         self.entries: dict[tuple[str, str], list[tuple[int, int, _Rule]]] = {}
 
     def rule(self, *ops: str, domain: str = "", since: int = 1, until: int = 1 << 30) -> Callable[[_Rule], _Rule]:
-        """Register a rule for operators of a domain, for opsets ``since`` to ``until`` (both included)."""
+        """Register a rule for operators of a domain, for opsets ``since`` to ``until`` (both included).
+
+        Raises
+        ------
+        GraphpruneError
+            One of the operators has a rule for some of these opsets already; names both files.
+        """
 
         def register(function: _Rule) -> _Rule:
             for op in ops:
+                for earliest, latest, other in self.entries.get((domain, op), ()):
+                    if since <= latest and earliest <= until:
+                        raise GraphpruneError(
+                            f"{domain or 'ai.onnx'}::{op} has two rules for opset {max(since, earliest)}: "
+                            f"{other.__name__} in {inspect.getfile(other)} and {function.__name__} in {inspect.getfile(function)}",
+                            "give them ranges that do not overlap, with since= and until=",
+                        )
                 self.entries.setdefault((domain, op), []).append((since, until, function))
             return function
 

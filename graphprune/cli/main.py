@@ -19,6 +19,7 @@ from graphprune.cli.options import (
     Align,
     Drawing,
     bench_options,
+    between_options,
     cache_options,
     data_options,
     model_argument,
@@ -100,6 +101,7 @@ def cli() -> None:
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")
+@between_options
 @output_options
 @recovery_options
 @data_options

@@ -134,6 +134,20 @@ def output_options(command: Command) -> Command:
     )
 
 
+def between_options(command: Command) -> Command:
+    """What is done between passes."""
+    return _together(
+        command,
+        click.option(
+            "--dump-passes",
+            "dump_folder",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="FOLDER",
+            help="Write the network after each decision of a pass here, before any repair.",
+        ),
+    )
+
+
 def recovery_options(command: Command) -> Command:
     """What follows a removal."""
     return _together(

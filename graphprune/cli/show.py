@@ -16,12 +16,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from graphprune.errors import InputError
 from graphprune.ir.output_files import check_output, source_files, staged
+from graphprune.pipeline.between import Dump, trace
 from graphprune.report import terminal
 from graphprune.report.bench_table import print_measurements
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
 from graphprune.report.result_file import BenchFile
-from graphprune.run.options import RunOptions
+from graphprune.run.options import Between, RunOptions
 from graphprune.runtime.sessions import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -170,4 +171,11 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         command=shlex.join(["graphprune", *sys.argv[1:]]),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
+        between=_between(settings.get("dump_folder"), settings["verbose"]),
     )
+
+
+def _between(dump_folder: Path | None, verbose: bool) -> tuple[Between, ...]:
+    """With -v what each pass did is logged."""
+    looks: tuple[Between, ...] = (trace,) if verbose else ()
+    return looks if dump_folder is None else (*looks, Dump(dump_folder))

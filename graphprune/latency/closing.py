@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from graphprune.pass_infra.proposals import Proposal
+
 T = TypeVar("T")
 
 TOLERANCE = 0.03
@@ -13,15 +15,6 @@ TOLERANCE = 0.03
 _AIM = 0.015  # close enough to look no further
 _TRIES, _PATIENCE = 10, 4
 _BETWEEN = (0.5, 0.75, 0.25, 0.9, 0.1)
-
-
-@dataclass(frozen=True)
-class Proposal(Generic[T]):
-    """Something that can be measured: ``estimate`` is its time by the table, as a share of the present time."""
-
-    key: Hashable
-    estimate: float
-    thing: T
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ it stops above the asked time, and the last one closes the gap.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from graphprune.analysis.model_analysis import ModelAnalysis
@@ -15,17 +15,14 @@ from graphprune.bench.ort import OrtRuntime
 from graphprune.bench.times_cache import Cache
 from graphprune.errors import OptionError
 from graphprune.latency.clock import Clock, EndToEndTimer
-from graphprune.latency.closing import TOLERANCE, Closing, Proposal, Reading, close_in
-from graphprune.latency.prefixes import Prefixes
+from graphprune.latency.closing import TOLERANCE, Closing, Reading, close_in
 from graphprune.latency.table import LatencyProfiler
-from graphprune.latency.widths import Knapsack, Rule, Scored, even_steps, levels
-from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.base import CarryOut, Pass
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.unit_pass import UnitPass
+from graphprune.pass_infra.proposals import Proposal
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
 from graphprune.rewrite.apply import execute
-from graphprune.rewrite.removal import Removal
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
@@ -42,7 +39,7 @@ class LatencySearch:
 
     target: Target
     clock: Clock
-    surveyor: LatencyProfiler
+    profiler: LatencyProfiler
     feeds: Feeds
     reached: float = field(init=False)
 
@@ -68,15 +65,15 @@ class LatencySearch:
         key = {name: where[name] for name in HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
         key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}
-        surveyor = LatencyProfiler(feeds, options.runtime, Cache(options.cache_folder, key), options.progress)
+        profiler = LatencyProfiler(feeds, options.runtime, Cache(options.cache_folder, key), options.progress)
         options.progress("measuring", 0, 0)
         clock = EndToEndTimer(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)
-        return cls(target, clock, surveyor, subject.feeds)
+        return cls(target, clock, profiler, subject.feeds)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What became of the cached times."""
-        return tuple(self.surveyor.cache.notes)
+        return tuple(self.profiler.cache.notes)
 
     def __post_init__(self) -> None:
         self.reached = self.clock.dense
@@ -86,63 +83,57 @@ class LatencySearch:
         """Whether the time is no longer than asked, to within the tolerance."""
         return self.reached <= self.clock.asked * (1 + TOLERANCE)
 
-    def steps(self, each: Pass, context: Context) -> list[Decision]:
-        """What ``each`` removes for the target, with the limit that stopped it if it did not get there.
+    def run(self, pass_: Pass, context: Context, carry_out: CarryOut) -> Iterator[tuple[Decision, ModelAnalysis]]:
+        """What ``pass_`` removes for the target, carried out, with the limit that stopped it if it did not get there.
 
         Raises
         ------
         NothingToPrune
             The pass finds nothing.
         """
+        analysis = context.analysis
+        for decision in self._decisions(pass_, context):
+            analysis = carry_out(analysis, decision)
+            yield decision, analysis
+
+    def _decisions(self, pass_: Pass, context: Context) -> list[Decision]:
         if self.is_met:
-            return [Decision(str(each))]
-        if type(each).steps is not Pass.steps:
-            return self._in_steps(each, context)
-        found = close_in(self.clock.asked, self.reached, self._proposals(each, context), self._measuring(each, context))
+            return [Decision(str(pass_))]
+        if pass_.goes_in_steps():
+            return self._in_steps(pass_, context)
+        pass_.requires(_without_end(context))
+        propose = pass_.proposals(context, self.profiler)
+        found = close_in(self.clock.asked, self.reached, propose, self._measuring(pass_, context))
         best = found.best
-        if not found.is_close and not context.is_last and not isinstance(each, UnitPass):
+        if not found.is_close and not context.goal.is_last and pass_.is_coarse:
             best = _above(found) or best
         self.reached = best.value
         decision = best.proposal.thing
         if not found.is_met:
-            return [replace(decision, limit=self._limit(each, context, decision, found))]
-        is_coarse = best is found.best and not found.is_close
-        notes = (*decision.notes, *((self._steps_note(*found.neighbours()),) if is_coarse else ()))
+            return [replace(decision, limit=self._limit(pass_, context, decision, found))]
+        is_off = best is found.best and not found.is_close
+        notes = (*decision.notes, *((self._steps_note(*found.neighbours()),) if is_off else ()))
         return [replace(decision, notes=notes)]
 
-    def _proposals(self, each: Pass, context: Context) -> Callable[[float], Proposal[Decision]]:
-        if not isinstance(each, UnitPass):
-            return Prefixes(each, context, self.surveyor.table(context.analysis, {}, {}))
-        each.check()
-        groups = each.eligible(context)
-        scores, notes = each.finite_scores(context, groups)
-        scored = Scored(each, context, groups, scores, notes)
-        steps = levels(each, context, groups)
-        table = self.surveyor.table(context.analysis, steps, even_steps(context, groups))
-        return Knapsack(scored, table, steps) if scored.has_choice else Rule(scored, table)
-
-    def _measuring(self, each: Pass, context: Context) -> Callable[[Proposal[Decision]], float]:
+    def _measuring(self, pass_: Pass, context: Context) -> Callable[[Proposal[Decision]], float]:
         def measure(proposal: Proposal[Decision]) -> float:
-            context.progress(f"{each.name}: timing a candidate", 0, 0)
-            return self._time(context.analysis, proposal.thing, context)
+            context.execution.progress(f"{pass_.name}: timing a candidate", 0, 0)
+            if not proposal.thing.removed_count:
+                return self.reached
+            pass_.ensures(context, proposal.thing)
+            return self.clock.time(self._carried_out(context)(context.analysis, proposal.thing).model)
 
         return measure
 
-    def _time(self, analysis: ModelAnalysis, decision: Decision, context: Context) -> float:
-        if not decision.removed_count:
-            return self.reached
-        steps: list[Removal] = []
-        return self.clock.time(execute(analysis, decision, steps, self.feeds, context.options).model)
+    def _carried_out(self, context: Context) -> CarryOut:
+        """To look at: nobody asks for the removals."""
+        return lambda analysis, decision: execute(analysis, decision, [], self.feeds, context.execution.runtime)
 
-    def _in_steps(self, each: Pass, context: Context) -> list[Decision]:
+    def _in_steps(self, pass_: Pass, context: Context) -> list[Decision]:
         """A pass that makes one decision after another is stopped when the time is reached."""
-        asked = replace(context, target=Target("flops", _ALL), is_last=False)
         decisions: list[Decision] = []
-        analysis = context.analysis
-        for decision in each.steps(asked):
+        for decision, analysis in pass_.run(_without_end(context), self._carried_out(context)):
             before = self.reached
-            steps: list[Removal] = []
-            analysis = execute(analysis, decision, steps, self.feeds, context.options)
             decisions.append(replace(decision, limit=""))
             self.reached = self.clock.time(analysis.model)
             if self.is_met:
@@ -151,17 +142,16 @@ class LatencySearch:
                     decisions[-1] = replace(decision, limit="", notes=(*decision.notes, note))
                 return decisions
         if decisions:
-            limit = f"at most {self._figure(self.reached)}, where {each} ends"
+            limit = f"at most {self._figure(self.reached)}, where {pass_} ends"
             decisions[-1] = replace(decisions[-1], limit=limit)
         return decisions
 
-    def _limit(self, each: Pass, context: Context, decision: Decision, found: Closing[Decision]) -> str:
-        rules = (
-            f", because of {', '.join(each.rules(context))}" if isinstance(each, UnitPass) else ", where its rules end"
-        )
+    def _limit(self, pass_: Pass, context: Context, decision: Decision, found: Closing[Decision]) -> str:
+        rules = ", ".join(pass_.limit_rules(context))
+        why = f", because of {rules}" if rules else ", where its rules end"
         what = "units" if decision.units else "blocks"
-        gone = f"{decision.removed_count} of {decision.considered} {what} gone by {each.name}"
-        return f"at most {self._figure(found.best.value)} with {gone}{rules}"
+        gone = f"{decision.removed_count} of {decision.considered} {what} gone by {pass_.name}"
+        return f"at most {self._figure(found.best.value)} with {gone}{why}"
 
     def _figure(self, value: float) -> str:
         return f"latency={value:.3g}{self.target.unit}"
@@ -173,6 +163,11 @@ class LatencySearch:
             f"the steps of this network do not come within {100 * TOLERANCE:.0f} % of {self.target}: the nearest are "
             f"{self._figure(below)} and {other}"
         )
+
+
+def _without_end(context: Context) -> Context:
+    """For a pass that is stopped by the clock, not by its target: a share of the MACs that it never reaches."""
+    return replace(context, goal=replace(context.goal, target=Target("flops", _ALL), is_last=False))
 
 
 def _above(found: Closing[Decision]) -> Reading[Decision] | None:

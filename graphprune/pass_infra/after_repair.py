@@ -42,24 +42,18 @@ class Rescoring:
     """The network pruned and repaired so far, over ``samples`` samples."""
 
     def __init__(
-        self, context: Context, representations: Sequence[Representation], judge: Judge, shortlist: int, samples: int,
+        self,
+        context: Context,
+        representations: Sequence[Representation],
+        judge: Judge,
+        shortlist: int,
+        samples: int,
         refits: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._context, self._judge, self._shortlist = context, judge, shortlist
-        limit = min(samples, context.data.limit or samples)
+        data = replace(context.data, limit=min(samples, context.data.limit or samples))
         self._trials = RepairedTrials(
-            TrialSetup(
-                original=context.origin or context.model,
-                model=context.model,
-                steps=context.steps,
-                is_repaired=context.is_repaired,
-                sizes=context.sizes,
-                representations=tuple(representations),
-                data=replace(context.data, limit=limit),
-                batch=context.batch,
-                refits=refits,
-                options=context.options,
-            )
+            TrialSetup(context.history, context.analysis, tuple(representations), data, context.execution, refits)
         )
 
     def __enter__(self) -> Self:
@@ -72,7 +66,8 @@ class Rescoring:
     @property
     def context(self) -> Context:
         """With the few samples instead of all; the sessions are new at every step, so this process does it itself."""
-        return replace(self._context, data=self._trials.data, workers=None)
+        execution = replace(self._context.execution, workers=None)
+        return replace(self._context, data=self._trials.data, execution=execution)
 
     @property
     def representations(self) -> list[Representation]:
@@ -87,7 +82,7 @@ class Rescoring:
     def segments(self, candidates: Sequence[Block], origin: Segments) -> Segments:
         """Of the network so far; ``origin`` are those of the network as given."""
         tensors = [representation.tensor for representation in self.representations]
-        segments = Segments.at_blocks(self._trials.parent, candidates, tensors, self._context.options)
+        segments = Segments.at_blocks(self._trials.parent, candidates, tensors, self._context.execution.runtime)
         segments.origin = origin
         return segments
 
@@ -118,7 +113,7 @@ def wants(rescore: Rescore, context: Context) -> bool:
     """
     if rescore != "auto":
         return rescore == "repaired"
-    if "ridge" not in context.repairs or context.in_rounds or not is_cnn(context.model, context.joins):
+    if "ridge" not in context.history.repairs or context.goal.in_rounds or not is_cnn(context.model, context.joins):
         return False
     if context.data.limit is not None and context.data.limit < _LEAST_SAMPLES:
         return False
@@ -138,7 +133,7 @@ def check(context: Context, spec: str, shortlist: int, samples: int, refits: int
     OptionError
         No repair follows, or a number is too small.
     """
-    if "ridge" not in context.repairs:
+    if "ridge" not in context.history.repairs:
         why = "there is no data to repair with" if context.data.kind == "synthetic" else "no repair by ridge follows"
         raise OptionError(
             f"{spec} judges blocks after their repair, and {why}",

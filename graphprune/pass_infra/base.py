@@ -6,45 +6,108 @@ A pass prints as, and parses from, ``layer-cka{floor=1,debiased=true}``. Passes 
 from __future__ import annotations
 
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self, final
 
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.option_text import default, items, parse, shown, type_text
 from graphprune.errors import OptionError
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.decision_check import check_decision
+from graphprune.pass_infra.proposals import ByMacs, Profiler, Proposals
 from graphprune.plan.plan import Decision
+from graphprune.plan.target import Target
+
+CarryOut = Callable[[ModelAnalysis, Decision], ModelAnalysis]
+"""Has a decision rewritten; the network after it."""
 
 
 @dataclass(frozen=True)
-class Pass:
+class Pass(ABC):
     """Base of all passes. Subclasses are frozen dataclasses with a kebab-case ``name`` and the ``paper`` they follow.
 
     ``needs_data`` tells whether the scores come from samples; without any, the user is warned accordingly.
+    ``is_coarse`` tells that it takes so much at once that, of several passes on the way to a time, a later one should close the gap.
 
     Every field is an option: typed, with a default, and with its one-line description in ``metadata["help"]``.
+    A pass is run by :meth:`run`; a subclass says in :meth:`decide` what goes, and that may be all of it (CONTRIBUTING.md has one).
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     needs_data: ClassVar[bool] = True
+    is_coarse: ClassVar[bool] = True
 
+    @final
+    def run(self, context: Context, carry_out: CarryOut) -> Iterator[tuple[Decision, ModelAnalysis]]:
+        """Each decision, carried out, with the network after it. What the pass requires and ensures is checked around them.
+
+        Raises
+        ------
+        PassError
+            A decision does not fit the network that it was made for.
+        """
+        self.requires(context)
+        for decision in self.decisions(context):
+            self.ensures(context, decision)
+            after = carry_out(context.analysis, decision)
+            context = replace(context, analysis=after)
+            yield decision, after
+
+    @abstractmethod
     def decide(self, context: Context) -> Decision:
-        """Choose units until ``context.target`` is met or a constraint stops the pass.
+        """Choose units until ``context.goal`` is met or a constraint stops the pass.
 
         Raises
         ------
         NothingToPrune
             No candidate at all.
         """
-        raise NotImplementedError
 
-    def steps(self, context: Context) -> Iterator[Decision]:
+    def decisions(self, context: Context) -> Iterator[Decision]:
         """One decision after another until the target is met, each on what the one before left; most passes make one only.
 
-        With ``context.in_rounds`` the first step is all: the pass is asked again.
+        With ``context.goal.in_rounds`` the first decision is all: the pass is asked again.
         """
         yield self.decide(context)
+
+    @classmethod
+    def goes_in_steps(cls) -> bool:
+        """Whether it makes one decision after another."""
+        return cls.decisions is not Pass.decisions
+
+    def requires(self, context: Context) -> None:  # noqa: B027  # most passes work with any option and target
+        """Refuse options and targets that the pass cannot work with; called before it decides.
+
+        Raises
+        ------
+        GraphpruneError
+            One of its subclasses, as fits.
+        """
+
+    def ensures(self, context: Context, decision: Decision) -> None:
+        """Refuse a decision that does not fit ``context.analysis``, the network that it was made for.
+
+        Raises
+        ------
+        PassError
+            It names what is not there, or twice.
+        """
+        check_decision(str(self), context.analysis, decision)
+
+    def proposals(self, context: Context, profiler: Profiler) -> Proposals:
+        """What it would remove so that a share of the present time is left; here what it decides for that share of the MACs."""
+        return ByMacs(self.decide, context)
+
+    def limit_rules(self, context: Context) -> list[str]:
+        """What may stand between the pass and its target; nothing where it cannot be said in words."""
+        return []
+
+    def own_target(self) -> Target | None:
+        """What its options ask for where the user gives no target."""
+        return None
 
     def __str__(self) -> str:
         changed = [f"{f.name}={shown(value)}" for f in fields(self) if (value := getattr(self, f.name)) != default(f)]

@@ -16,8 +16,10 @@ from graphprune.analysis.representation import Representation, find_representati
 from graphprune.analysis.stages import Allowance, allowance
 from graphprune.pass_infra.after_repair import RESCORE_HELP, TITLES, Judge, Rescore, Rescoring, check, wants
 from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.block_proposals import Prefixes
 from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.scoring.blocks import Comparison, compare_blocks
 from graphprune.segments.runner import Segments
@@ -53,7 +55,7 @@ class BlockPass(Pass):
     refits: int = field(default=2, metadata={"help": "layers behind a block that are refitted to judge it"})
 
     @abstractmethod
-    def score(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
+    def score(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """The score of every candidate; low = removed first."""
 
     @abstractmethod
@@ -71,25 +73,25 @@ class BlockPass(Pass):
         representations = find_representations(context.model, blocks, self.representation)
         tensors = [representation.tensor for representation in representations]
         segments = Segments.at_blocks(
-            context.model, rules.candidates, tensors, context.options
+            context.model, rules.candidates, tensors, context.execution.runtime
         )  # opened when first needed
         removed: list[RemovedBlock] = []
-        now = context.now
+        now = context.analysis.cost
+        goal = context.goal
         notes: list[str] = []
         limit = ""
         considered = len(rules.candidates)
         with ExitStack() as stack:
             is_rescored = wants(self.rescore, context)
             second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
-            while not context.is_met(now, len(removed), considered) and not (context.in_rounds and removed):
+            while not goal.is_met(now, len(removed), considered) and not (goal.in_rounds and removed):
                 gone = frozenset(block.join for block in removed)
                 best_case = _best_case(context, rules, costs, gone, now)
-                if not rules.allowed(gone) or (best_case and context.is_last):
+                if not rules.allowed(gone) or (best_case and goal.is_last):
                     limit = best_case
                     break
-                gone_before, seen = context.removed_before + len(removed), context.considered_before + considered
-                done = context.target.progress(context.dense, now, gone_before, seen)
-                context.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
+                done = goal.progress(now, len(removed), considered)
+                context.execution.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
                 allowed = rules.allowed(gone)
                 if second is None:
                     scores = self.score(BlockScoring(context, segments, representations, gone, notes), allowed)
@@ -109,6 +111,9 @@ class BlockPass(Pass):
             score_title=TITLES[self.judge] if is_rescored else self.score_title,
         )
 
+    def proposals(self, context: Context, profiler: Profiler) -> Proposals:
+        return Prefixes(self.decide, context, profiler.table(context.analysis, {}, {}))
+
     def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:
         check(context, str(self), self.shortlist, self.samples, self.refits)
         return Rescoring(context, representations, self.judge, self.shortlist, self.samples, self.refits)
@@ -118,12 +123,14 @@ class BlockPass(Pass):
     ) -> tuple[list[Block], list[Score]]:
         """The candidates that come first by the pass's own score, in the network repaired so far, judged after their repair."""
         here = second.blocks(candidates)
-        scene = BlockScoring(second.context, second.segments(here, origin), second.representations, frozenset(), notes)
-        first, scores = second.judged(here, self.score(scene, here))
+        scoring = BlockScoring(
+            second.context, second.segments(here, origin), second.representations, frozenset(), notes
+        )
+        first, scores = second.judged(here, self.score(scoring, here))
         return [candidates[index] for index in first], scores
 
     def compared(
-        self, scene: BlockScoring, candidates: Sequence[Block], make: Callable[[], Comparison[R]]
+        self, scoring: BlockScoring, candidates: Sequence[Block], make: Callable[[], Comparison[R]]
     ) -> list[list[R]]:
         """For every candidate the results of one comparison per representation, on all of the data.
 
@@ -134,30 +141,30 @@ class BlockPass(Pass):
         DataError
             Nothing can be told from the data.
         """
-        context = scene.context
+        context = scoring.context
         results: list[list[R]] = []
-        for part in self._parts(scene, candidates):
+        for part in self._parts(scoring, candidates):
             comparisons = compare_blocks(
-                scene.segments,
-                scene.representations,
+                scoring.segments,
+                scoring.representations,
                 part,
-                scene.gone,
+                scoring.gone,
                 context.data,
-                context.batch,
-                context.options.thread_count,
+                context.execution.batch,
+                context.execution.runtime.thread_count,
                 make,
                 against_original=self.reference == "original",
-                workers=context.workers,
+                workers=context.execution.workers,
             )
-            scene.refuse_useless(comparisons, str(self))
+            scoring.refuse_useless(comparisons, str(self))
             results += [list(each) for each in zip(*(c.results for c in comparisons), strict=True)]
         return results
 
-    def _parts(self, scene: BlockScoring, candidates: Sequence[Block]) -> list[Sequence[Block]]:
+    def _parts(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Sequence[Block]]:
         """The candidates in portions that fit the memory at once, of each worker its own."""
-        each = sum(self.memory_bytes(scene.row_limit(r), scene.width(r)) for r in scene.representations)
-        size = max(1, _MEMORY_BUDGET_BYTES // max(1, each))
-        size *= 1 if scene.context.workers is None else scene.context.workers.count
+        needed_bytes = sum(self.memory_bytes(scoring.row_limit(r), scoring.width(r)) for r in scoring.representations)
+        size = max(1, _MEMORY_BUDGET_BYTES // max(1, needed_bytes))
+        size *= 1 if scoring.context.execution.workers is None else scoring.context.execution.workers.count
         return [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
 
@@ -178,14 +185,14 @@ def _removal(block: Block, cost: Cost, scores: Sequence[Score], chosen: int) -> 
 
 def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
     """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
-    kind = context.target.kind
+    goal = context.goal
+    kind = goal.target.kind
     weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}
     further = rules.most(gone, weight)
     macs = now.macs - sum(costs[block.join].macs for block in further)
     params = now.params - sum(costs[block.join].params for block in further)
-    considered = len(rules.candidates)
-    if context.is_met(Cost(macs, params), len(gone) + len(further), considered):
+    gone_then, considered = len(gone) + len(further), len(rules.candidates)
+    if goal.is_met(Cost(macs, params), gone_then, considered):
         return ""
-    removed = context.removed_before + len(gone) + len(further)
-    best = context.target.reached(context.dense, Cost(macs, params), removed, context.considered_before + considered)
-    return f"at most {kind}={best:.4g} with {removed} blocks gone, because of {rules.rules}"
+    best = goal.reached(Cost(macs, params), gone_then, considered)
+    return f"at most {kind}={best:.4g} with {goal.removed_before + gone_then} blocks gone, because of {rules.rules}"

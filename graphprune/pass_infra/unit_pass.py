@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import ceil, floor
 from typing import ClassVar
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.groups import Group
 from graphprune.analysis.unit_cost import UnitCost
-from graphprune.axes.algebra import Atom
 from graphprune.errors import DataError, NothingToPrune, OptionError
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
-from graphprune.plan.multiples import WHOLE_KINDS
-from graphprune.plan.plan import Decision, RemovedUnits
+from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.removed_units import removed_units
+from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Candidate, Scope, select
 from graphprune.plan.target import Target
 
@@ -35,6 +35,7 @@ class UnitPass(Pass):
     """Base of passes that score the units of dependency groups and let the least important go."""
 
     kinds: ClassVar[tuple[str, ...]]
+    is_coarse: ClassVar[bool] = False
 
     scope: Scope = field(
         default="global", metadata={"help": "compare units of all groups, or take the same share of each"}
@@ -55,11 +56,17 @@ class UnitPass(Pass):
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         """One importance per unit of each group (low goes first), and notes on how they came about."""
 
+    def requires(self, context: Context) -> None:
+        """Refuse options outside their range."""
+        if not 0 <= self.floor <= 1:
+            raise OptionError(f"the floor of pass {self.name} is {self.floor:g}", "write a share from 0 to 1")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise OptionError(f"the ratio of pass {self.name} is {self.ratio:g}", "write a share between 0 and 1")
+
     def decide(self, context: Context) -> Decision:
-        self.check()
         groups = self.eligible(context)
         considered = sum(group.size for group in groups)
-        if context.is_met(context.now, 0, considered):
+        if context.goal.is_met(context.analysis.cost, 0, considered):
             return Decision(str(self), considered=considered)
         return self.choose(context, groups, *self.finite_scores(context, groups))
 
@@ -68,10 +75,17 @@ class UnitPass(Pass):
     ) -> Decision:
         """What goes of scored groups; where multiples are ours to choose, also less than one if the target needs it."""
         decision = self._chosen(context, groups, scores, notes)
-        finer: Context | None = context
-        while decision.limit and context.is_last and finer and (finer := finer.finer()):
-            note = f"{context.target} is out of reach in multiples of {context.step}: some groups keep fewer"
+        if not (decision.limit and context.goal.is_last):
+            return decision
+        multiples = context.widths.measured()
+        note = (
+            f"{context.goal.target} is out of reach in multiples of {multiples.width_multiple}: some groups keep fewer"
+        )
+        for least in multiples.finer():
+            finer = replace(context, widths=replace(context.widths, min_multiple=least))
             decision = self._chosen(finer, groups, scores, (*notes, note))
+            if not decision.limit:
+                break
         return decision
 
     def _chosen(
@@ -81,7 +95,9 @@ class UnitPass(Pass):
         cost = context.analysis.typed_cost()
 
         def is_met(now: Cost, removed: int) -> bool:
-            return context.is_met(now, removed, considered) or (context.in_rounds and removed >= considered / _ROUNDS)
+            return context.goal.is_met(now, removed, considered) or (
+                context.goal.in_rounds and removed >= considered / _ROUNDS
+            )
 
         candidates = self.candidates(context, groups, scores)
         selection = select(candidates, cost, is_met, self.scope, self.most(context, considered))
@@ -94,13 +110,14 @@ class UnitPass(Pass):
         self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]]
     ) -> list[Candidate]:
         """The scored groups with what must stay of them."""
+        multiples = context.widths.measured_for(groups)
         return [
             Candidate(
                 group,
                 values,
                 self.least(group),
-                1 if group.kind in WHOLE_KINDS else context.multiple(group.size),
-                context.finest,
+                multiples.of(group.kind, group.size),
+                context.widths.min_multiple,
             )
             for group, values in zip(groups, scores, strict=True)
         ]
@@ -123,13 +140,6 @@ class UnitPass(Pass):
                     "look for NaN or infinity in weights and activations",
                 )
         return scores, notes
-
-    def check(self) -> None:
-        """Refuse options outside their range."""
-        if not 0 <= self.floor <= 1:
-            raise OptionError(f"the floor of pass {self.name} is {self.floor:g}", "write a share from 0 to 1")
-        if self.ratio is not None and not 0 < self.ratio < 1:
-            raise OptionError(f"the ratio of pass {self.name} is {self.ratio:g}", "write a share between 0 and 1")
 
     def eligible(self, context: Context) -> list[Group]:
         """The groups on offer.
@@ -174,24 +184,45 @@ class UnitPass(Pass):
 
     def most(self, context: Context, considered: int) -> int:
         """The most units that may go; where the ratio is the target itself, rounding is the target's business."""
-        if self.ratio is None or context.target == Target("ratio", self.ratio):
+        if self.ratio is None or context.goal.target == Target("ratio", self.ratio):
             return considered
         return floor(self.ratio * considered + _ROUNDING)
 
-    def rules(self, context: Context) -> list[str]:
-        """What may stand between the pass and its target."""
+    def limit_rules(self, context: Context) -> list[str]:
         rules = [f"the floor of {self.floor:g} per group"]
         rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
-        rules += [f"kept counts in multiples of {context.step}"] if context.step > 1 and context.finest is None else []
+        if context.widths.min_multiple is None and (multiple := context.widths.measured().width_multiple) > 1:
+            rules.append(f"kept counts in multiples of {multiple}")
         return rules if self.widths else [*rules, "residual widths staying"]
 
     def limit(self, context: Context, cost: UnitCost, removed: int, considered: int) -> str:
         """How far the pass came, and because of what no further."""
-        best = context.target.reached(
-            context.dense, cost.cost, context.removed_before + removed, context.considered_before + considered
-        )
-        gone = f"{removed} of {considered} units gone"
-        return f"at most {context.target.kind}={best:.4g} with {gone}, because of {', '.join(self.rules(context))}"
+        best = context.goal.reached(cost.cost, removed, considered)
+        gone, rules = f"{removed} of {considered} units gone", ", ".join(self.limit_rules(context))
+        return f"at most {context.goal.target.kind}={best:.4g} with {gone}, because of {rules}"
+
+    def proposals(self, context: Context, profiler: Profiler) -> Proposals:
+        # here, not above: SciPy's solver takes longer to import than all passes, and only a time needs it
+        from graphprune.pass_infra.unit_proposals import Knapsack, Rule, ScoredGroups, even_steps, levels
+
+        groups = self.eligible(context)
+        scores, notes = self.finite_scores(context, groups)
+        most = self.most(context, sum(group.size for group in groups))
+        scored = ScoredGroups(str(self), context, groups, scores, notes, most)
+        multiples = context.widths.measured_for(groups)
+        counts = levels(multiples, [self.least(group) for group in groups], groups)
+        table = profiler.table(context.analysis, counts, even_steps(multiples, groups))
+        if self.units_compete:
+            return Knapsack(scored, table, counts)
+        return Rule(lambda asked: self.choose(asked, groups, scores, notes), scored, table)
+
+    @property
+    def units_compete(self) -> bool:
+        """Whether units of different groups compete; else the pass has a rule of its own for how much of each group goes."""
+        return type(self).choose is UnitPass.choose and self.scope == "global"
+
+    def own_target(self) -> Target | None:
+        return None if self.ratio is None else Target("ratio", self.ratio)
 
 
 def matches(pattern: str, group: Group) -> bool:
@@ -209,30 +240,3 @@ def matches(pattern: str, group: Group) -> bool:
         return any(re.search(pattern[3:], name) for name in names)
     except re.error as error:
         raise OptionError(f"'{pattern[3:]}' is no regular expression: {error}", "correct it") from None
-
-
-def removed_units(
-    groups: Sequence[Group],
-    scores: Sequence[NDArray[np.float64]],
-    removed: dict[Atom, NDArray[np.intp]],
-    cost: UnitCost,
-) -> tuple[RemovedUnits, ...]:
-    """The decision in the plan's words; ``cost`` is that of the whole model."""
-    result = []
-    for group, values in zip(groups, scores, strict=True):
-        indices = removed.get(group.atom)
-        if indices is None or not len(indices):
-            continue
-        saving = cost.saving(group.atom, group.size - len(indices))
-        result.append(
-            RemovedUnits(
-                group=group.name,
-                kind=group.kind,
-                size=group.size,
-                removed=tuple(int(index) for index in indices),
-                macs=saving.macs,
-                params=saving.params,
-                scores=tuple(float(value) for value in values),
-            )
-        )
-    return tuple(result)

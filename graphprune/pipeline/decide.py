@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.bench.ort import measure
@@ -13,16 +13,19 @@ from graphprune.ir.export import to_proto
 from graphprune.latency.search import LatencySearch
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.width_policy import WidthPolicy
+from graphprune.pipeline.between import verify
 from graphprune.pipeline.rounds import Rounds, repairs
+from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
+from graphprune.repair.history import History
 from graphprune.rewrite.apply import execute
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
+from graphprune.runtime.execution import Execution
 from graphprune.workers import Workers
 
-if TYPE_CHECKING:
-    pass
 _STEP_SECONDS = 0.5  # of timing at most after each step of a trajectory
 
 
@@ -48,43 +51,53 @@ def decide(
         raise OptionError(
             "a ratio cannot be the target of training after every removal", "give flops=, params= or removed="
         )
-    for each in passes:
+
+    def carry_out(analysis: ModelAnalysis, decision: Decision) -> ModelAnalysis:
+        return execute(analysis, decision, rounds.fresh, subject.feeds, options.runtime)
+
+    for pass_ in passes:
         while True:
             if trains and rounds.fresh:
                 small = rounds.close(small)
-            considered = [earlier.considered for earlier in decisions]
-            context = Context(
-                analysis=small,
-                data=subject.data,
+            goal = Goal(
                 target=target,
                 dense=subject.analysis.cost,
-                now=small.cost,
                 removed_before=sum(earlier.removed_count for earlier in decisions),
-                considered_before=sum(considered),
-                is_last=each is passes[-1],
+                considered_before=sum(earlier.considered for earlier in decisions),
+                is_last=pass_ is passes[-1],
                 in_rounds=in_rounds,
-                origin=subject.model,
-                steps=rounds.steps,
-                is_repaired=not rounds.fresh,
-                repairs=repairs(options, subject.data),
-                seed=options.seed,
-                batch=options.batch,
-                align=options.align,
-                cache_dir=options.cache_folder,
-                options=options.runtime,
-                progress=options.progress,
-                workers=workers,
-                bench_batch=options.bench_batch,
             )
-            for decision in search.steps(each, context) if search else each.steps(context):
-                small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
+            context = _context(subject, small, goal, rounds, workers, options)
+            started = time.perf_counter()
+            for decision, after in search.run(pass_, context, carry_out) if search else pass_.run(context, carry_out):
+                small = after
+                seconds = time.perf_counter() - started
+                for look in (verify, *options.between):
+                    look(decision, small, seconds)
                 if decision.trajectory and options.measure_latency and not dry_run:
                     decision = _timed(decision, subject, small, options)
                 decisions.append(decision)
-            is_done = search is not None or context.is_met(small.cost, decision.removed_count, decision.considered)
+                started = time.perf_counter()
+            is_done = search is not None or goal.is_met(small.cost, decision.removed_count, decision.considered)
             if is_done or not in_rounds or decision.limit or not decision.removed_count:
                 break
     return decisions, small
+
+
+def _context(
+    subject: LoadedRun, small: ModelAnalysis, goal: Goal, rounds: Rounds, workers: Workers | None, options: RunOptions
+) -> Context:
+    """What the next pass is told."""
+    return Context(
+        analysis=small,
+        data=subject.data,
+        goal=goal,
+        widths=WidthPolicy(options.align, options.runtime, options.cache_folder),
+        history=History(subject.model, rounds.steps, not rounds.fresh, repairs(options, subject.data)),
+        execution=Execution(options.batch, options.runtime, options.progress, workers),
+        seed=options.seed,
+        bench_batch=options.bench_batch,
+    )
 
 
 def _timed(decision: Decision, subject: LoadedRun, small: ModelAnalysis, options: RunOptions) -> Decision:

@@ -114,14 +114,13 @@ def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
     """The target; where none was given the ratio that all passes have, or the default."""
     if target is not None:
         return target if isinstance(target, Target) else Target.parse(target)
-    ratios = {getattr(each, "ratio", None) for each in passes}
-    if len(ratios) > 1:
+    own = {pass_.own_target() for pass_ in passes}
+    if len(own) > 1:
         raise OptionError(
             "the passes have different ratios and there is no target",
             "add --target; a ratio is then the most that its pass may take",
         )
-    ratio = ratios.pop()
-    return DEFAULT_TARGET if ratio is None else Target("ratio", ratio)
+    return own.pop() or DEFAULT_TARGET
 
 
 def _relaxed(notes: tuple[str, ...]) -> tuple[str, ...]:

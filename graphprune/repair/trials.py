@@ -20,17 +20,19 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.blocks import Block, find_joins
 from graphprune.analysis.dataflow import DataFlow
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.representation import Representation
-from graphprune.analysis.sizes import Sizes
+from graphprune.base.progress import silent
 from graphprune.data.dataset import LABEL_NAMES, Batch, Data
 from graphprune.ir.model import Model
+from graphprune.repair.history import History
 from graphprune.repair.sites import find_sites
 from graphprune.repair.stage import carry_out, repair, task_of
 from graphprune.repair.survivors import survivors
 from graphprune.repair.task import RepairState, Task
 from graphprune.rewrite import remove_blocks
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.runtime.execution import Execution
 from graphprune.scoring.blocks import Comparison
 from graphprune.segments.ablation import Features
 from graphprune.segments.activations import ActivationCache
@@ -41,22 +43,18 @@ C = TypeVar("C", bound=Comparison[object])
 
 @dataclass(frozen=True)
 class TrialSetup:
-    """What trials stand on: the network as given, the steps that led to ``model``, and the samples.
+    """What trials stand on: the network as given, what led from it to that of ``analysis``, and the samples.
 
-    ``sizes`` are the concrete tensor shapes of ``model``; ``representations`` are its tensors that are compared, after at most
-    ``refits`` layers of each candidate have been refitted. ``is_repaired`` tells that ``model`` needs no repair of earlier steps.
+    ``representations`` are tensors of the present network that are compared, after at most ``refits`` layers of each candidate
+    have been refitted.
     """
 
-    original: Model
-    model: Model
-    steps: tuple[Removal, ...]
-    is_repaired: bool
-    sizes: Sizes
+    history: History
+    analysis: ModelAnalysis
     representations: tuple[Representation, ...]
     data: Data
-    batch: int
+    execution: Execution
     refits: int
-    options: RuntimeOptions
 
 
 @dataclass(frozen=True)
@@ -76,30 +74,37 @@ class _Trial:
 class RepairedTrials:
     """Judges removals from ``parent``, the network pruned and repaired so far; :meth:`settle` makes one of them the parent."""
 
-    def __init__(self, ground: TrialSetup) -> None:
-        self._ground, self._steps = ground, ground.steps
-        data = ground.data
-        parts = list(data.batches(ground.batch))  # read once: the source may give other samples next time
+    def __init__(self, setup: TrialSetup) -> None:
+        self._setup, self._removals = setup, setup.history.removals
+        self._origin, self._runtime = setup.history.origin, setup.execution.runtime
+        data = setup.data
+        parts = list(data.batches(setup.execution.batch))  # read once: the source may give other samples next time
         self._feeds: list[Values] = [part.feeds for part in parts]
         self.data = Data(
             data.specs, lambda: (_arrays(part) for part in parts), data.kind, data.origin, sum(map(len, parts))
         )
-        self.parent = ground.model
+        self.parent = setup.analysis.model
         self._open = ExitStack()
-        self._theirs = self._open.enter_context(ActivationCache(ground.original, self._feeds, ground.options))
-        self._mine = ActivationCache(self.parent, self._feeds, ground.options)
-        self._wanted = _in_original(ground)
+        self._theirs = self._open.enter_context(ActivationCache(self._origin, self._feeds, self._runtime))
+        self._mine = ActivationCache(self.parent, self._feeds, self._runtime)
+        self._wanted = _in_original(setup)
         self._gone: dict[str, str] = {}  # exits of removed blocks, and their entries
         self._tried: dict[str, _Trial] = {}
         self.refits = 0
 
     def __enter__(self) -> Self:
-        if self._steps and not self._ground.is_repaired:
-            ground = self._ground
+        if self._removals and not self._setup.history.is_repaired:
             repaired, _ = repair(
-                ground.original, self.parent, self._steps, ground.sizes, self.data, ground.batch, ("ridge",), ground.options,
-                lambda *_: None,
-            )  # fmt: skip
+                self._origin,
+                self.parent,
+                self._removals,
+                self._setup.analysis.sizes,
+                self.data,
+                self._setup.execution.batch,
+                ("ridge",),
+                self._runtime,
+                silent,
+            )
             self._move_to(repaired)
         return self
 
@@ -110,13 +115,13 @@ class RepairedTrials:
     @property
     def blocks(self) -> dict[str, Block]:
         """The blocks of the parent, by join."""
-        return {join.node: join.block for join in find_joins(self.parent, self._ground.sizes) if join.block}
+        return {join.node: join.block for join in find_joins(self.parent, self._setup.analysis.sizes) if join.block}
 
     @property
     def representations(self) -> list[Representation]:
         """As they are called in the parent."""
         flow = self.parent.derived(DataFlow)
-        return [replace(each, tensor=_left(flow, each.tensor, self._gone)) for each in self._ground.representations]
+        return [replace(each, tensor=_left(flow, each.tensor, self._gone)) for each in self._setup.representations]
 
     def judge(self, joins: Sequence[str], make: Callable[[], C]) -> list[C]:
         """One comparison per representation, of the original with the parent without each of the blocks, refitted."""
@@ -139,37 +144,37 @@ class RepairedTrials:
         """Go on from the network without this block, which has been judged, as it has been refitted."""
         trial = self._tried[join]
         self._gone[trial.block.exit] = trial.block.entry
-        self._steps = (*self._steps, Removal(self.parent, (trial.block,)))
+        self._removals = (*self._removals, Removal(self.parent, (trial.block,)))
         self._move_to(trial.model)
 
     def _wanted_features(self, index: int, values: np.ndarray) -> NDArray[np.floating]:
         """Of the original, without the channels that earlier steps have cut."""
-        representation = self._ground.representations[index]
+        representation = self._setup.representations[index]
         axis = 1 if representation.layout == "channels" else values.ndim - 1
-        left = survivors(self._ground.steps, self._wanted[index], axis, values.shape[axis])
+        left = survivors(self._setup.history.removals, self._wanted[index], axis, values.shape[axis])
         return representation.features(np.take(values, left, axis) if len(left) < values.shape[axis] else values)
 
     def _move_to(self, parent: Model) -> None:
         self._mine.close()
         self.parent, self._tried = parent, {}
-        self._mine = ActivationCache(parent, self._feeds, self._ground.options)
+        self._mine = ActivationCache(parent, self._feeds, self._runtime)
 
     def _trial(self, block: Block) -> _Trial:
         """The network without ``block``, before anything is refitted."""
-        ground = self._ground
+        sizes = self._setup.analysis.sizes
         model = remove_blocks(self.parent, [block])
-        scene = RepairState(ground.original, model, (*self._steps, Removal(self.parent, (block,))))
-        concerned = {site.node for site in find_sites(self.parent, model, ground.sizes)}
-        sites = [site for site in find_sites(ground.original, model, ground.sizes) if site.node in concerned]
-        return _Trial(block, model, [task_of("ridge", scene, site) for site in sites[: ground.refits]])
+        state = RepairState(self._origin, model, (*self._removals, Removal(self.parent, (block,))))
+        concerned = {site.node for site in find_sites(self.parent, model, sizes)}
+        sites = [site for site in find_sites(self._origin, model, sizes) if site.node in concerned]
+        return _Trial(block, model, [task_of("ridge", state, site) for site in sites[: self._setup.refits]])
 
     def _features(self, trial: _Trial, blocks: dict[str, Block]) -> list[Features]:
         """Refit the layers of a trial; the features of every batch, for every representation."""
-        representations, batches = self._ground.representations, range(len(self._feeds))
+        representations, batches = self._setup.representations, range(len(self._feeds))
         flow, gone = trial.model.derived(DataFlow), self._gone | {trial.block.exit: trial.block.entry}
         tensors = [_left(flow, representation.tensor, gone) for representation in representations]
         stops = [*(task.pruned_reads for task in trial.tasks), tensors]
-        with StepwiseRun(trial.model, stops, self._ground.options, known=self._known(trial, blocks, flow)) as cut:
+        with StepwiseRun(trial.model, stops, self._runtime, known=self._known(trial, blocks, flow)) as cut:
             self._mine.want(cut.reads)
             for batch in batches:
                 cut.take(self._mine.get(batch, cut.reads))
@@ -195,12 +200,12 @@ def _arrays(part: Batch) -> Values:
     return part.feeds if part.labels is None else {**part.feeds, name: part.labels}
 
 
-def _in_original(ground: TrialSetup) -> list[str]:
+def _in_original(setup: TrialSetup) -> list[str]:
     """What the representations are called, and stand for, in the network as given: past a removed block, for its exit."""
     names = []
-    for representation in ground.representations:
+    for representation in setup.representations:
         tensor = representation.tensor
-        for step in reversed(ground.steps):
+        for step in reversed(setup.history.removals):
             exits = {block.entry: block.exit for block in step.blocks}
             while tensor in exits:
                 tensor = exits[tensor]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.progress import Progress, silent
 from graphprune.data.dataset import DEFAULT_SAMPLES
 from graphprune.ir.output_files import cache_folder
+from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.training import TrainOptions
 from graphprune.workers import Backend
+
+Between = Callable[[Decision, ModelAnalysis, float], None]
+"""Called between passes: what the last one decided (``spec`` names it), the network that it left, and the seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class RunOptions:
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
     the calibration data). Candidates are scored in ``jobs`` processes (-1 = one per core, None = in this one), or by the
     workers of the ``cluster`` (an address) of the ``backend``, which the result does not show. ``report`` is an HTML file to write;
-    ``command`` is what the user typed, for that report.
+    ``command`` is what the user typed, for that report. ``between`` is called after each decision of a pass.
     """
 
     seed: int = 0
@@ -56,6 +61,7 @@ class RunOptions:
     command: str = ""
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = silent
+    between: tuple[Between, ...] = ()
 
     @property
     def cache_folder(self) -> Path | None:

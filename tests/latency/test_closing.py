@@ -10,7 +10,8 @@ from math import ceil
 import numpy as np
 import pytest
 
-from graphprune.latency.closing import TOLERANCE, Closing, Proposal, close_in
+from graphprune.latency.closing import TOLERANCE, Closing, close_in
+from graphprune.pass_infra.proposals import Proposal
 
 WIDTHS = (64, 64, 128, 128, 256)
 """A chain of layers; the made-up runtime works on blocks of 16."""

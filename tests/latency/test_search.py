@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,74 +12,14 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RunOptions
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
-from graphprune.ir.model import Model, constant_dims
-from graphprune.latency import search as search_room
-from graphprune.latency import table as table_room
 from graphprune.latency.closing import TOLERANCE
 from graphprune.plan.target import Target
 from graphprune.report.result import Result
 from tests.command import command
 from tests.graphs import residual_mlp
-
-OPTIONS = RunOptions(
-    repair=(),
-    allow_slower=True,
-    use_cache=False,
-    bench_seconds=0.02,
-    align=2,
-    samples=32,
-    runtime=RuntimeOptions(threads=1),
-)
-
-
-def staircase(model: Model) -> float:
-    """A runtime that works on blocks of four, and starts every operator for a price."""
-    total = 0.0
-    for node in model.graph.nodes:
-        dims = [constant_dims(tensor) for tensor in node.inputs[1:2] if type(tensor).__name__ == "Constant"]
-        total += 30 + sum(float(np.prod([ceil(size / 4) * 4 for size in each])) for each in dims)
-    return total
-
-
-class FakeClock:
-    """The made-up runtime, in the target's unit; the network as given takes 10 ms."""
-
-    def __init__(self, target: Target, original: object, *_: object) -> None:
-        self.dense, self.asked = (10.0 if target.unit else 1.0), target.value
-        self.whole: float | None = None
-        self.readings: list[float] = []
-
-    def time(self, model: Model) -> float:
-        assert self.whole is not None
-        self.readings.append(self.dense * staircase(model) / self.whole)
-        return self.readings[-1]
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
-    """Every search gets the made-up clock, and a table that is off: by parameters, without the price of operators."""
-    made: list[FakeClock] = []
-    real = search_room.LatencySearch.steps
-
-    def remembering(*arguments: Any) -> FakeClock:
-        made.append(FakeClock(*arguments))
-        return made[-1]
-
-    def steps(self: search_room.LatencySearch, each: Any, context: Any) -> Any:
-        if made[-1].whole is None:
-            made[-1].whole = staircase(context.analysis.model)
-        return real(self, each, context)
-
-    def by_parameters(models: Sequence[Any], *_: object) -> list[float]:
-        return [1.0 + sum(float(np.prod(t.dims)) ** 1.2 for t in model.graph.initializer) for model, _ in models]
-
-    monkeypatch.setattr(search_room, "WholeClock", remembering)
-    monkeypatch.setattr(search_room.LatencySearch, "steps", steps)
-    monkeypatch.setattr(table_room, "times_ms", by_parameters)
-    monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.0)
-    return made
+from tests.latency.made_up import OPTIONS, FakeClock
 
 
 def decided(passes: Sequence[str], target: str, **more: Any) -> Result:

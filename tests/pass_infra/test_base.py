@@ -10,7 +10,9 @@ import pytest
 from graphprune import passes
 from graphprune.errors import OptionError
 from graphprune.pass_infra.base import Pass, option_infos, parse_spec
+from graphprune.pass_infra.context import Context
 from graphprune.passes.layer_cka import LayerCKA
+from graphprune.plan.plan import Decision
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Everything(Pass):
     mode: Literal["a", "b"] = field(default="a", metadata={"help": "a choice"})
     keep: tuple[str, ...] = field(default=(), metadata={"help": "names"})
     limit: int | None = field(default=None, metadata={"help": "maybe a number"})
+
+    def decide(self, context: Context) -> Decision:
+        raise NotImplementedError
 
 
 def everything(name: str) -> type[Pass]:
@@ -79,6 +84,16 @@ def test_option_infos_tell_types_and_defaults() -> None:
     assert told["limit"] == ("int or auto", "auto", "maybe a number")
     assert told["mode"] == ("a or b", "a", "a choice")
     assert told["keep"][0] == "names separated by |"
+
+
+def test_a_pass_that_decides_nothing_cannot_be_made() -> None:
+    @dataclass(frozen=True)
+    class Idle(Pass):
+        name: ClassVar[str] = "idle"
+        paper: ClassVar[str] = "none"
+
+    with pytest.raises(TypeError, match=r"abstract method '?decide"):
+        Idle()  # type: ignore[abstract]
 
 
 def test_registry() -> None:

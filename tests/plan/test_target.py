@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from graphprune.analysis.cost import Cost
 from graphprune.errors import OptionError
-from graphprune.pass_infra.context import Context
+from graphprune.plan.goal import Goal
 from graphprune.plan.target import Target
 
 DENSE = Cost(macs=1000, params=200)
@@ -53,26 +50,6 @@ def test_ratio_is_of_the_units_considered_to_the_nearest(
     assert target.is_met(DENSE, Cost(1, 1), removed, considered) is met
 
 
-def context(target: str, removed_before: int, considered_before: int) -> Context:
-    """What a later pass is told; of that, targets need the counts only."""
-    nothing: Any = None
-    return Context(
-        analysis=nothing,
-        data=nothing,
-        target=Target.parse(target),
-        dense=DENSE,
-        now=DENSE,
-        removed_before=removed_before,
-        considered_before=considered_before,
-        is_last=True,
-        seed=0,
-        batch=1,
-        align=1,
-        options=nothing,
-        progress=nothing,
-    )
-
-
 @pytest.mark.parametrize(
     ("target", "removed", "considered", "now", "met"),
     [
@@ -87,7 +64,8 @@ def context(target: str, removed_before: int, considered_before: int) -> Context
 def test_a_later_pass_counts_on_from_the_earlier_ones(
     target: str, removed: int, considered: int, now: Cost, met: bool
 ) -> None:
-    assert context(target, removed_before=3, considered_before=10).is_met(now, removed, considered) is met
+    goal = Goal(Target.parse(target), DENSE, removed_before=3, considered_before=10)
+    assert goal.is_met(now, removed, considered) is met
 
 
 def test_progress_runs_from_nought_to_one() -> None:
@@ -118,14 +96,6 @@ def test_wrong_targets(text: str, message: str) -> None:
     with pytest.raises(OptionError) as caught:
         Target.parse(text)
     assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(("size", "multiple"), [(64, 16), (32, 16), (31, 8), (16, 8), (8, 4), (3, 1), (1, 1)])
-def test_narrow_groups_have_two_steps_under_auto(size: int, multiple: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graphprune.pass_infra.context.multiple_for", lambda options, folder: 16)
-    automatic = replace(context("flops=0.5", 0, 0), align="auto")
-    assert automatic.multiple(size) == multiple
-    assert replace(automatic, align=16).multiple(size) == 16
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from graphprune import RunOptions
 from graphprune.errors import PlanError, TargetNotReached, ValidationFailed
 from graphprune.ir.model import Model
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.plan.plan import Plan
 from graphprune.rewrite import remove_units
 from tests.command import command
@@ -210,7 +211,7 @@ def test_the_command_aligns_and_shows_units(
 
 def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """``auto`` asks what the runtime likes; here four."""
-    monkeypatch.setattr("graphprune.pass_infra.context.multiple_for", lambda options, folder: 4)
+    monkeypatch.setattr("graphprune.pass_infra.width_policy.multiple_for", lambda options, folder: 4)
     proto, data = given("flat")
     result = graphprune.prune(
         proto, ["filter-magnitude"], data, "flops=0.6", dry_run=True, options=replace(QUIET, align="auto")
@@ -220,7 +221,7 @@ def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_finer_multiples_where_the_target_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only then, only for the last pass, and never where the user asked for a multiple."""
-    monkeypatch.setattr("graphprune.pass_infra.context.multiple_for", lambda options, folder: 4)
+    monkeypatch.setattr("graphprune.pass_infra.width_policy.multiple_for", lambda options, folder: 4)
     proto, data = given("flat")
 
     def kept(
@@ -243,15 +244,21 @@ def test_finer_multiples_where_the_target_needs_them(monkeypatch: pytest.MonkeyP
         kept("flops=0.0001", "auto")
     assert "multiples" not in str(caught.value)
     passes = ("filter-magnitude{floor=0}", "neuron-projection{floor=0}")
-    monkeypatch.setattr(Context, "finer", refuse)
-    with pytest.raises(AssertionError, match="asked"):
-        kept("flops=0.2", "auto")
-    with pytest.raises(AssertionError, match="asked by neuron-projection"):
+    finer_for: list[str] = []
+    chosen = UnitPass.candidates
+
+    def watched(self: UnitPass, context: Context, *scored: Any) -> Any:
+        if context.widths.min_multiple is not None:
+            finer_for.append(self.name)
+        return chosen(self, context, *scored)
+
+    monkeypatch.setattr(UnitPass, "candidates", watched)
+    kept("flops=0.2", "auto")
+    assert set(finer_for) == {"filter-magnitude"}
+    finer_for.clear()
+    with pytest.raises(TargetNotReached):
         kept("flops=0.0001", "auto", passes)
-
-
-def refuse(context: Context) -> None:
-    raise AssertionError(f"asked by {'neuron-projection' if context.removed_before else 'the first'}")
+    assert set(finer_for) == {"neuron-projection"}
 
 
 @pytest.mark.parametrize("align", [0, -8])

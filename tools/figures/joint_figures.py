@@ -39,13 +39,13 @@ class Recorded(JointCKA):
 
     into: ClassVar[Path]
 
-    def steps(self, context: Context) -> Iterator[Decision]:
-        decisions: list[Decision] = []
-        for decision in super().steps(context):
-            decisions.append(decision)
-            reached = decision.trajectory[-1].macs / context.dense.macs if decision.trajectory else 1.0
-            Plan(context.model.sha256, tuple(decisions), "", reached, context.seed).save(self.into)
-            print(f"step {len(decisions)}: {reached:.3f} of the MACs left", flush=True)
+    def decisions(self, context: Context) -> Iterator[Decision]:
+        made: list[Decision] = []
+        for decision in super().decisions(context):
+            made.append(decision)
+            reached = decision.trajectory[-1].macs / context.goal.dense.macs if decision.trajectory else 1.0
+            Plan(context.model.sha256, tuple(made), "", reached, context.seed).save(self.into)
+            print(f"step {len(made)}: {reached:.3f} of the MACs left", flush=True)
             yield decision
 
 

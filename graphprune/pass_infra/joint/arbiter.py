@@ -17,7 +17,8 @@ from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.streaming import StreamedCKA
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import RuntimeOptions, open_model, run
+from graphprune.runtime.execution import Execution
+from graphprune.runtime.sessions import open_model, run
 from graphprune.segments.capture import capture
 
 Arbiter = Literal["cka", "loss"]
@@ -28,9 +29,7 @@ Seen = tuple[Model, Sequence[Representation]]
 """A network and the tensors that stand for what it knows."""
 
 
-def similarities(
-    parent: Seen, children: Sequence[Seen], data: Data, batch: int, options: RuntimeOptions
-) -> list[float]:
+def similarities(parent: Seen, children: Sequence[Seen], data: Data, execution: Execution) -> list[float]:
     """CKA of each child with the parent, the mean over the representations; high = alike.
 
     Raises
@@ -40,7 +39,7 @@ def similarities(
     """
     streams = [StreamedCKA() for _ in parent[1]]
     runs = [
-        capture(model, [each.tensor for each in representations], data, batch, options)
+        capture(model, [each.tensor for each in representations], data, execution.batch, execution.runtime)
         for model, representations in (parent, *children)
     ]
     for parts in zip(*runs, strict=True):
@@ -55,7 +54,7 @@ def similarities(
     return [float(np.mean([stream.result(index)[0] for stream in streams])) for index in range(len(children))]
 
 
-def losses(models: Sequence[Model], data: Data, batch: int, options: RuntimeOptions) -> list[float]:
+def losses(models: Sequence[Model], data: Data, execution: Execution) -> list[float]:
     """Mean cross-entropy (nats) of each network's first output, class scores (n, classes), on the labels of ``data``.
 
     Raises
@@ -63,9 +62,9 @@ def losses(models: Sequence[Model], data: Data, batch: int, options: RuntimeOpti
     DataError
         There are no labels, or they do not fit the output.
     """
-    sessions = [open_model(model, options) for model in models]
+    sessions = [open_model(model, execution.runtime) for model in models]
     sums, samples = np.zeros(len(models)), 0
-    for part in data.batches(batch):
+    for part in data.batches(execution.batch):
         if part.labels is None:
             raise DataError(
                 f"{data.origin} has no labels, and arbiter=loss needs them", "add them, or take arbiter=cka"

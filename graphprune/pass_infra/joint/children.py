@@ -54,9 +54,9 @@ def _as_fast(widths: Widths, parent: Network, layer: Network, context: Context) 
         if decision.limit or not decision.units:
             low, stuck = share, decision
         else:
-            child = parent.after(decision, context.data, context.options)
+            child = parent.after(decision, context.data, context.execution.runtime)
             ratio = measure(
-                to_proto(layer.analysis.model), to_proto(child.analysis.model), feeds, context.options,
+                to_proto(layer.analysis.model), to_proto(child.analysis.model), feeds, context.execution.runtime,
                 folder=parent.analysis.model.folder, min_seconds=_TIMING_SECONDS,
             ).comparison.ratio  # fmt: skip
             if nearest is None or abs(log(ratio)) < nearest[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphprune.analysis.cost import Cost
@@ -13,6 +13,7 @@ from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method, repair
 from graphprune.rewrite.apply import execute
 from graphprune.rewrite.removal import Removal
+from graphprune.runtime.execution import Execution
 from graphprune.runtime.sessions import RuntimeOptions
 
 _METHODS: tuple[Method, ...] = (
@@ -22,11 +23,11 @@ _METHODS: tuple[Method, ...] = (
 
 @dataclass(frozen=True)
 class Network:
-    """``steps`` led here from the network that the search began with; ``decision`` is what the last of them carried out."""
+    """``removals`` led here from the network that the search began with; ``decision`` is what the last of them carried out."""
 
     analysis: ModelAnalysis
     representations: tuple[Representation, ...]
-    steps: tuple[Removal, ...] = ()
+    removals: tuple[Removal, ...] = ()
     decision: Decision | None = None
 
     @classmethod
@@ -41,22 +42,27 @@ class Network:
 
     def after(self, decision: Decision, data: Data, runtime: RuntimeOptions) -> Network:
         """The child without what ``decision`` names; not repaired."""
-        steps = list(self.steps)
-        analysis = execute(self.analysis, decision, steps, data.first(1), runtime)
+        removals = list(self.removals)
+        analysis = execute(self.analysis, decision, removals, data.first(1), runtime)
         outputs = {tensor.name for tensor in self.analysis.model.graph.outputs}
         stand_in = {block.exit: block.entry for block in decision.blocks if block.exit not in outputs}
         found = tuple(replace(each, tensor=_resolve(stand_in, each.tensor)) for each in self.representations)
-        return Network(analysis, found, tuple(steps), decision)
+        return Network(analysis, found, tuple(removals), decision)
 
-    def repaired(
-        self, first: Network, data: Data, batch: int, runtime: RuntimeOptions, progress: Callable[[str, int, int], None]
-    ) -> Network:
+    def repaired(self, first: Network, data: Data, execution: Execution) -> Network:
         """The same with its layers refitted to compute what ``first`` did on ``data``."""
         model, _ = repair(
-            first.analysis.model, self.analysis.model, self.steps, self.analysis.sizes, data, batch, _METHODS, runtime,
-            progress,
-        )  # fmt: skip
-        return replace(self, analysis=analyse(model, data.first(1), runtime))
+            first.analysis.model,
+            self.analysis.model,
+            self.removals,
+            self.analysis.sizes,
+            data,
+            execution.batch,
+            _METHODS,
+            execution.runtime,
+            execution.progress,
+        )
+        return replace(self, analysis=analyse(model, data.first(1), execution.runtime))
 
 
 def _resolve(stand_in: dict[str, str], tensor: str) -> str:

@@ -20,6 +20,7 @@ from graphprune.pass_infra.joint.network import Network
 from graphprune.pass_infra.joint.split import split
 from graphprune.pass_infra.joint.widths import Widths
 from graphprune.pass_infra.unit_pass import UnitPass, matches
+from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision, RemovedBlock, TrajectoryPoint
 from graphprune.plan.target import Target
 
@@ -49,11 +50,11 @@ class Search:
             f"children were chosen{' and repaired' if self.repairs else ''} with the even ones of the first "
             f"{self.samples} samples, judged by {'loss' if self.arbiter == 'loss' else 'CKA'} on the odd ones",
         )
-        limit = self._best_case(context) if context.is_last else ""
+        limit = self._best_case(context) if context.goal.is_last else ""
         number = 0
-        while not limit and not context.is_met(parent.cost, 0, 0):
-            share = context.target.progress(context.dense, parent.cost, 0)
-            context.progress(f"step {number + 1}", round(100 * share), 100)
+        while not limit and not context.goal.is_met(parent.cost):
+            share = context.goal.progress(parent.cost)
+            context.execution.progress(f"step {number + 1}", round(100 * share), 100)
             children = self._children(context, fit, first, parent, number)
             if not children:
                 limit = self._limit(context, parent.cost)
@@ -61,7 +62,7 @@ class Search:
             parent, decision = self._judged(context, held_out, parent, children)
             yield replace(decision, notes=notes)
             notes, number = (), number + 1
-            if context.in_rounds:
+            if context.goal.in_rounds:
                 return
         if limit or not number:
             yield Decision(self.spec, limit=limit)
@@ -70,30 +71,25 @@ class Search:
         self, context: Context, fit: Data, first: Network, parent: Network, number: int
     ) -> list[tuple[str, Network]]:
         """What can be made of ``parent``, the layer child first; both repaired."""
-        inside = replace(
-            context, analysis=parent.analysis, data=fit, dense=parent.cost, now=parent.cost, removed_before=0,
-            considered_before=0, is_last=True, in_rounds=False,
-        )  # fmt: skip
+        execution = context.execution
+        inside = replace(context, analysis=parent.analysis, data=fit, goal=Goal(context.goal.target, parent.cost))
         children: list[tuple[str, Network]] = []
         layer: Network | None = None
         block = self._block(inside)
         if block is not None:
-            layer = parent.after(block, fit, context.options)
+            layer = parent.after(block, fit, execution.runtime)
             children.append(("layer", layer))
-        random = np.random.default_rng([context.seed, context.removed_before, number])
+        random = np.random.default_rng([context.seed, context.goal.removed_before, number])
         units = self._units(context, inside, parent, layer, random)
         if units is not None:
-            children.append((self.unit_kind, parent.after(units, fit, context.options)))
+            children.append((self.unit_kind, parent.after(units, fit, execution.runtime)))
         if not self.repairs:
             return children
-        return [
-            (kind, child.repaired(first, fit, context.batch, context.options, context.progress))
-            for kind, child in children
-        ]
+        return [(kind, child.repaired(first, fit, execution)) for kind, child in children]
 
     def _block(self, inside: Context) -> Decision | None:
         try:
-            decision = self.layers.decide(replace(inside, target=Target("removed", 1)))
+            decision = self.layers.decide(replace(inside, goal=replace(inside.goal, target=Target("removed", 1))))
         except NothingToPrune:
             return None
         return decision if decision.blocks else None
@@ -111,7 +107,7 @@ class Search:
         if layer is not None:
             decision = matched(widths, parent, layer, self.match, inside, random)
             return None if decision.limit else decision
-        decision = widths.down_to(Target(context.target.kind, max(_ALONE, _share_left(context, parent))))
+        decision = widths.down_to(Target(context.goal.target.kind, max(_ALONE, _share_left(context, parent))))
         return decision if decision.units else None
 
     def _judged(
@@ -121,10 +117,10 @@ class Search:
         networks = [child for _, child in children]
         if self.arbiter == "loss":
             models = [child.analysis.model for child in networks]
-            scores = losses(models, held_out, context.batch, context.options)
+            scores = losses(models, held_out, context.execution)
         else:
             seen = [(each.analysis.model, each.representations) for each in (parent, *networks)]
-            scores = similarities(seen[0], seen[1:], held_out, context.batch, context.options)
+            scores = similarities(seen[0], seen[1:], held_out, context.execution)
         best = int(np.argmin(scores) if self.arbiter == "loss" else np.argmax(scores))
         (kind, winner), rival = children[best], 1 - best
         decision = winner.decision
@@ -151,7 +147,7 @@ class Search:
         try:
             blocks = self._all_blocks(context)
             if blocks.blocks:
-                network = network.after(blocks, context.data, context.options)
+                network = network.after(blocks, context.data, context.execution.runtime)
         except GraphpruneError:  # one after the other they may go, all at once leave nothing to compute
             return ""
         cost = network.analysis.typed_cost()
@@ -162,7 +158,7 @@ class Search:
             groups = []
         for group in groups:
             cost.keep(group.atom, 1)
-        return "" if context.is_met(cost.cost, 0, 0) else self._limit(context, cost.cost)
+        return "" if context.goal.is_met(cost.cost) else self._limit(context, cost.cost)
 
     def _all_blocks(self, context: Context) -> Decision:
         """Everything that the rules of the stages allow, the heaviest first."""
@@ -180,8 +176,8 @@ class Search:
         with suppress(NothingToPrune):
             rules = allowance(context.model, context.joins, layers.floor, layers.skip_first, layers.exclude).rules
         kept = "one unit of each group staying" if self.units is not None else "there being no groups to cut"
-        kind = context.target.kind
-        return f"at most {kind}={context.target.reached(context.dense, cost, 0):.4g}, because of {rules} and {kept}"
+        kind = context.goal.target.kind
+        return f"at most {kind}={context.goal.reached(cost):.4g}, because of {rules} and {kept}"
 
 
 def _still(units: UnitPass, context: Context) -> UnitPass:
@@ -194,6 +190,7 @@ def _still(units: UnitPass, context: Context) -> UnitPass:
 
 def _share_left(context: Context, parent: Network) -> float:
     """How much of the parent's cost the target wants to stay."""
-    if context.target.kind == "params":
-        return context.target.value * context.dense.params / max(1, parent.cost.params)
-    return context.target.value * context.dense.macs / max(1, parent.cost.macs)
+    target, dense = context.goal.target, context.goal.dense
+    if target.kind == "params":
+        return target.value * dense.params / max(1, parent.cost.params)
+    return target.value * dense.macs / max(1, parent.cost.macs)

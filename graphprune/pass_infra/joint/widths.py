@@ -8,7 +8,8 @@ import numpy as np
 
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.joint.match import filter_count, filters_per_unit, matched_units
-from graphprune.pass_infra.unit_pass import UnitPass, removed_units
+from graphprune.pass_infra.removed_units import removed_units
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
 
@@ -34,7 +35,7 @@ class Widths:
 
     def down_to(self, target: Target) -> Decision:
         """Units until ``target``, a share of the present cost, is met; with a limit where it cannot be."""
-        context = replace(self._context, target=target)
+        context = replace(self._context, goal=replace(self._context.goal, target=target))
         return self._criterion.choose(context, self._groups, self._scores, self._notes)
 
     def as_many_filters(self, wanted: int, random: np.random.Generator) -> Decision:

@@ -18,7 +18,7 @@ from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 
-_NOT_SAID = {"progress", "command"}
+_NOT_SAID = {"progress", "command", "between"}
 
 
 def typed(options: RunOptions) -> str:

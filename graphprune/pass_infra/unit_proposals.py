@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
-from graphprune.latency.closing import Proposal
-from graphprune.latency.knapsack import Option, solve
-from graphprune.latency.table import CostTable
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.unit_pass import UnitPass, removed_units
-from graphprune.plan.multiples import WHOLE_KINDS, narrowed
+from graphprune.pass_infra.proposals import CostTable, Proposal
+from graphprune.pass_infra.removed_units import removed_units
+from graphprune.plan.knapsack import Option, solve
+from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
 
@@ -27,42 +26,33 @@ _HALVINGS = 12
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A pass with its groups and the importance of their units (low goes first)."""
+class ScoredGroups:
+    """What the pass ``spec`` thinks of groups: the importance of their units (low goes first), of which ``most`` may go."""
 
-    each: UnitPass
+    spec: str
     context: Context
     groups: Sequence[Group]
     scores: Sequence[NDArray[np.float64]]
     notes: tuple[str, ...]
-
-    @property
-    def has_choice(self) -> bool:
-        """Whether units of different groups compete; else the pass has a rule of its own for how much of each group goes."""
-        return type(self.each).choose is UnitPass.choose and self.each.scope == "global"
+    most: int
 
 
-def even_steps(context: Context, groups: Sequence[Group]) -> dict[Atom, int]:
+def even_steps(multiples: Multiples, groups: Sequence[Group]) -> dict[Atom, int]:
     """The step of the runtime's kernels for each group."""
-    return {group.atom: 1 if group.kind in WHOLE_KINDS else context.multiple(group.size) for group in groups}
+    return {group.atom: multiples.of(group.kind, group.size) for group in groups}
 
 
-def levels(each: UnitPass, context: Context, groups: Sequence[Group]) -> dict[Atom, list[int]]:
-    """The counts at which groups are timed: steps of the runtime's kernels and half of them, down to the pass's floor.
+def levels(multiples: Multiples, least: Sequence[int], groups: Sequence[Group]) -> dict[Atom, list[int]]:
+    """The counts at which groups are timed: steps of the runtime's kernels and half of them, down to the ``least`` of each.
 
     Where the user asks for multiples, these.
     """
     found = {}
-    for group in groups:
-        least = each.least(group)
-        if group.kind in WHOLE_KINDS:
-            step = 1
-        else:
-            step = narrowed(max(1, context.step // 2), group.size) if context.align == "auto" else context.align
+    for group, floor in zip(groups, least, strict=True):
+        step = multiples.halved().of(group.kind, group.size)
         while group.size / step > _MOST_LEVELS * 2:
             step *= 2
-        counts = [count for count in range(group.size - 1, 0, -1) if count % step == 0 and count >= least]
-        found[group.atom] = counts
+        found[group.atom] = [count for count in range(group.size - 1, 0, -1) if count % step == 0 and count >= floor]
     return found
 
 
@@ -73,14 +63,14 @@ class Knapsack:
     solution left them, and solved again.
     """
 
-    def __init__(self, scored: Scored, table: CostTable, levels: Mapping[Atom, Sequence[int]]) -> None:
+    def __init__(self, scored: ScoredGroups, table: CostTable, levels: Mapping[Atom, Sequence[int]]) -> None:
         self._scored, self._table, self._levels = scored, table, levels
         lowest = min((float(values.min()) for values in scored.scores), default=0.0)
         shift = min(0.0, lowest)  # nothing gains by going
         self._lost = [
             np.concatenate([[0.0], np.cumsum(np.sort(values - shift, kind="stable"))]) for values in scored.scores
         ]
-        self._most = scored.each.most(scored.context, sum(group.size for group in scored.groups))
+        self._most = scored.most
         self._least: Proposal[Decision] | None = None
 
     def __call__(self, budget: float) -> Proposal[Decision]:
@@ -146,15 +136,15 @@ class Knapsack:
         }
         units = removed_units(scored.groups, scored.scores, removed, scored.context.analysis.typed_cost())
         considered = sum(group.size for group in scored.groups)
-        decision = Decision(str(scored.each), units=units, considered=considered, notes=scored.notes)
+        decision = Decision(scored.spec, units=units, considered=considered, notes=scored.notes)
         return Proposal(tuple(counts.values()), self._table.share(counts), decision)
 
 
 class Rule:
     """The pass has its own rule for how much of each group goes: it is asked for MACs until the table's time fits."""
 
-    def __init__(self, scored: Scored, table: CostTable) -> None:
-        self._scored, self._table = scored, table
+    def __init__(self, choose: Callable[[Context], Decision], scored: ScoredGroups, table: CostTable) -> None:
+        self._choose, self._scored, self._table = choose, scored, table
         self._asked: dict[float, Proposal[Decision]] = {}
 
     def __call__(self, budget: float) -> Proposal[Decision]:
@@ -175,9 +165,9 @@ class Rule:
         """What the pass chooses when ``share`` of what MACs there are may be left."""
         if share not in self._asked:
             scored, context = self._scored, self._scored.context
-            left = max(1e-6, share * context.now.macs / context.dense.macs)
-            asked = replace(context, target=Target("flops", left), is_last=True)
-            decision = scored.each.choose(asked, scored.groups, scored.scores, scored.notes)
+            left = max(1e-6, share * context.analysis.cost.macs / context.goal.dense.macs)
+            goal = replace(context.goal, target=Target("flops", left), is_last=True)
+            decision = self._choose(replace(context, goal=goal))
             gone = {units.group: len(units.removed) for units in decision.units}
             counts = {group.atom: group.size - gone.get(group.name, 0) for group in scored.groups}
             key = tuple(counts.values())

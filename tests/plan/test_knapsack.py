@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from graphprune.latency import knapsack
-from graphprune.latency.knapsack import Option, solve
+from graphprune.plan import knapsack
+from graphprune.plan.knapsack import Option, solve
 
 Groups = list[list[Option]]
 

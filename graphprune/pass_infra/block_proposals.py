@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from graphprune.latency.closing import Proposal
-from graphprune.latency.table import CostTable
-from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.proposals import CostTable, Proposal
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
 
@@ -18,8 +17,8 @@ _LEAST = 1e-6
 class Prefixes:
     """The pass is asked for fewer and fewer MACs until the blocks it removes take enough time; each prefix is a proposal."""
 
-    def __init__(self, each: Pass, context: Context, table: CostTable) -> None:
-        self._each, self._context, self._table = each, context, table
+    def __init__(self, decide: Callable[[Context], Decision], context: Context, table: CostTable) -> None:
+        self._decide, self._context, self._table = decide, context, table
         self._nodes = {join.block.join: join.block.nodes for join in context.joins if join.block}
         self._decision: Decision | None = None
         self._asked = 1.0
@@ -47,11 +46,11 @@ class Prefixes:
         """Ask for more blocks until the table says that they are enough, or there are no more."""
         while not self._is_exhausted and (self._decision is None or self.estimates()[-1] > budget):
             self._asked = max(_LEAST, _BEYOND * min(budget, self._asked))
-            left = self._asked * self._context.now.macs / self._context.dense.macs
-            context = replace(self._context, target=Target("flops", left), is_last=False)
-            self._decision = self._each.decide(context)
+            left = self._asked * self._context.analysis.cost.macs / self._context.goal.dense.macs
+            goal = replace(self._context.goal, target=Target("flops", left), is_last=False)
+            self._decision = self._decide(replace(self._context, goal=goal))
             macs = sum(block.macs for block in self._decision.blocks)
-            reached = (self._context.now.macs - macs) / self._context.now.macs
+            reached = (self._context.analysis.cost.macs - macs) / self._context.analysis.cost.macs
             self._is_exhausted = reached > self._asked  # by its rules it may take no more
 
     def _proposal(self, count: int, estimate: float) -> Proposal[Decision]:

@@ -1,0 +1,43 @@
+"""Whether a graph hangs together: every tensor that is read was made before, once. No session, no copy."""
+
+from __future__ import annotations
+
+import onnx_graphsurgeon as gs
+
+from graphprune.errors import ValidationFailed
+from graphprune.ir.model import Model, node_reads
+
+
+def check_structure(model: Model, after: str) -> None:
+    """Refuse a graph that does not hang together; ``after`` says what left it so.
+
+    Raises
+    ------
+    ValidationFailed
+        A node or an output reads what nothing makes, or makes later; or two nodes make or are called the same.
+    """
+    fault = _fault(model)
+    if fault:
+        raise ValidationFailed(
+            f"the network after {after} does not hang together: {fault}", "report it; nothing was written"
+        )
+
+
+def _fault(model: Model) -> str:
+    made = {tensor.name for tensor in model.graph.inputs}
+    names: set[str] = set()
+    for node in model.graph.nodes:
+        if node.name in names:
+            return f"two nodes are called {node.name}"
+        names.add(node.name)
+        for tensor in node_reads(node):
+            if tensor.name not in made and not isinstance(tensor, gs.Constant):
+                return f"{node.op} node {node.name} reads {tensor.name}, which nothing has made by then"
+        for tensor in node.outputs:
+            if tensor.name in made:
+                return f"{tensor.name} is made twice, the second time by {node.op} node {node.name}"
+            made.update([tensor.name] if tensor.name else [])
+    for tensor in model.graph.outputs:
+        if tensor.name not in made and not isinstance(tensor, gs.Constant):
+            return f"nothing makes the output {tensor.name}"
+    return ""
