@@ -42,8 +42,8 @@ def decide(
     decisions: list[Decision] = []
     if options.align != "auto" and options.align < 1:
         raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
-    trains = options.finetune is not None and not dry_run
-    in_rounds = trains and options.finetune_every == "removal"
+    trains = options.recovery.finetune is not None and not dry_run
+    in_rounds = trains and options.recovery.finetune_every == "removal"
     if in_rounds and target.kind == "ratio":
         raise OptionError(
             "a ratio cannot be the target of training after every removal", "give flops=, params= or removed="
@@ -70,15 +70,15 @@ def decide(
                 seed=options.seed,
                 batch=options.batch,
                 align=options.align,
-                cache_dir=options.cache_folder,
+                cache_dir=options.timing.cache_folder,
                 options=options.runtime,
                 progress=options.progress,
                 workers=workers,
-                bench_batch=options.bench_batch,
+                bench_batch=options.timing.batch,
             )
             for decision in search.steps(each, context) if search else each.steps(context):
                 small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
-                if decision.trajectory and options.measure_latency and not dry_run:
+                if decision.trajectory and options.timing.measure_latency and not dry_run:
                     decision = _timed(decision, subject, small, options)
                 decisions.append(decision)
             is_done = search is not None or context.is_met(small.cost, decision.removed_count, decision.considered)
@@ -89,8 +89,8 @@ def decide(
 
 def _timed(decision: Decision, subject: LoadedRun, small: ModelAnalysis, options: RunOptions) -> Decision:
     """The last step of ``decision`` with its time, measured against the dense network."""
-    feeds, model = subject.data.first(options.bench_batch), subject.model
-    seconds = min(options.bench_seconds, _STEP_SECONDS)
+    feeds, model = subject.data.first(options.timing.batch), subject.model
+    seconds = min(options.timing.seconds, _STEP_SECONDS)
     timing = measure(
         model.source, to_proto(small.model), feeds, options.runtime, folder=model.folder, min_seconds=seconds
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.ir.model import Model, constant_dims
 from graphprune.latency import search as search_room
@@ -25,12 +26,10 @@ from tests.command import command
 from tests.graphs import residual_mlp
 
 OPTIONS = RunOptions(
-    repair=(),
-    allow_slower=True,
-    use_cache=False,
-    bench_seconds=0.02,
     align=2,
-    samples=32,
+    data=DataOptions(samples=32),
+    timing=TimingOptions(allow_slower=True, use_cache=False, seconds=0.02),
+    recovery=RecoveryOptions(repair=()),
     runtime=RuntimeOptions(threads=1),
 )
 
@@ -83,9 +82,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
     return made
 
 
-def decided(passes: Sequence[str], target: str, **more: Any) -> Result:
+def decided(passes: Sequence[str], target: str, options: RunOptions = OPTIONS) -> Result:
     rows = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
-    options = RunOptions(**{**vars(OPTIONS), **more})
     return graphprune.prune(wide(), passes, rows, target, dry_run=True, options=options)
 
 
@@ -162,7 +160,8 @@ def test_ratio_caps_what_may_go(clock: list[FakeClock]) -> None:
 
 def test_what_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="only a timing tells"):
-        decided(["filter-magnitude"], "latency=0.5", measure_latency=False)
+        untimed = replace(OPTIONS, timing=replace(OPTIONS.timing, measure_latency=False))
+        decided(["filter-magnitude"], "latency=0.5", untimed)
     with pytest.raises(NothingToPrune, match="already, the target is 1000 ms"):
         decided(["filter-magnitude"], "latency=1000ms")
 
