@@ -75,7 +75,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[FakeClock]:
     def by_parameters(models: Sequence[Any], *_: object) -> list[float]:
         return [1.0 + sum(float(np.prod(t.dims)) ** 1.2 for t in model.graph.initializer) for model, _ in models]
 
-    monkeypatch.setattr(search_room, "WholeClock", remembering)
+    monkeypatch.setattr(search_room, "EndToEndTimer", remembering)
     monkeypatch.setattr(search_room.LatencySearch, "steps", steps)
     monkeypatch.setattr(table_room, "times_ms", by_parameters)
     monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.0)
