@@ -22,7 +22,7 @@ from graphprune.report.bench_table import print_measurements
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
 from graphprune.report.result_file import BenchFile
-from graphprune.run.options import Between, RunOptions
+from graphprune.run.options import Between, DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
 from graphprune.runtime.sessions import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -148,28 +148,32 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
     return RunOptions(
         seed=settings["seed"],
         batch=settings["score_batch"],
-        bench_batch=settings["batch"],
-        bench_seconds=settings["duration"],
-        samples=settings["samples"],
-        evaluation=evaluation,
-        shapes=dict(settings["shapes"]),
-        ranges=dict(settings["ranges"]),
-        require_data=settings["require_data"],
-        measure_latency=not settings["no_bench"],
-        allow_slower=settings.get("allow_slower", False),
         align=settings.get("align", "auto"),
-        cache_dir=settings.get("cache_dir"),
-        use_cache=not settings.get("no_cache", False),
-        repair=settings.get("repair"),
-        finetune=settings.get("finetune"),
-        finetune_every=settings.get("finetune_every", "pass"),
-        training_data=settings.get("train_data"),
-        jobs=settings.get("jobs"),
-        backend=settings.get("backend"),
-        cluster=settings.get("cluster"),
+        data=DataOptions(
+            samples=settings["samples"],
+            evaluation=evaluation,
+            shapes=dict(settings["shapes"]),
+            ranges=dict(settings["ranges"]),
+            require_data=settings["require_data"],
+        ),
+        timing=TimingOptions(
+            batch=settings["batch"],
+            seconds=settings["duration"],
+            measure_latency=not settings["no_bench"],
+            allow_slower=settings.get("allow_slower", False),
+            cache_dir=settings.get("cache_dir"),
+            use_cache=not settings.get("no_cache", False),
+        ),
+        recovery=RecoveryOptions(
+            repair=settings.get("repair"),
+            finetune=settings.get("finetune"),
+            finetune_every=settings.get("finetune_every", "pass"),
+            training_data=settings.get("train_data"),
+        ),
+        workers=WorkerOptions(settings.get("jobs"), settings.get("backend"), settings.get("cluster")),
+        runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         report=settings.get("report"),
         command=shlex.join(["graphprune", *sys.argv[1:]]),
-        runtime=RuntimeOptions(settings["provider"], settings["threads"]),
         progress=shown.progress,
         between=_between(settings.get("dump_folder"), settings["verbose"]),
     )

@@ -118,23 +118,27 @@ def pass_of(kind: type[Pass], settings: dict[str, Any]) -> Pass:
 
 def run_options(settings: dict[str, Any], accelerator: Any) -> RunOptions:
     """Everything else; the provider is the accelerator's."""
-    from graphprune.run.options import RunOptions
+    from graphprune.run.options import DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
     from graphprune.runtime.sessions import RuntimeOptions
 
     return RunOptions(
         seed=settings["seed"],
         batch=settings["batch_size"],
-        bench_batch=settings["bench_batch_size"],
-        bench_seconds=settings["bench_seconds"],
-        samples=settings["num_samples"],
-        shapes=_shapes(settings["input_shapes"] or {}),
-        ranges=_ranges(settings["val_range"] or {}),
-        require_data=settings["require_data"],
-        measure_latency=settings["bench"],
-        allow_slower=settings["allow_slower"],
-        jobs=settings["jobs"],
         align=_align(settings["align"]),
-        repair=None if settings["repair"] is None else _repair(settings["repair"]),
+        data=DataOptions(
+            samples=settings["num_samples"],
+            shapes=_shapes(settings["input_shapes"] or {}),
+            ranges=_ranges(settings["val_range"] or {}),
+            require_data=settings["require_data"],
+        ),
+        timing=TimingOptions(
+            batch=settings["bench_batch_size"],
+            seconds=settings["bench_seconds"],
+            measure_latency=settings["bench"],
+            allow_slower=settings["allow_slower"],
+        ),
+        recovery=RecoveryOptions(repair=None if settings["repair"] is None else _repair(settings["repair"])),
+        workers=WorkerOptions(settings["jobs"]),
         runtime=RuntimeOptions(str(accelerator.execution_provider or "cpu"), settings["threads"]),
     )
 

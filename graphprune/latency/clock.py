@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import onnx
 
@@ -16,6 +16,7 @@ from graphprune.ir.model import Model
 from graphprune.latency.closing import TOLERANCE
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
+from graphprune.run.notes import Note, NoteKind
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
 
@@ -68,18 +69,14 @@ def value_of(target: Target, measurement: Measurement) -> float:
     return times.second.median_ms if target.unit == "ms" else times.ratio
 
 
-def settled(plan: Plan, measurement: Measurement, notes: tuple[str, ...]) -> dict[str, Any]:
-    """The plan of a latency target with the last word on it, the written file's time; and a note where that is off."""
-    if not plan.asked.startswith("latency="):
-        return {}
-    target = Target.parse(plan.asked)
+def settled(target: Target, plan: Plan, measurement: Measurement) -> tuple[Plan, tuple[Note, ...]]:
+    """The plan with the last word on its latency ``target``, the written file's time; and a note where that is off."""
     reached = value_of(target, measurement)
     off = reached / target.value - 1
+    notes: tuple[Note, ...] = ()
     was_said = off > 0 and plan.reached > (1 + TOLERANCE) * target.value  # it was too slow when it was chosen
     if abs(off) > TOLERANCE and not was_said:
         figures = f"{reached:.3g}{target.unit}, {100 * abs(off):.1f} % {'above' if off > 0 else 'below'} {target}"
-        notes = (
-            *notes,
-            f"the written file takes {figures}; when it was chosen it took {plan.reached:.3g}{target.unit}",
-        )
-    return {"plan": replace(plan, reached=reached), "notes": notes}
+        text = f"the written file takes {figures}; when it was chosen it took {plan.reached:.3g}{target.unit}"
+        notes = (Note(NoteKind.WRITTEN_TIME, text),)
+    return replace(plan, reached=reached), notes

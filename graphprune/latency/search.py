@@ -54,20 +54,20 @@ class LatencySearch:
         NothingToPrune
             The model is that fast already.
         """
-        if not options.measure_latency:
+        if not options.timing.measure_latency:
             raise OptionError(f"only a timing tells when {target} is reached", "leave out --no-bench")
-        if options.finetune is not None and options.finetune_every == "removal":
+        if options.recovery.finetune is not None and options.recovery.finetune_every == "removal":
             raise OptionError(
                 "a latency cannot be the target of training after every removal", "give flops=, params= or removed="
             )
-        model, feeds = subject.model, subject.data.first(options.bench_batch)
+        model, feeds = subject.model, subject.data.first(options.timing.batch)
         where = OrtRuntime(options.runtime).environment()
         key = {name: where[name] for name in HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
-        key |= {"batch": options.bench_batch, "inputs": shapes, "model": model.sha256}
-        profiler = LatencyProfiler(feeds, options.runtime, Cache(options.cache_folder, key), options.progress)
+        key |= {"batch": options.timing.batch, "inputs": shapes, "model": model.sha256}
+        profiler = LatencyProfiler(feeds, options.runtime, Cache(options.timing.cache_folder, key), options.progress)
         options.progress("measuring", 0, 0)
-        clock = EndToEndTimer(target, model.source, model.folder, feeds, options.runtime, options.bench_seconds)
+        clock = EndToEndTimer(target, model.source, model.folder, feeds, options.runtime, options.timing.seconds)
         return cls(target, clock, profiler, subject.feeds)
 
     @property

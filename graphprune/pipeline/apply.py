@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphprune.errors import PlanError
 from graphprune.ir import output_files
+from graphprune.pipeline.job import Job, Save
 from graphprune.pipeline.rounds import Rounds
+from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
+from graphprune.plan.target import Target
 from graphprune.repair.stage import parse_methods
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.rewrite.apply import execute
-from graphprune.run.loaded import Source, prepare
+from graphprune.run.loaded import LoadedRun, Source
+from graphprune.run.notes import data_notes
 from graphprune.run.options import RunOptions
-
-if TYPE_CHECKING:
-    pass
-from graphprune.pipeline.finish import Save, finish, result_of, training_data
 
 
 def apply(
@@ -45,25 +45,43 @@ def apply(
     """
     started = time.perf_counter()
     options = options or RunOptions()
-    out = output_files.output_path(output, source, data, options.evaluation, plan)
-    report = HtmlReport(options, "apply", source=source, plan=plan, data=data, output=out,
-                    allow_other_model=allow_other_model)  # fmt: skip
+    out = output_files.output_path(output, source, data, options.data.evaluation, plan)
+    report = HtmlReport(
+        options, "apply", source=source, plan=plan, data=data, output=out, allow_other_model=allow_other_model
+    )
     plan = plan if isinstance(plan, Plan) else Plan.load(Path(plan))
-    subject = prepare(source, data, options)
-    output_files.spare_weights(out, subject.model)
-    mine, theirs = subject.model.sha256, plan.model_sha256
-    if mine != theirs and not allow_other_model:
-        raise PlanError(
-            f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
-            "give that model, or --allow-other-model for another export of the same network",
-        )
-    if options.repair is None and subject.data.kind != "synthetic":
-        options = replace(options, repair=parse_methods(",".join(plan.repair) or "none"))
-    if options.finetune is not None and options.training_data is None:
-        options = replace(options, training_data=training_data(data))
-    rounds = Rounds(subject, options)
-    small = subject.analysis
-    for decision in plan.decisions:
-        small = execute(small, decision, rounds.fresh, subject.feeds, options.runtime)
-    result = result_of(source, subject, plan, small, subject.notes)
-    return finish(result, subject, rounds, small, out, options, started, save, report)
+    job = Job(source, source, data, out, options, report, save, started)
+    return carry_out(job, _GivenPlan(plan, allow_other_model))
+
+
+@dataclass(frozen=True)
+class _GivenPlan:
+    """A plan that is there already."""
+
+    plan: Plan
+    allow_other_model: bool
+
+    def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
+        """Repairs are those of the plan, where none are asked for and there are samples."""
+        mine, theirs = loaded.model.sha256, self.plan.model_sha256
+        if mine != theirs and not self.allow_other_model:
+            raise PlanError(
+                f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
+                "give that model, or --allow-other-model for another export of the same network",
+            )
+        if options.recovery.repair is not None or loaded.data.kind == "synthetic":
+            return options
+        methods = parse_methods(",".join(self.plan.repair) or "none")
+        return replace(options, recovery=replace(options.recovery, repair=methods))
+
+    def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:
+        """Each decision of the plan, carried out."""
+        small = loaded.analysis
+        for decision in self.plan.decisions:
+            small = execute(small, decision, rounds.fresh, loaded.feeds, options.runtime)
+        return Decided(self.plan, small, data_notes(loaded.data, scores_need_data=True), self._latency(options))
+
+    def _latency(self, options: RunOptions) -> Target | None:
+        """The time that was asked for, if the written file is to be held against it."""
+        is_latency = options.timing.measure_latency and self.plan.asked.startswith("latency=")
+        return Target.parse(self.plan.asked) if is_latency else None

@@ -37,15 +37,15 @@ def benchmark(
     for each in chosen:
         each.require()
     # Sizes that inference does not tell come from a run: on the CPU, whatever is timed.
-    subject = prepare(original, data, replace(options, runtime=replace(options.runtime, provider="cpu")))
+    loaded = prepare(original, data, replace(options, runtime=replace(options.runtime, provider="cpu")))
     other = load(pruned)
-    mine, theirs = (sorted(input_specs(model), key=str) for model in (subject.model, other))
+    mine, theirs = (sorted(input_specs(model), key=str) for model in (loaded.model, other))
     if [(spec.name, spec.dtype) for spec in mine] != [(spec.name, spec.dtype) for spec in theirs]:
         takes = [", ".join(map(str, specs)) for specs in (mine, theirs)]
         raise ModelError(f"{original} takes {takes[0]}, {pruned} takes {takes[1]}", "compare like with like")
-    feeds = subject.data.first(options.bench_batch)
+    feeds = loaded.data.first(options.timing.batch)
     measurements = []
     for number, each in enumerate(chosen):
         options.progress(f"measuring on {each.name}", number, len(chosen))
-        measurements.append(measure_on(each, original, pruned, feeds, min_seconds=options.bench_seconds))
+        measurements.append(measure_on(each, original, pruned, feeds, min_seconds=options.timing.seconds))
     return measurements

@@ -45,8 +45,8 @@ def decide(
     decisions: list[Decision] = []
     if options.align != "auto" and options.align < 1:
         raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
-    trains = options.finetune is not None and not dry_run
-    in_rounds = trains and options.finetune_every == "removal"
+    trains = options.recovery.finetune is not None and not dry_run
+    in_rounds = trains and options.recovery.finetune_every == "removal"
     if in_rounds and target.kind == "ratio":
         raise OptionError(
             "a ratio cannot be the target of training after every removal", "give flops=, params= or removed="
@@ -74,7 +74,7 @@ def decide(
                 seconds = time.perf_counter() - started
                 for look in (verify, *options.between):
                     look(decision, small, seconds)
-                if decision.trajectory and options.measure_latency and not dry_run:
+                if decision.trajectory and options.timing.measure_latency and not dry_run:
                     decision = _timed(decision, subject, small, options)
                 decisions.append(decision)
                 started = time.perf_counter()
@@ -92,18 +92,18 @@ def _context(
         analysis=small,
         data=subject.data,
         goal=goal,
-        widths=WidthPolicy(options.align, options.runtime, options.cache_folder),
+        widths=WidthPolicy(options.align, options.runtime, options.timing.cache_folder),
         history=History(subject.model, rounds.steps, not rounds.fresh, repairs(options, subject.data)),
         execution=Execution(options.batch, options.runtime, options.progress, workers),
         seed=options.seed,
-        bench_batch=options.bench_batch,
+        bench_batch=options.timing.batch,
     )
 
 
 def _timed(decision: Decision, subject: LoadedRun, small: ModelAnalysis, options: RunOptions) -> Decision:
     """The last step of ``decision`` with its time, measured against the dense network."""
-    feeds, model = subject.data.first(options.bench_batch), subject.model
-    seconds = min(options.bench_seconds, _STEP_SECONDS)
+    feeds, model = subject.data.first(options.timing.batch), subject.model
+    seconds = min(options.timing.seconds, _STEP_SECONDS)
     timing = measure(
         model.source, to_proto(small.model), feeds, options.runtime, folder=model.folder, min_seconds=seconds
     )

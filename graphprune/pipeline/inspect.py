@@ -21,12 +21,12 @@ from graphprune.run.options import RunOptions
 
 def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
     """Load ``source`` and list its joins; ``data`` only gives the input shape."""
-    subject = prepare(source, data, options)
+    loaded = prepare(source, data, options)
     rows = []
-    for join in subject.analysis.joins:
+    for join in loaded.analysis.joins:
         block, refusal = join.block, join.refusal
         nodes = block.nodes if block else (join.node,)
-        cost = part_cost(subject.model, nodes, subject.analysis.sizes)
+        cost = part_cost(loaded.model, nodes, loaded.analysis.sizes)
         rows.append(
             Row(
                 name=join.name,
@@ -40,13 +40,13 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
                 reason=refusal.reason if refusal else "",
             )
         )
-    return Inspection(str(source), subject.analysis.cost, tuple(rows))
+    return Inspection(str(source), loaded.analysis.cost, tuple(rows))
 
 
 def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspection:
     """Load ``source`` and list its groups; ``data`` only gives the input shape."""
-    subject = prepare(source, data, options)
-    model, analysis = subject.model, subject.analysis
+    loaded = prepare(source, data, options)
+    model, analysis = loaded.model, loaded.analysis
     options.progress("typing axes", 0, 0)
     flow, cost = analysis.flow, analysis.typed_cost()
     rows = [_group_row(group, flow, cost, analysis) for group in analysis.groups]

@@ -1,11 +1,11 @@
-"""The sequence: load, find, decide, rewrite, validate, repair, train, measure, write. The command and the API both end here."""
+"""A model pruned by passes until a target is reached. The command and the API both end here."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import graphprune
@@ -15,13 +15,15 @@ from graphprune.ir import output_files
 from graphprune.latency.search import LatencySearch
 from graphprune.pass_infra.base import Pass, parse_spec
 from graphprune.pipeline.decide import decide
-from graphprune.pipeline.finish import Save, finish, result_of, training_data
+from graphprune.pipeline.job import Job, Save
 from graphprune.pipeline.rounds import Rounds, repairs
+from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
-from graphprune.run.loaded import CHECKS_ONLY_NOTE, NO_DATA_NOTE, Source, prepare
+from graphprune.run.loaded import LoadedRun, Source
+from graphprune.run.notes import NoteKind, data_notes, notes_of
 from graphprune.run.options import RunOptions
 from graphprune.torch_bridge.given import is_module, proto_of
 from graphprune.workers import hired
@@ -61,53 +63,22 @@ def prune(
     if not chosen:
         raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
     wanted = _wanted(target, chosen)
-    given = proto_of(source, example, data) if is_module(source) else source
-    out = output_files.output_path(output, given, data, options.evaluation)
-    report = HtmlReport(options, "prune", source=source, passes=list(map(str, chosen)), data=data, target=str(wanted),
-                    output=out, dry_run=dry_run)  # fmt: skip
-    subject = prepare(given, data, options)
-    output_files.spare_weights(out, subject.model)
-    if options.finetune is not None and options.training_data is None:
-        options = replace(options, training_data=training_data(data))
-    rounds = Rounds(subject, options)
-    search = LatencySearch.of(wanted, subject, options) if wanted.kind == "latency" else None
-    with hired(options.jobs, options.backend, options.cluster) as workers:
-        decisions, small = decide(subject, chosen, wanted, options, rounds, workers, search, dry_run=dry_run)
-    dense, after = subject.analysis.cost, small.cost
-    removed = sum(decision.removed_count for decision in decisions)
-    considered = sum(decision.considered for decision in decisions)
-    plan = Plan(
-        model_sha256=subject.model.sha256,
-        decisions=tuple(decisions),
-        asked=str(wanted),
-        reached=search.reached if search else wanted.reached(dense, after, removed, considered),
-        repair=repairs(options, subject.data),
-        seed=options.seed,
-        data={"kind": subject.data.kind, "origin": subject.data.origin, "limit": subject.data.limit},
-        tool=f"graphprune {graphprune.__version__}",
+    model = proto_of(source, example, data) if is_module(source) else source
+    out = output_files.output_path(output, model, data, options.data.evaluation)
+    report = HtmlReport(
+        options,
+        "prune",
+        source=source,
+        passes=list(map(str, chosen)),
+        data=data,
+        target=str(wanted),
+        output=out,
+        dry_run=dry_run,
     )
-    if not (search.is_met if search else wanted.is_met(dense, after, removed, considered)):
-        limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
-        limits = limits or f"{plan.reached:.4g} is where the passes ended"
-        raise TargetNotReached(f"the target {wanted} cannot be reached: {limits}", "ask for less, or relax the rules")
-    is_default = target is None and wanted is DEFAULT_TARGET
-    told = subject.notes if any(each.needs_data for each in chosen) else _relaxed(subject.notes)
-    notes = (*told, *((f"no target was given: {wanted}",) if is_default else ()))
-    told_by = (
-        *(search.notes if search else ()),
-        *(note for decision in decisions for note in decision.notes),
-        *(workers.notes if workers else ()),
+    job = Job(source, model, data, out, options, report, save, started, dry_run)
+    return carry_out(
+        job, _PassesInTurn(chosen, wanted, is_default=target is None and wanted is DEFAULT_TARGET, dry_run=dry_run)
     )
-    notes = tuple(dict.fromkeys((*notes, *told_by)))
-    result = result_of(source, subject, plan, small, notes)
-    if dry_run:
-        result = replace(result, seconds=time.perf_counter() - started)
-        with report.written() as write_report:
-            write_report(result, subject, small)
-            if save is not None:
-                save(result)
-        return result
-    return finish(result, subject, rounds, small, out, options, started, save, report)
 
 
 def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
@@ -123,6 +94,60 @@ def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
     return own.pop() or DEFAULT_TARGET
 
 
-def _relaxed(notes: tuple[str, ...]) -> tuple[str, ...]:
-    """The warning for passes whose scores do not come from the data."""
-    return tuple(CHECKS_ONLY_NOTE if note == NO_DATA_NOTE else note for note in notes)
+@dataclass(frozen=True)
+class _PassesInTurn:
+    """Passes that decide, one after the other."""
+
+    passes: Sequence[Pass]
+    target: Target
+    is_default: bool
+    dry_run: bool
+
+    def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
+        """As given."""
+        return options
+
+    def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:
+        """Run the passes until the target is met.
+
+        Raises
+        ------
+        TargetNotReached
+            It is not.
+        """
+        target, who = self.target, options.workers
+        is_latency = target.kind == "latency"
+        search = LatencySearch.of(target, loaded, options) if is_latency else None
+        with hired(who.jobs, who.backend, who.cluster) as workers:
+            decisions, small = decide(
+                loaded, self.passes, target, options, rounds, workers, search, dry_run=self.dry_run
+            )
+        dense, after = loaded.analysis.cost, small.cost
+        removed = sum(decision.removed_count for decision in decisions)
+        considered = sum(decision.considered for decision in decisions)
+        plan = Plan(
+            model_sha256=loaded.model.sha256,
+            decisions=tuple(decisions),
+            asked=str(target),
+            reached=search.reached if search else target.reached(dense, after, removed, considered),
+            repair=repairs(options, loaded.data),
+            seed=options.seed,
+            data={"kind": loaded.data.kind, "origin": loaded.data.origin, "limit": loaded.data.limit},
+            tool=f"graphprune {graphprune.__version__}",
+        )
+        if not (search.is_met if search else target.is_met(dense, after, removed, considered)):
+            raise _not_reached(target, plan)
+        notes = (
+            *data_notes(loaded.data, scores_need_data=any(each.needs_data for each in self.passes)),
+            *notes_of(NoteKind.DEFAULT_TARGET, [f"no target was given: {target}"] if self.is_default else ()),
+            *notes_of(NoteKind.CACHED_TIMES, search.notes if search else ()),
+            *notes_of(NoteKind.SCORES, (note for decision in decisions for note in decision.notes)),
+            *notes_of(NoteKind.WORKERS, workers.notes if workers else ()),
+        )
+        return Decided(plan, small, notes, target if is_latency else None)
+
+
+def _not_reached(target: Target, plan: Plan) -> TargetNotReached:
+    limits = "; ".join(dict.fromkeys(decision.limit for decision in plan.decisions if decision.limit))
+    limits = limits or f"{plan.reached:.4g} is where the passes ended"
+    return TargetNotReached(f"the target {target} cannot be reached: {limits}", "ask for less, or relax the rules")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
 from graphprune.data.dataset import Data, load_data
 from graphprune.errors import OptionError
-from graphprune.evaluation.accuracy import Evaluation
 from graphprune.ir import export
 from graphprune.repair.outcome import RepairReport
 from graphprune.repair.stage import DEFAULT, Method, repair
@@ -20,106 +18,115 @@ from graphprune.run.options import RunOptions
 from graphprune.training import TrainingReport, checkpoint, finetune
 from graphprune.validation.validate import Validation, check_normalisation, check_written, validate
 
-Judge = Callable[[Path], Evaluation | None]
-
 
 class Rounds:
     """The removals made so far, and what followed each round of them.
 
-    ``fresh`` are the steps since the last round; :func:`graphprune.rewrite.apply.execute` adds to them. ``unrepaired`` is how good
-    the network was before the last repair and training.
+    ``fresh`` are the removals since the last round; :func:`graphprune.rewrite.apply.execute` adds to them. A round is
+    :meth:`prove`, :meth:`repaired`, :meth:`trained`, :meth:`end`, in this order.
     """
 
-    def __init__(self, subject: LoadedRun, options: RunOptions) -> None:
-        self._subject, self._options = subject, options
+    def __init__(self, loaded: LoadedRun, options: RunOptions) -> None:
+        self._loaded, self._options = loaded, options
         self._done: list[Removal] = []
         self.fresh: list[Removal] = []
         self.validation: Validation | None = None
         self.repair: RepairReport | None = None
         self.training: list[TrainingReport] = []
-        self.unrepaired: Evaluation | None = None
 
     @property
     def steps(self) -> tuple[Removal, ...]:
         """All removals so far."""
         return (*self._done, *self.fresh)
 
-    def close(
-        self,
-        small: ModelAnalysis,
-        judge: Judge = lambda path: None,
-        written: Path | None = None,
-        proved: Callable[[Path], None] = lambda path: None,
-    ) -> ModelAnalysis:
-        """Prove, repair and train ``small``, and leave it in the file ``written``; ``judge`` evaluates a file.
+    @property
+    def recovers(self) -> bool:
+        """Whether something was removed, and a repair or training is to follow."""
+        methods = repairs(self._options, self._loaded.data)
+        return bool(self.steps and (methods or self._options.recovery.finetune))
 
-        ``proved`` is called with the file before anything is done to its weights.
+    def prove(self, small: ModelAnalysis, path: Path) -> None:
+        """Write ``small`` into ``path`` and compare that file with the network as it was when the round began.
 
         Raises
         ------
         ValidationFailed
-            It does not compute what it should, or does not run afterwards.
+            It does not compute what it should.
         """
-        if written is None:
-            with tempfile.TemporaryDirectory(prefix="graphprune-") as folder:
-                return self.close(small, judge, Path(folder) / "model.onnx", proved)
-        self._options.progress("writing", 0, 0)
-        export.write(small.model, written)
-        self._prove(small, written)
-        proved(written)
-        self._done += self.fresh
-        methods = repairs(self._options, self._subject.data)
-        if not self._done or not (methods or self._options.finetune):
-            return small
-        self.unrepaired = judge(written)
-        better = self._trained(self._repaired(small, methods)) if self.fresh else small
-        self.fresh = []
-        written.with_name(f"{written.name}.data").unlink(missing_ok=True)  # the new file may need none
-        export.write(better.model, written)
-        check_written(written, small.model, self._subject.data.first(1), self._options.runtime)
-        return better
-
-    def _prove(self, small: ModelAnalysis, written: Path) -> None:
-        data, options = self._subject.data, self._options
+        data, options = self._loaded.data, self._options
+        options.progress("writing", 0, 0)
+        export.write(small.model, path)
         options.progress("validating", 0, 0)
         if not self._done:
-            check_normalisation(self._subject.model, data, options.batch, options.runtime)
-        found = validate(self.fresh or [Removal(small.model)], written, data, options.batch, options.runtime)
+            check_normalisation(self._loaded.model, data, options.batch, options.runtime)
+        found = validate(self.fresh or [Removal(small.model)], path, data, options.batch, options.runtime)
         worst = max(found.max_relative_error, self.validation.max_relative_error if self.validation else 0.0)
         self.validation = replace(found, max_relative_error=worst)
 
-    def _repaired(self, small: ModelAnalysis, methods: tuple[Method, ...]) -> ModelAnalysis:
-        if not methods:
+    def repaired(self, small: ModelAnalysis) -> ModelAnalysis:
+        """``small`` with other weights, refitted to the samples, if anything was removed in this round."""
+        loaded, options = self._loaded, self._options
+        methods = repairs(options, loaded.data)
+        if not (self.fresh and methods):
             return small
-        subject, options = self._subject, self._options
-        repaired, self.repair = repair(
-            subject.model, small.model, self._done, small.sizes, subject.data, options.batch, methods,
-            options.runtime, options.progress,
-        )  # fmt: skip
-        return analyse(repaired, subject.feeds, options.runtime)
+        model, self.repair = repair(
+            loaded.model,
+            small.model,
+            self.steps,
+            small.sizes,
+            loaded.data,
+            options.batch,
+            methods,
+            options.runtime,
+            options.progress,
+        )
+        return analyse(model, loaded.feeds, options.runtime)
 
-    def _trained(self, small: ModelAnalysis) -> ModelAnalysis:
-        subject, options = self._subject, self._options
-        if options.finetune is None:
+    def trained(self, small: ModelAnalysis) -> ModelAnalysis:
+        """``small`` after training, if that was asked for and anything was removed in this round."""
+        loaded, options, training = self._loaded, self._options, self._options.recovery.finetune
+        if not self.fresh or training is None:
             return small
-        training = options.finetune
         if training.checkpoint is not None:
-            training = replace(training, checkpoint=self._checkpoint(len(self.training)))
-        data = load_data(options.training_data, small.model, None)
-        trained, report = finetune(small.model, subject.model, data, training, options.progress)
+            training = replace(training, checkpoint=self._checkpoint(training.checkpoint, len(self.training)))
+        data = load_data(options.recovery.training_data, small.model, None)
+        model, report = finetune(small.model, loaded.model, data, training, options.progress)
         self.training.append(report)
-        return analyse(trained, subject.feeds, options.runtime)
+        return analyse(model, loaded.feeds, options.runtime)
+
+    def end(self, proved: ModelAnalysis, better: ModelAnalysis, path: Path) -> None:
+        """Write ``better`` over the file of the network that was ``proved``; what is removed from now on is a new round.
+
+        Raises
+        ------
+        ValidationFailed
+            It does not run, or is not the same network but for its weights.
+        """
+        self._done += self.fresh
+        self.fresh = []
+        path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # the new file may need none
+        export.write(better.model, path)
+        check_written(path, proved.model, self._loaded.data.first(1), self._options.runtime)
+
+    def close(self, small: ModelAnalysis) -> ModelAnalysis:
+        """A whole round between two removals, of which no file stays; see :meth:`prove` and :meth:`end` for what it raises."""
+        with tempfile.TemporaryDirectory(prefix="graphprune-") as folder:
+            path = Path(folder) / "model.onnx"
+            self.prove(small, path)
+            better = self.trained(self.repaired(small))
+            self.end(small, better, path)
+        return better
 
     def sweep(self) -> None:
         """Delete the checkpoints, when the result is in place."""
-        for number in range(len(self.training)):
-            if self._options.finetune is not None and self._options.finetune.checkpoint is not None:
-                checkpoint.sweep(self._checkpoint(number))
+        training = self._options.recovery.finetune
+        if training is not None and training.checkpoint is not None:
+            for number in range(len(self.training)):
+                checkpoint.sweep(self._checkpoint(training.checkpoint, number))
 
-    def _checkpoint(self, number: int) -> Path:
+    @staticmethod
+    def _checkpoint(path: Path, number: int) -> Path:
         """Each round has its own."""
-        assert self._options.finetune is not None and self._options.finetune.checkpoint is not None
-        path = self._options.finetune.checkpoint
         return path.with_name(f"{path.name}.{number + 1}")
 
 
@@ -131,8 +138,9 @@ def repairs(options: RunOptions, data: Data) -> tuple[Method, ...]:
     OptionError
         A repair was asked for, and there is no data.
     """
-    if options.repair is None:
+    asked = options.recovery.repair
+    if asked is None:
         return () if data.kind == "synthetic" else DEFAULT
-    if options.repair and data.kind == "synthetic":
+    if asked and data.kind == "synthetic":
         raise OptionError("a repair fits weights to samples, and there are none", "add --data, or --repair none")
-    return options.repair
+    return asked

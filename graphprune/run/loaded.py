@@ -1,4 +1,4 @@
-"""The thing under the knife: a loaded model with its data and its analysis at one sample."""
+"""A loaded model with its data and its analysis at one sample."""
 
 from __future__ import annotations
 
@@ -31,18 +31,15 @@ _QUANTISED = {
     "MatMulNBits",
 }
 _LAYOUT_DOMAIN = "com.microsoft.nchwc"
-NO_DATA_NOTE = "NO CALIBRATION DATA: scores and checks come from synthetic inputs and mean little; add --data"
-CHECKS_ONLY_NOTE = "no calibration data: the scores need none, the checks ran on made-up inputs"
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """``feeds`` is one sample, ``analysis`` the structure seen at its sizes; ``notes`` are for the user's eyes."""
+    """``feeds`` is one sample, ``analysis`` the structure seen at its sizes."""
 
     analysis: ModelAnalysis
     data: Data
     feeds: Feeds
-    notes: tuple[str, ...]
 
     @property
     def model(self) -> Model:
@@ -73,14 +70,13 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     model = load(source)
     _refuse_late(model)
     if data is not None:
-        bound = load_data(data, model, options.samples)
-    elif options.require_data:
+        bound = load_data(data, model, options.data.samples)
+    elif options.data.require_data:
         raise DataError("no calibration data was given and --require-data is set", "add --data")
     else:
-        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, options.shapes, options.ranges)
+        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, options.data.shapes, options.data.ranges)
     feeds = bound.first(1)
-    notes = (NO_DATA_NOTE,) if bound.kind == "synthetic" else ()
-    return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds, notes)
+    return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds)
 
 
 def _refuse_late(model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Everything about a run that is not the decision itself."""
+"""Everything about a run that is not the decision itself, in groups."""
 
 from __future__ import annotations
 
@@ -22,48 +22,84 @@ Between = Callable[[Decision, ModelAnalysis, float], None]
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Everything about a run that is not the decision itself.
+class DataOptions:
+    """What the samples are: ``samples`` limits calibration (None = all), ``evaluation`` is any data source, held out.
 
-    ``batch`` is for scoring and validation, ``bench_batch`` for the timing, which runs at least ``bench_seconds`` or not
-    at all (``measure_latency``); a result that is not faster is refused, unless ``allow_slower``. ``samples`` limits calibration; ``evaluation`` is any data source; ``shapes`` and
-    ``ranges`` are for synthetic inputs, by input name ("" = any). Widths are kept to multiples of ``align``; "auto" takes
-    what the runtime was measured to like. ``repair`` names repairs in order; None takes the default where there are samples.
-    Measured times of layers and widths are kept in ``cache_dir`` (None: the user's cache) if ``use_cache``.
-    ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all of
-    the calibration data). Candidates are scored in ``jobs`` processes (-1 = one per core, None = in this one), or by the
-    workers of the ``cluster`` (an address) of the ``backend``, which the result does not show. ``report`` is an HTML file to write;
-    ``command`` is what the user typed, for that report. ``between`` is called after each decision of a pass.
+    ``shapes`` and ``ranges`` are for made-up inputs, by input name ("" = any); with ``require_data`` there are none.
     """
 
-    seed: int = 0
-    batch: int = 32
-    bench_batch: int = 1
-    bench_seconds: float = 2.0
     samples: int | None = DEFAULT_SAMPLES
     evaluation: Any = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     require_data: bool = False
+
+
+@dataclass(frozen=True)
+class TimingOptions:
+    """How the result is timed: on ``batch`` samples for at least ``seconds``, or not at all (``measure_latency``).
+
+    A result that is not faster is refused, unless ``allow_slower``. Measured times of layers and widths are kept in
+    ``cache_dir`` (None: the user's cache) if ``use_cache``.
+    """
+
+    batch: int = 1
+    seconds: float = 2.0
     measure_latency: bool = True
     allow_slower: bool = False
-    align: int | Literal["auto"] = "auto"
     cache_dir: Path | None = None
     use_cache: bool = True
-    repair: tuple[Method, ...] | None = None
-    finetune: TrainOptions | None = None
-    finetune_every: Literal["pass", "removal"] = "pass"
-    training_data: Any = None
-    jobs: int | None = None
-    backend: Backend | None = None
-    cluster: str | None = None
-    report: Path | None = None
-    command: str = ""
-    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
-    progress: Progress = silent
-    between: tuple[Between, ...] = ()
 
     @property
     def cache_folder(self) -> Path | None:
         """Where measured times are kept; None = nowhere."""
         return (self.cache_dir or cache_folder()) if self.use_cache else None
+
+
+@dataclass(frozen=True)
+class RecoveryOptions:
+    """What follows a removal: ``repair`` names repairs in order; None takes the default where there are samples.
+
+    ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all
+    of the calibration data).
+    """
+
+    repair: tuple[Method, ...] | None = None
+    finetune: TrainOptions | None = None
+    finetune_every: Literal["pass", "removal"] = "pass"
+    training_data: Any = None
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Who scores: ``jobs`` processes (-1 = one per core, None = this one), or the workers of a cluster.
+
+    ``cluster`` is the address of the ``backend``'s scheduler. The result does not show who did the work.
+    """
+
+    jobs: int | None = None
+    backend: Backend | None = None
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything about a run that is not the decision itself.
+
+    ``batch`` is for scoring and validation. Widths are kept to multiples of ``align``; "auto" takes what the runtime was
+    measured to like. ``report`` is an HTML file to write; ``command`` is what the user typed, for that report.
+    ``between`` is called after each decision of a pass.
+    """
+
+    seed: int = 0
+    batch: int = 32
+    align: int | Literal["auto"] = "auto"
+    data: DataOptions = field(default_factory=DataOptions)
+    timing: TimingOptions = field(default_factory=TimingOptions)
+    recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    report: Path | None = None
+    command: str = ""
+    progress: Progress = silent
+    between: tuple[Between, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune import RunOptions, prune
+from graphprune import RunOptions, TimingOptions, prune
 from graphprune.analysis.blocks import Block, Join, find_joins
 from graphprune.errors import GraphpruneError
 from graphprune.ir.export import to_proto
@@ -130,7 +130,7 @@ def test_branches_added_in_turn_can_each_go() -> None:
     for chosen in ([blocks["one"]], [blocks["two"]], list(blocks.values())):
         assert_removal_is_exact(model, chosen)
     rows = np.random.default_rng(0).standard_normal((16, 5, 8)).astype(np.float32)
-    options = RunOptions(measure_latency=False)
+    options = RunOptions(timing=TimingOptions(measure_latency=False))
     result = prune(proto, ["layer-cka{floor=0,skip_first=false}"], rows, "removed=2", options=options)
     assert result.validation is not None
     assert result.validation.max_relative_error <= 1e-6

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RunOptions, RuntimeOptions, TimingOptions
 from graphprune.analysis.cost import Cost
 from graphprune.bench import verdict
 from graphprune.bench.optimised import operators
@@ -132,7 +132,7 @@ def sleepy(monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> list[flo
         patience.append(undecided_seconds)
         return timed(low, high)
 
-    monkeypatch.setattr("graphprune.pipeline.finish.measure", answer)
+    monkeypatch.setattr("graphprune.pipeline.measured.measure", answer)
     return patience
 
 
@@ -168,7 +168,7 @@ def test_the_api_refuses_too(monkeypatch: pytest.MonkeyPatch) -> None:
     sleepy(monkeypatch, 0.98, 1.04)
     with pytest.raises(NotFaster):
         graphprune.prune(residual_mlp(4), ["filter-magnitude"], rows, "removed=1")
-    allowed = RunOptions(allow_slower=True)
+    allowed = RunOptions(timing=TimingOptions(allow_slower=True))
     assert graphprune.prune(residual_mlp(4), ["filter-magnitude"], rows, "removed=1", options=allowed).measurement
 
 

@@ -172,7 +172,9 @@ def test_pass_does_what_the_command_does(olive: Any, tmp_path: Path) -> None:
         step = olive_pass("GraphpruneFilterPLSVIP", **settings, **source)
         made = step.run(given, str(tmp_path / next(iter(source))))
         outputs[next(iter(source))] = made
-    options = graphprune.RunOptions(measure_latency=False, repair=(), align=2)
+    options = graphprune.RunOptions(
+        align=2, timing=graphprune.TimingOptions(measure_latency=False), recovery=graphprune.RecoveryOptions(repair=())
+    )
     expected = graphprune.prune(
         given.model_path,
         ["filter-pls-vip"],

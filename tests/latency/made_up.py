@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.ir.model import Model, constant_dims
 from graphprune.latency import search as search_room
 from graphprune.latency import table as table_room
 from graphprune.plan.target import Target
 
 OPTIONS = RunOptions(
-    repair=(),
-    allow_slower=True,
-    use_cache=False,
-    bench_seconds=0.02,
     align=2,
-    samples=32,
+    data=DataOptions(samples=32),
+    timing=TimingOptions(allow_slower=True, use_cache=False, seconds=0.02),
+    recovery=RecoveryOptions(repair=()),
     runtime=RuntimeOptions(threads=1),
 )
 

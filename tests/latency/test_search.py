@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ from tests.graphs import residual_mlp
 from tests.latency.made_up import OPTIONS, FakeClock
 
 
-def decided(passes: Sequence[str], target: str, **more: Any) -> Result:
+def decided(passes: Sequence[str], target: str, options: RunOptions = OPTIONS) -> Result:
     rows = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
-    options = RunOptions(**{**vars(OPTIONS), **more})
     return graphprune.prune(wide(), passes, rows, target, dry_run=True, options=options)
 
 
@@ -101,7 +101,8 @@ def test_ratio_caps_what_may_go(clock: list[FakeClock]) -> None:
 
 def test_what_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="only a timing tells"):
-        decided(["filter-magnitude"], "latency=0.5", measure_latency=False)
+        untimed = replace(OPTIONS, timing=replace(OPTIONS.timing, measure_latency=False))
+        decided(["filter-magnitude"], "latency=0.5", untimed)
     with pytest.raises(NothingToPrune, match="already, the target is 1000 ms"):
         decided(["filter-magnitude"], "latency=1000ms")
 

@@ -8,15 +8,18 @@ from graphprune.bench.runtime import Measurement
 from graphprune.bench.timing import Comparison, Latency
 from graphprune.latency.clock import settled
 from graphprune.plan.plan import Plan
+from graphprune.plan.target import Target
+from graphprune.run.notes import texts_of
 
 
 def word(asked: str, chosen: float, ratio: float) -> tuple[float, tuple[str, ...]]:
     """Plan's figure and notes when a candidate that took ``chosen`` is written and takes ``ratio`` of 2 ms."""
     first, second = Latency(2.0, 1.9, 2.1), Latency(2 * ratio, 1.9 * ratio, 2.1 * ratio)
     measurement = Measurement(Comparison(first, second, ratio, ratio, ratio, 30), 1, {})
-    plan = Plan(model_sha256="", decisions=(), asked=asked, reached=chosen, seed=0)
-    told = settled(plan, measurement, ("earlier",))
-    return told["plan"].reached, told["notes"][1:]
+    plan, notes = settled(
+        Target.parse(asked), Plan(model_sha256="", decisions=(), asked=asked, reached=chosen, seed=0), measurement
+    )
+    return plan.reached, texts_of(notes)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +37,3 @@ def test_note(asked: str, chosen: float, ratio: float, note: str) -> None:
     reached, notes = word(asked, chosen, ratio)
     assert reached == pytest.approx(2 * ratio if asked.endswith("ms") else ratio)
     assert notes == ((f"the written file {note}",) if note else ())
-
-
-def test_other_targets_are_left_alone() -> None:
-    plan = Plan(model_sha256="", decisions=(), asked="flops=0.5", reached=0.5, seed=0)
-    measurement = Measurement(Comparison(Latency(2, 2, 2), Latency(1, 1, 1), 0.5, 0.5, 0.5, 30), 1, {})
-    assert settled(plan, measurement, ()) == {}

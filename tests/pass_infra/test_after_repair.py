@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import OptionError
 from graphprune.importance.distance import StreamedDistance
 from graphprune.importance.similarity import linear_cka
 from graphprune.ir.export import to_proto
 from graphprune.plan.plan import Plan
+from graphprune.repair.stage import Method
 from graphprune.repair.trials import RepairedTrials
 from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
@@ -28,7 +28,7 @@ from tests.repair.nets import correlated, resnet
 from tests.repair.story import spread, story
 from tests.repair.test_trials import trials
 
-OPTIONS = RunOptions(align=1, batch=16, measure_latency=False, runtime=RuntimeOptions(threads=1))
+OPTIONS = RunOptions(batch=16, align=1, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
 RESCORE = "layer-cka{rescore=repaired}"
 
 
@@ -84,7 +84,9 @@ def test_both_scores_are_in_the_plan(judge: str) -> None:
 
 def test_a_shortlist_of_one_is_the_cheap_choice_and_a_long_one_is_none() -> None:
     proto = residual_mlp(5)
-    cheap = decided(proto, "layer-cka{samples=96}", options=replace(OPTIONS, samples=96)).plan.blocks[0]
+    cheap = decided(
+        proto, "layer-cka{samples=96}", options=replace(OPTIONS, data=replace(OPTIONS.data, samples=96))
+    ).plan.blocks[0]
     one = decided(proto, "layer-cka{rescore=repaired,shortlist=1}").plan.blocks[0]
     assert one.name == cheap.name
     assert [score.unit for score in one.scores] == [cheap.name]
@@ -130,18 +132,18 @@ def test_the_ranking_is_made_on_the_repaired_network(reference: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "options", "says"),
+    ("spec", "methods", "says"),
     [
-        (RESCORE, {"repair": ()}, "no repair by ridge follows"),
-        (RESCORE, {"repair": ("stats",)}, "no repair by ridge follows"),
-        ("layer-cka{rescore=repaired,shortlist=0}", {}, "shortlist"),
-        ("layer-cka{rescore=repaired,samples=2}", {}, "samples"),
-        ("layer-cka{rescore=repaired,refits=-1}", {}, "refits"),
+        (RESCORE, (), "no repair by ridge follows"),
+        (RESCORE, ("stats",), "no repair by ridge follows"),
+        ("layer-cka{rescore=repaired,shortlist=0}", None, "shortlist"),
+        ("layer-cka{rescore=repaired,samples=2}", None, "samples"),
+        ("layer-cka{rescore=repaired,refits=-1}", None, "refits"),
     ],
 )
-def test_refusals(spec: str, options: dict[str, tuple[str, ...]], says: str) -> None:
+def test_refusals(spec: str, methods: tuple[Method, ...] | None, says: str) -> None:
     with pytest.raises(OptionError, match=says):
-        decided(residual_mlp(3), spec, options=replace(OPTIONS, **options))  # type: ignore[arg-type]
+        decided(residual_mlp(3), spec, options=replace(OPTIONS, recovery=RecoveryOptions(repair=methods)))
 
 
 def test_without_data_there_is_nothing_to_judge_by(
@@ -182,16 +184,17 @@ def test_in_rounds_one_block_at_a_time() -> None:
 
     proto = residual_mlp(4)
     training = TrainOptions.parse("epochs=1,batch=16,lr=0.001,device=cpu,augment=none")
-    options = replace(OPTIONS, finetune=training, finetune_every="removal")
+    options = replace(OPTIONS, recovery=replace(OPTIONS.recovery, finetune=training, finetune_every="removal"))
     result = graphprune.prune(proto, [RESCORE], random_feeds(proto, 64), "removed=2", options=options)
     assert [len(decision.blocks) for decision in result.plan.decisions] == [1, 1]
     assert len(result.training) == 2
     assert [len(decision.blocks[0].scores) for decision in result.plan.decisions] == [4, 3]
 
 
-def titles(proto: onnx.ModelProto, feeds: Arrays | None, spec: str = "layer-cka", **more: Any) -> set[str]:
+def titles(
+    proto: onnx.ModelProto, feeds: Arrays | None, spec: str = "layer-cka", options: RunOptions = OPTIONS
+) -> set[str]:
     """What the scores of a decision are."""
-    options = replace(OPTIONS, **more)
     plan = graphprune.prune(proto, [spec], feeds, "removed=1", dry_run=True, options=options).plan
     return {decision.score_title for decision in plan.decisions}
 
@@ -202,10 +205,14 @@ def test_by_itself_in_a_small_cnn_that_is_repaired() -> None:
     assert titles(net, feeds, "layer-cka{judge=cka}") == {"repaired 1-CKA"}
     assert titles(net, feeds, "layer-cka{rescore=none}") == {"1-CKA"}
     assert titles(net, feeds, "layer-consensus") == {"rank sum"}
-    assert titles(net, feeds, repair=()) == titles(net, feeds, repair=("stats",)) == {"1-CKA"}
+    without_ridge: tuple[tuple[Method, ...], ...] = ((), ("stats",))
+    for methods in without_ridge:
+        options = replace(OPTIONS, recovery=RecoveryOptions(repair=methods))
+        assert titles(net, feeds, options=options) == {"1-CKA"}
     assert titles(net, None) == {"1-CKA"}
-    assert titles(net, feeds, samples=31) == {"1-CKA"}
-    assert titles(net, feeds, samples=32) == {"repaired error"}
+    for samples, title in ((31, "1-CKA"), (32, "repaired error")):
+        options = replace(OPTIONS, data=DataOptions(samples=samples))
+        assert titles(net, feeds, options=options) == {title}
 
 
 def test_not_by_itself_elsewhere() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import OptionError, PassError
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
@@ -19,7 +19,12 @@ from graphprune.plan.plan import Decision, RemovedBlock, RemovedUnits
 from graphprune.report.result import Result
 from tests.graphs import residual_mlp
 
-OPTIONS = RunOptions(measure_latency=False, align=1, repair=(), runtime=RuntimeOptions(threads=1))
+OPTIONS = RunOptions(
+    align=1,
+    timing=TimingOptions(measure_latency=False),
+    recovery=RecoveryOptions(repair=()),
+    runtime=RuntimeOptions(threads=1),
+)
 Change = Callable[[Decision], Decision]
 
 

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from tests.graphs import residual_mlp
 from tests.token_graphs import Shape, tokens, transformer
 
-OPTIONS = RunOptions(align="auto", measure_latency=False, repair=(), runtime=RuntimeOptions(threads=1), samples=16)
+OPTIONS = RunOptions(
+    align="auto",
+    data=DataOptions(samples=16),
+    timing=TimingOptions(measure_latency=False),
+    recovery=RecoveryOptions(repair=()),
+    runtime=RuntimeOptions(threads=1),
+)
 
 
 @pytest.fixture

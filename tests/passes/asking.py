@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 import graphprune
-from graphprune import RunOptions
+from graphprune import RecoveryOptions, RunOptions, TimingOptions
 from graphprune.report.result import Result
 from tests.graphs import run
 
@@ -19,7 +19,9 @@ def pruned(
     proto: onnx.ModelProto, spec: str, data: Arrays | None, target: str | None = None, *, align: int = 1, batch: int = 4
 ) -> Result:
     """Decided, cut and validated; ``batch`` is small, so that the data comes in several."""
-    options = RunOptions(measure_latency=False, align=align, batch=batch, repair=())
+    options = RunOptions(
+        batch=batch, align=align, timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
+    )
     return graphprune.prune(proto, [spec], data, target, options=options)
 
 

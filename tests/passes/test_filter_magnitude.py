@@ -9,7 +9,7 @@ import pytest
 
 from graphprune.errors import DataError, NothingToPrune, OptionError, TargetNotReached
 from graphprune.ir.export import to_proto
-from graphprune.run.loaded import CHECKS_ONLY_NOTE, NO_DATA_NOTE
+from graphprune.run.notes import CHECKS_ONLY, NO_DATA
 from tests.graphs import build, initialisers
 from tests.passes.asking import counts, decided, pruned, removed, scores
 from tests.small_cnns import flattened, grouped
@@ -215,5 +215,5 @@ def test_weights_that_are_not_finite() -> None:
 
 def test_without_data_only_the_checks_are_weak() -> None:
     result = pruned(flattened(), "filter-magnitude{ratio=0.25}", None, None)
-    assert CHECKS_ONLY_NOTE in result.notes
-    assert NO_DATA_NOTE not in result.notes
+    assert CHECKS_ONLY.text in result.notes
+    assert NO_DATA.text not in result.notes

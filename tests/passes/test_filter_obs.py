@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphprune.importance import obs
-from graphprune.run.loaded import NO_DATA_NOTE
+from graphprune.run.notes import NO_DATA
 from tests.graphs import build, initialisers
 from tests.passes.asking import decided, inner, pruned, removed, scores
 from tests.small_cnns import flattened, grouped
@@ -75,7 +75,7 @@ def test_heads_and_neurons_of_a_transformer() -> None:
 
 
 def test_made_up_inputs_are_pointed_out() -> None:
-    assert NO_DATA_NOTE in pruned(flattened(), "filter-obs", None, "flops=0.8").notes
+    assert NO_DATA.text in pruned(flattened(), "filter-obs", None, "flops=0.8").notes
 
 
 def test_the_same_twice() -> None:

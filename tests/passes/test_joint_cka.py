@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import DataError, NothingToPrune, OptionError, TargetNotReached
 from graphprune.importance.similarity import linear_cka
 from graphprune.ir.export import to_proto
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
-QUIET = RunOptions(measure_latency=False, align=1, batch=16, runtime=RuntimeOptions(threads=1))
-PLAIN = replace(QUIET, repair=())
+QUIET = RunOptions(batch=16, align=1, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
+PLAIN = replace(QUIET, recovery=replace(QUIET.recovery, repair=()))
 
 
 def small_resnet(blocks: int = 5, width: int = 6) -> onnx.ModelProto:
@@ -80,7 +80,7 @@ def test_the_child_with_the_higher_similarity_wins() -> None:
     """Both children made by other passes from the even samples, and judged on the odd ones the slow way."""
     proto, data = small_resnet(), images(32)
     step = pruned(proto, "joint-cka{match=flops,refit=false}", data, "flops=0.95", PLAIN).plan.trajectory[0]
-    half = replace(PLAIN, samples=16)
+    half = replace(PLAIN, data=replace(PLAIN.data, samples=16))
     layer = pruned(proto, "layer-cka", data[::2], "removed=1", half)
     left = layer.after.macs / layer.before.macs
     filters = pruned(proto, "filter-obs{scope=group,floor=0}", data[::2], f"flops={left}", half)
@@ -292,7 +292,7 @@ def test_exported_encoder(zoo: Zoo) -> None:
 
 
 def test_every_step_is_timed_where_time_is_measured(tmp_path: Path) -> None:
-    options = replace(QUIET, measure_latency=True, bench_seconds=0.01, allow_slower=True)
+    options = replace(QUIET, timing=replace(QUIET.timing, measure_latency=True, seconds=0.01, allow_slower=True))
     result = graphprune.prune(
         small_resnet(), ["joint-cka"], images(), "flops=0.7", tmp_path / "a.onnx", options=options
     )
@@ -305,7 +305,7 @@ def test_training_follows_every_step() -> None:
     from graphprune.training import TrainOptions
 
     training = TrainOptions.parse("epochs=1,batch=16,lr=0.001,device=cpu,augment=none")
-    options = replace(QUIET, finetune=training, finetune_every="removal")
+    options = replace(QUIET, recovery=replace(QUIET.recovery, finetune=training, finetune_every="removal"))
     result = pruned(small_resnet(), "joint-cka", labelled(64), "flops=0.5", options)
     assert len(result.training) == len(result.plan.trajectory) == len(result.plan.decisions) > 1
     assert result.validation is not None and result.validation.max_relative_error < 1e-4

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import LayerCKA, RunOptions
+from graphprune import DataOptions, LayerCKA, RecoveryOptions, RunOptions, TimingOptions
 from graphprune.analysis.blocks import Block, find_joins
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.importance.similarity import linear_cka
@@ -19,7 +19,9 @@ from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
 from tests.graphs import residual_mlp, run
 
-QUIET = RunOptions(measure_latency=False, samples=200, repair=())
+QUIET = RunOptions(
+    data=DataOptions(samples=200), timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
+)
 
 
 def features(proto: onnx.ModelProto, data: np.ndarray) -> np.ndarray:
@@ -35,7 +37,9 @@ def samples(proto: onnx.ModelProto, count: int = 200) -> np.ndarray:
 
 
 def dry(source: Path | onnx.ModelProto, spec: LayerCKA | str, target: str, data: object) -> Result:
-    options = replace(QUIET, samples=64) if isinstance(source, Path) else QUIET  # of images; vectors cost nothing
+    options = (
+        replace(QUIET, data=replace(QUIET.data, samples=64)) if isinstance(source, Path) else QUIET
+    )  # of images; vectors cost nothing
     return graphprune.prune(source, [spec], data=data, target=target, dry_run=True, options=options)
 
 
@@ -94,7 +98,9 @@ def test_floor_binds_and_is_named(shipped: Path, calibration: Path) -> None:
 
 
 def test_rules_can_be_relaxed(shipped: Path, calibration: Path) -> None:
-    small = RunOptions(measure_latency=False, samples=32, repair=())
+    small = RunOptions(
+        data=DataOptions(samples=32), timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
+    )
     result = graphprune.prune(
         shipped,
         [LayerCKA(floor=0, skip_first=False)],
@@ -137,7 +143,7 @@ def test_same_seed_same_plan_whatever_the_threads(shipped: Path, calibration: Pa
             data=calibration,
             target="removed=2",
             dry_run=True,
-            options=RunOptions(samples=40, runtime=graphprune.RuntimeOptions(threads=threads)),
+            options=RunOptions(data=DataOptions(samples=40), runtime=graphprune.RuntimeOptions(threads=threads)),
         ).plan.to_json()
         for threads in (1, 2, 3, 1)
     ]

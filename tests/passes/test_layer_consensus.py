@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import rankdata
 
 import graphprune
-from graphprune import RunOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, TimingOptions
 from graphprune.analysis.blocks import Block, find_joins
 from graphprune.analysis.stages import Allowance
 from graphprune.errors import DataError, OptionError
@@ -31,7 +31,12 @@ from graphprune.scoring.dissimilarity import METRICS, Dissimilarities
 from tests.graphs import build, residual_mlp
 from tests.passes.test_layer_cka import features, samples
 
-QUIET = RunOptions(measure_latency=False, samples=200, batch=16, repair=())
+QUIET = RunOptions(
+    batch=16,
+    data=DataOptions(samples=200),
+    timing=TimingOptions(measure_latency=False),
+    recovery=RecoveryOptions(repair=()),
+)
 GAUSSIAN = [f"gaussian_stochastic_{alpha}" for alpha in range(3)]
 
 

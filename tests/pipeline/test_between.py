@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.errors import InputError, ValidationFailed
 from graphprune.pipeline import decide
@@ -20,7 +20,12 @@ from graphprune.rewrite import apply
 from tests.command import command
 from tests.graphs import random_feeds, residual_mlp, run
 
-OPTIONS = RunOptions(measure_latency=False, align=1, repair=(), runtime=RuntimeOptions(threads=1))
+OPTIONS = RunOptions(
+    align=1,
+    timing=TimingOptions(measure_latency=False),
+    recovery=RecoveryOptions(repair=()),
+    runtime=RuntimeOptions(threads=1),
+)
 PASSES = ["layer-cka", "filter-magnitude{ratio=0.2}"]
 
 

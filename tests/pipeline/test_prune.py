@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import graphprune
-from graphprune import LayerCKA, RunOptions, RuntimeOptions
+from graphprune import DataOptions, LayerCKA, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune import rewrite as rewrite_room
 from graphprune.analysis.blocks import Block
 from graphprune.errors import PlanError, ValidationFailed
@@ -24,7 +24,11 @@ from tests.digests import digest
 from tests.graphs import ops, residual_mlp, run
 from tests.schemas import assert_published
 
-FAST = RunOptions(samples=64, bench_seconds=0.05, repair=(), allow_slower=True)  # what a repair does has its own tests
+FAST = RunOptions(
+    data=DataOptions(samples=64),
+    timing=TimingOptions(seconds=0.05, allow_slower=True),
+    recovery=RecoveryOptions(repair=()),
+)  # what a repair does has its own tests
 
 
 def test_written_file_is_smaller_valid_and_equal_to_the_masked_original(
@@ -34,7 +38,12 @@ def test_written_file_is_smaller_valid_and_equal_to_the_masked_original(
     with np.load(evaluation) as arrays:
         np.savez(test, **{name: arrays[name][:500] for name in arrays.files})
     result = graphprune.prune(
-        shipped, [LayerCKA()], calibration, "removed=3", out, options=replace(FAST, evaluation=test, samples=128)
+        shipped,
+        [LayerCKA()],
+        calibration,
+        "removed=3",
+        out,
+        options=replace(FAST, data=replace(FAST.data, evaluation=test, samples=128)),
     )
     onnx.checker.check_model(str(out), full_check=True)
     small, whole = onnx.load(out), onnx.load(shipped)
@@ -56,7 +65,14 @@ def test_written_file_is_smaller_valid_and_equal_to_the_masked_original(
 def test_optimised_graph_is_not_longer_than_the_original(shipped: Path, calibration: Path, tmp_path: Path) -> None:
     """No selector, Identity or lost fusion: five fused nodes... or fewer remain per block, as before."""
     out = tmp_path / "small.onnx"
-    graphprune.prune(shipped, [LayerCKA()], calibration, "removed=3", out, options=replace(FAST, measure_latency=False))
+    graphprune.prune(
+        shipped,
+        [LayerCKA()],
+        calibration,
+        "removed=3",
+        out,
+        options=replace(FAST, timing=replace(FAST.timing, measure_latency=False)),
+    )
     counts = []
     for path in (shipped, out):
         options = onnxruntime.SessionOptions()
@@ -162,7 +178,13 @@ def test_plan_is_bound_to_its_model(shipped: Path, calibration: Path, tmp_path: 
 def test_two_passes_add_up(shipped: Path, calibration: Path) -> None:
     """The second pass sees the model the first one left, and the check sees both."""
     passes = [LayerCKA(exclude=("stages.1.*", "stages.2.*")), LayerCKA(exclude=("stages.0.*",))]
-    result = graphprune.prune(shipped, passes, calibration, "removed=5", options=replace(FAST, measure_latency=False))
+    result = graphprune.prune(
+        shipped,
+        passes,
+        calibration,
+        "removed=5",
+        options=replace(FAST, timing=replace(FAST.timing, measure_latency=False)),
+    )
     first, second = result.plan.decisions
     assert len(first.blocks) == 3
     assert "floor" in first.limit
@@ -193,7 +215,9 @@ def test_no_data_is_said_loudly(
 
 
 def test_agreement_where_there_are_no_labels(shipped: Path, calibration: Path) -> None:
-    options = replace(FAST, evaluation=calibration, measure_latency=False)
+    options = replace(
+        FAST, data=replace(FAST.data, evaluation=calibration), timing=replace(FAST.timing, measure_latency=False)
+    )
     result = graphprune.prune(shipped, ["layer-cka"], calibration, "removed=2", options=options)
     assert result.evaluation is not None
     assert (result.evaluation.kind, result.evaluation.before, result.evaluation.samples) == ("agreement", 1.0, 512)
@@ -228,7 +252,7 @@ def test_default_output_lies_beside_the_model(shipped: Path, tmp_path: Path, mon
 
 
 def test_bench_batch_reaches_the_timing(shipped: Path, calibration: Path) -> None:
-    options = replace(FAST, bench_batch=8, runtime=RuntimeOptions(threads=1))
+    options = replace(FAST, timing=replace(FAST.timing, batch=8), runtime=RuntimeOptions(threads=1))
     result = graphprune.prune(shipped, ["layer-cka"], calibration, "removed=1", options=options)
     assert result.measurement is not None
     assert result.measurement.batch == 8

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import graphprune
-from graphprune import RunOptions
+from graphprune import RecoveryOptions, RunOptions, TimingOptions
 
-QUIET = RunOptions(measure_latency=False, repair=())
+QUIET = RunOptions(timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=()))
 
 
 @pytest.mark.parametrize(

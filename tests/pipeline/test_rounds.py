@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import OptionError
 from tests.command import command
 from tests.schemas import assert_published
@@ -21,7 +21,10 @@ from graphprune.training import TrainOptions
 
 TRAINING = TrainOptions.parse("epochs=1,batch=16,lr=0.001,device=cpu,augment=none")
 OPTIONS = RunOptions(
-    samples=32, measure_latency=False, runtime=RuntimeOptions(threads=1), finetune=TRAINING, finetune_every="removal"
+    data=DataOptions(samples=32),
+    timing=TimingOptions(measure_latency=False),
+    recovery=RecoveryOptions(finetune=TRAINING, finetune_every="removal"),
+    runtime=RuntimeOptions(threads=1),
 )
 
 
@@ -51,7 +54,7 @@ def test_after_every_removal_comes_a_round(shipped: Path, labelled: Path, tmp_pa
 
 def test_after_every_pass(shipped: Path, labelled: Path) -> None:
     """The second pass scores, and is compared with, what the training of the first has made."""
-    options = replace(OPTIONS, finetune_every="pass")
+    options = replace(OPTIONS, recovery=replace(OPTIONS.recovery, finetune_every="pass"))
     result = graphprune.prune(shipped, ["layer-cka", "filter-magnitude"], labelled, "flops=0.8", options=options)
     assert result.validation is not None and result.validation.max_relative_error < 1e-4
     assert len(result.training) == sum(decision.removed_count > 0 for decision in result.plan.decisions)
@@ -84,7 +87,9 @@ def test_each_round_has_its_checkpoint_and_they_go(
         return finetune(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr("graphprune.pipeline.rounds.finetune", watched)
-    options = replace(OPTIONS, finetune=replace(TRAINING, checkpoint=tmp_path / "state"))
+    options = replace(
+        OPTIONS, recovery=replace(OPTIONS.recovery, finetune=replace(TRAINING, checkpoint=tmp_path / "state"))
+    )
     graphprune.prune(shipped, ["layer-cka"], labelled, "removed=2", tmp_path / "small.onnx", options=options)
     assert seen == [tmp_path / "state.1", tmp_path / "state.2"]
     assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import OptionError, ValidationFailed
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
@@ -27,7 +27,7 @@ from tests.repair.nets import correlated, resnet
 from tests.repair.story import spread
 from tests.schemas import assert_published
 
-QUIET = RunOptions(measure_latency=False, batch=8, runtime=RuntimeOptions(threads=1))
+QUIET = RunOptions(batch=8, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
 DATA = correlated(32)
 CUT = ["filter-magnitude"], DATA, "flops=0.6"
 
@@ -47,7 +47,7 @@ def words(net: Path, *more: object) -> list[object]:
 
 
 def test_default_is_all_there_is(net: Path) -> None:
-    asked = graphprune.prune(net, *CUT, options=replace(QUIET, repair=DEFAULT))
+    asked = graphprune.prune(net, *CUT, options=replace(QUIET, recovery=replace(QUIET.recovery, repair=DEFAULT)))
     default = graphprune.prune(net, *CUT, options=QUIET)
     assert default.repair is not None
     assert default.repair.methods == DEFAULT == default.plan.repair
@@ -62,7 +62,14 @@ def test_without_data_there_is_none(net: Path) -> None:
     result = graphprune.prune(net, ["filter-magnitude"], None, "flops=0.6", options=QUIET)
     assert (result.repair, result.unrepaired, result.plan.repair) == (None, None, ())
     assert (
-        graphprune.prune(net, ["filter-magnitude"], None, "flops=0.6", options=replace(QUIET, repair=())).repair is None
+        graphprune.prune(
+            net,
+            ["filter-magnitude"],
+            None,
+            "flops=0.6",
+            options=replace(QUIET, recovery=replace(QUIET.recovery, repair=())),
+        ).repair
+        is None
     )
 
 
@@ -70,7 +77,14 @@ def test_without_data_there_is_none(net: Path) -> None:
 def test_made_up_samples_cannot_repair(net: Path, methods: tuple[Method, ...]) -> None:
     out = net.with_name("out.onnx")
     with pytest.raises(OptionError, match="there are none"):
-        graphprune.prune(net, ["filter-magnitude"], None, "flops=0.6", out, options=replace(QUIET, repair=methods))
+        graphprune.prune(
+            net,
+            ["filter-magnitude"],
+            None,
+            "flops=0.6",
+            out,
+            options=replace(QUIET, recovery=replace(QUIET.recovery, repair=methods)),
+        )
     assert not out.exists()
 
 
@@ -78,9 +92,13 @@ def test_made_up_samples_cannot_repair(net: Path, methods: tuple[Method, ...]) -
 def test_file_holds_what_was_repaired(net: Path, methods: tuple[Method, ...]) -> None:
     """The plain cut with none; better with any; evaluated before and after."""
     out, held_out = net.with_name("out.onnx"), correlated(40, seed=8)
-    options = replace(QUIET, repair=methods, evaluation=net.with_name("eval.npz"))
+    options = replace(
+        QUIET,
+        data=replace(QUIET.data, evaluation=net.with_name("eval.npz")),
+        recovery=replace(QUIET.recovery, repair=methods),
+    )
     result = graphprune.prune(net, *CUT, out, options=options)
-    plain = graphprune.prune(net, *CUT, options=replace(QUIET, repair=()))
+    plain = graphprune.prune(net, *CUT, options=replace(QUIET, recovery=replace(QUIET.recovery, repair=())))
     assert plain.model is not None
     assert result.model is not None
     wanted, cut = run(net, held_out), run(to_proto(plain.model), held_out)
@@ -119,7 +137,9 @@ def test_plan_remembers_and_apply_repeats(net: Path, monkeypatch: pytest.MonkeyP
 
 def test_plan_without_a_repair_is_applied_without(net: Path) -> None:
     """An older plan says nothing of repairs, one made with none says so: both give the plain cut again."""
-    plan = graphprune.prune(net, *CUT, dry_run=True, options=replace(QUIET, repair=())).plan
+    plan = graphprune.prune(
+        net, *CUT, dry_run=True, options=replace(QUIET, recovery=replace(QUIET.recovery, repair=()))
+    ).plan
     path = net.with_name("plan.json")
     content = json.loads(plan.to_json())
     assert content["repair"] == []
@@ -127,7 +147,9 @@ def test_plan_without_a_repair_is_applied_without(net: Path) -> None:
     path.write_text(json.dumps(content))
     assert Plan.load(path) == plan
     assert graphprune.apply(net, path, DATA, options=QUIET).repair is None
-    other = graphprune.apply(net, path, DATA, options=replace(QUIET, repair=("stats",))).repair
+    other = graphprune.apply(
+        net, path, DATA, options=replace(QUIET, recovery=replace(QUIET.recovery, repair=("stats",)))
+    ).repair
     assert other is not None
     assert other.methods == ("stats",)
 
@@ -236,7 +258,11 @@ def test_external_weights(tmp_path: Path, methods: tuple[Method, ...]) -> None:
     block = replace(plan.blocks[0], name="join0", join="join0", entry="h0", exit="h1")
     plan = replace(plan, decisions=(replace(plan.decisions[0], blocks=(block,)),))
     result = graphprune.apply(
-        tmp_path / "net.onnx", plan, random_feeds(proto, 64), out, options=replace(QUIET, repair=methods)
+        tmp_path / "net.onnx",
+        plan,
+        random_feeds(proto, 64),
+        out,
+        options=replace(QUIET, recovery=replace(QUIET.recovery, repair=methods)),
     )
     assert result.model is not None
     feeds = random_feeds(proto, 8, seed=3)

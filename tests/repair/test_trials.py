@@ -108,7 +108,7 @@ def test_what_lies_before_the_gap_runs_once(monkeypatch: pytest.MonkeyPatch) -> 
 
     def watched(self: StepwiseRun, *args: object, **more: object) -> None:
         honest(self, *args, **more)  # type: ignore[arg-type]
-        walked.append({name for leg in self._legs for name in leg})
+        walked.append({name for leg in self._legs for name in leg.nodes})
 
     monkeypatch.setattr(StepwiseRun, "__init__", watched)
     with trials(dense(), refits=1) as bench:

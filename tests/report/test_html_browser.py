@@ -53,7 +53,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for node in proto.graph.node:
         node.name = f"encoder/a_rather_long_name_for_a_layer/of_a_network_with_many_levels/{node.name}"
     data = {"x": np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)}
-    options = graphprune.RunOptions(report=path, bench_seconds=0.05, allow_slower=True, evaluation=data)
+    options = graphprune.RunOptions(
+        data=graphprune.DataOptions(evaluation=data),
+        timing=graphprune.TimingOptions(seconds=0.05, allow_slower=True),
+        report=path,
+    )
     graphprune.prune(proto, ["layer-cka{floor=4}", "filter-magnitude"], data, "flops=0.5", options=options)
     return path
 

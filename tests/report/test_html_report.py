@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,13 @@ def samples(count: int = 24) -> Mapping[str, np.ndarray]:
     return {"x": np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)}
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, path: Path, source: onnx.ModelProto, passes: list[str], target: str,
-          **options: Any) -> Shown:  # fmt: skip
+def shown(
+    monkeypatch: pytest.MonkeyPatch,
+    source: onnx.ModelProto,
+    passes: list[str],
+    target: str,
+    options: graphprune.RunOptions,
+) -> Shown:
     """Prune with a report, and keep what it was made from."""
     kept: list[Shown] = []
     gather = HtmlReport._gather
@@ -49,8 +53,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, path: Path, source: onnx.ModelProto, 
         return kept[0][1]
 
     monkeypatch.setattr(HtmlReport, "_gather", keep)
-    given = graphprune.RunOptions(report=path, bench_seconds=0.05, allow_slower=True, **options)
-    graphprune.prune(source, passes, data=samples(), target=target, options=given)
+    graphprune.prune(source, passes, data=samples(), target=target, options=options)
     return kept[0]
 
 
@@ -58,14 +61,20 @@ def shown(monkeypatch: pytest.MonkeyPatch, path: Path, source: onnx.ModelProto, 
 def blocks_gone(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     path = tmp_path_factory.mktemp("report") / "blocks.html"
     with pytest.MonkeyPatch.context() as patch:
-        return shown(patch, path, residual_mlp(5), ["layer-cka"], "removed=2", evaluation=samples(40))
+        options = graphprune.RunOptions(
+            report=path,
+            data=graphprune.DataOptions(evaluation=samples(40)),
+            timing=graphprune.TimingOptions(seconds=0.05, allow_slower=True),
+        )
+        return shown(patch, residual_mlp(5), ["layer-cka"], "removed=2", options)
 
 
 @pytest.fixture(scope="module")
 def units_gone(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     path = tmp_path_factory.mktemp("report") / "units.html"
     with pytest.MonkeyPatch.context() as patch:
-        return shown(patch, path, residual_mlp(3), ["filter-magnitude"], "flops=0.7", measure_latency=False)
+        options = graphprune.RunOptions(report=path, timing=graphprune.TimingOptions(measure_latency=False))
+        return shown(patch, residual_mlp(3), ["filter-magnitude"], "flops=0.7", options)
 
 
 def test_a_run_with_blocks_has_its_sections(blocks_gone: Shown) -> None:

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune import RunOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, TimingOptions
 from graphprune.errors import PlanError, TargetNotReached, ValidationFailed
 from graphprune.ir.model import Model
 from graphprune.pass_infra.context import Context
@@ -25,7 +25,7 @@ from tests.graphs import assert_same, initialisers, run
 from tests.small_cnns import flattened, grouped
 from tests.token_graphs import Shape, tokens, transformer
 
-QUIET = RunOptions(measure_latency=False, align=1, batch=8, repair=())
+QUIET = RunOptions(batch=8, align=1, timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=()))
 TOKENS = Shape(layers=2, heads=8, kv_heads=4, neurons=16, mask=True)
 CNN_DATA: dict[str, np.ndarray] = {
     "x": np.random.default_rng(4).standard_normal((24, 3, 8, 8)).astype(np.float32),
@@ -140,7 +140,12 @@ def test_plan_that_names_what_is_not_there() -> None:
 
 def test_layers_then_filters(shipped: Path, calibration: Path, tmp_path: Path) -> None:
     """The second pass counts on from the first, both steps are validated, and the plan repeats both."""
-    options = RunOptions(measure_latency=False, align=1, samples=32, repair=())
+    options = RunOptions(
+        align=1,
+        data=DataOptions(samples=32),
+        timing=TimingOptions(measure_latency=False),
+        recovery=RecoveryOptions(repair=()),
+    )
     passes = ["layer-cka{exclude=stages.1.*|stages.2.*}", "filter-magnitude"]
     direct, replayed = tmp_path / "direct.onnx", tmp_path / "replayed.onnx"
     result = graphprune.prune(shipped, passes, calibration, "removed=13", direct, options=options)

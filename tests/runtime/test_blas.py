@@ -6,7 +6,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.importance import obs as importance
 from graphprune.repair import obs, refit, ridge
 from graphprune.runtime.blas import blas_threads
@@ -32,7 +32,11 @@ def test_choice_and_repair_keep_to_the_threads_of_the_run(monkeypatch: pytest.Mo
     monkeypatch.setattr(
         obs, "removal_losses", lambda *a, **k: (seen.setdefault("choice", allowed()), weigh(*a, **k))[1]
     )
-    options = RunOptions(measure_latency=False, runtime=RuntimeOptions(threads=3), repair=("ridge",))
+    options = RunOptions(
+        timing=TimingOptions(measure_latency=False),
+        recovery=RecoveryOptions(repair=("ridge",)),
+        runtime=RuntimeOptions(threads=3),
+    )
     before = allowed()
     graphprune.prune(resnet(1), ["filter-obs"], correlated(16), "flops=0.9", options=options)
     assert seen == {"repair": {3}, "choice": {3}}

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import OptionError
 from tests.graphs import run
 
-QUIET = RunOptions(measure_latency=False, runtime=RuntimeOptions(threads=1), batch=8)
+QUIET = RunOptions(batch=8, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
 
 
 class Net(nn.Module):

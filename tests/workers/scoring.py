@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions, WorkerOptions
 from graphprune.base.progress import Progress
 from graphprune.pass_infra.base import Pass
 from graphprune.report.result import Result
@@ -39,11 +39,9 @@ def pruned(
     data = np.random.default_rng(3).standard_normal((samples, width)).astype(np.float32)
     options = RunOptions(
         batch=8,
-        measure_latency=False,
-        repair=(),
-        jobs=jobs,
-        backend=backend,
-        cluster=cluster,
+        timing=TimingOptions(measure_latency=False),
+        recovery=RecoveryOptions(repair=()),
+        workers=WorkerOptions(jobs=jobs, backend=backend, cluster=cluster),
         runtime=RuntimeOptions(threads=threads),
         progress=progress,
     )

@@ -149,7 +149,7 @@ def _difference(first: Path, second: Path) -> list[str]:
     ):
         a, b = ((root / path).read_text().splitlines() if (root / path).exists() else [] for root in (first, second))
         names = [f"{root}/{path}" if (root / path).exists() else "nothing" for root in (first, second)]
-        lines += difflib.unified_diff(a, b, *names, lineterm="", n=2)
+        lines += difflib.unified_diff(a, b, names[0], names[1], lineterm="", n=2)
         if names.count("nothing") == 1 and not a and not b:
             lines.append(f"{path}: empty in one, missing in the other")
     return lines

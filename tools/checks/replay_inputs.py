@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def transformer() -> onnx.ModelProto:
     return _model(f"(float[N,S,{_WIDTH}] x) => (float[N,{_CLASSES}] y) {{ {' '.join(lines)} }}", weights)
 
 
-def _model(text: str, weights: dict[str, tuple[int, ...]] | dict[str, tuple[int, ...] | np.ndarray]) -> onnx.ModelProto:
+def _model(text: str, weights: Mapping[str, tuple[int, ...] | np.ndarray]) -> onnx.ModelProto:
     """Parsed text with arrays, or with shapes filled at random so that activations stay of order one."""
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> graph {text}')
     for node in proto.graph.node:
@@ -129,4 +130,5 @@ def _random(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 1:
         return generator.uniform(0.5, 1.5, shape).astype(np.float32)
     fan_in = shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
-    return (generator.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+    drawn: np.ndarray = generator.standard_normal(shape) / np.sqrt(fan_in)
+    return drawn.astype(np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 from cifar import prepared, shared_folder
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RunOptions, RuntimeOptions, TimingOptions
 
 
 def truncated(plan: graphprune.Plan, count: int) -> graphprune.Plan:
@@ -48,9 +48,9 @@ def main() -> None:
         )
         print(f"decided in {whole.seconds:.1f} s")
         run = RunOptions(
-            evaluation=folder / f"{kind}-test.npz",
+            data=DataOptions(evaluation=folder / f"{kind}-test.npz"),
+            timing=TimingOptions(seconds=options.seconds),
             runtime=RuntimeOptions(threads=options.threads),
-            bench_seconds=options.seconds,
         )
         print("removed  MACs removed  top-1 before  after   speed-up [95 % interval]  validation error")
         for count in options.removed:

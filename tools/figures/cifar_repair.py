@@ -24,7 +24,7 @@ from cifar import STANDARD_MEAN, STANDARD_STD, alignment, decode, prepared, shar
 from cifar_widths import accuracy
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import TargetNotReached
 from graphprune.plan.plan import Plan
 from graphprune.repair.stage import parse_methods
@@ -46,7 +46,12 @@ def calibration(images: int, folder: Path) -> Path:
 def decide(model: Path, spec: str, target: str, data: Path, align: int | Literal["auto"]) -> tuple[Plan, float]:
     """What goes, and the seconds of one core that it took to decide; the repair that follows is the default one."""
     started = time.process_time()
-    options = RunOptions(align=align, samples=None, measure_latency=False, runtime=RuntimeOptions(threads=1))
+    options = RunOptions(
+        align=align,
+        data=DataOptions(samples=None),
+        timing=TimingOptions(measure_latency=False),
+        runtime=RuntimeOptions(threads=1),
+    )
     plan = graphprune.prune(model, [spec], data, target, dry_run=True, options=options).plan
     return plan, time.process_time() - started
 
@@ -65,7 +70,10 @@ def measure(model: Path, plan: Plan, data: Path, test: tuple[np.ndarray, np.ndar
         for text in REPAIRS:
             started = time.process_time()
             repairing = RunOptions(
-                samples=None, measure_latency=False, runtime=RuntimeOptions(threads=1), repair=parse_methods(text)
+                data=DataOptions(samples=None),
+                timing=TimingOptions(measure_latency=False),
+                recovery=RecoveryOptions(repair=parse_methods(text)),
+                runtime=RuntimeOptions(threads=1),
             )
             result = graphprune.apply(model, plan, data, out, options=repairing)
             row["seconds"][text] = time.process_time() - started

@@ -16,7 +16,7 @@ import numpy as np
 from cifar import prepared, shared_folder
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RunOptions, RuntimeOptions, TimingOptions
 from graphprune.runtime.sessions import open_session, run
 
 PASSES = ("filter-magnitude", "filter-magnitude{scope=group}", "filter-pls-vip", "filter-pls-vip{scope=group}")
@@ -36,7 +36,7 @@ def measure(
     model: Path, spec: str, left: float, align: Literal["auto"] | int, folder: Path, seconds: float
 ) -> dict[str, Any]:
     """One row: what the command does with these options."""
-    options = RunOptions(align=align, bench_seconds=seconds, runtime=RuntimeOptions(threads=1))
+    options = RunOptions(align=align, timing=TimingOptions(seconds=seconds), runtime=RuntimeOptions(threads=1))
     test = np.load(folder / "standard-test.npz")
     images = next(test[name] for name in test.files if test[name].ndim == 4)
     with tempfile.TemporaryDirectory() as temporary:

@@ -16,7 +16,7 @@ from cifar import shared_folder
 from cifar_training import prepared
 
 import graphprune
-from graphprune import RunOptions
+from graphprune import DataOptions, RunOptions
 from graphprune.analysis.blocks import find_joins
 from graphprune.plan.plan import RemovedBlock
 
@@ -44,7 +44,7 @@ def main() -> None:
         started, cpu = time.perf_counter(), time.process_time()
         result = graphprune.prune(
             path, [spec], {"images": images, "labels": labels}, f"removed={options.removed}", dry_run=True,
-            options=RunOptions(samples=options.images),
+            options=RunOptions(data=DataOptions(samples=options.images)),
         )  # fmt: skip
         say(f"\n{options.model} {spec}: {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s")
         left = Counter(join.stage for join in joins)

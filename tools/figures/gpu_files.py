@@ -20,7 +20,7 @@ import onnx
 from bench_gpu import inputs
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.bench.alignment import multiple_for
 from graphprune.data.dataset import input_specs
 from graphprune.runtime.sessions import open_session, run
@@ -90,9 +90,14 @@ def _version(network: Network, version: str, spec: str, align: int, folder: Path
         if spec:
             path = Path(temporary) / "small.onnx"
             options = RunOptions(
-                samples=network.samples, batch=min(32, network.samples), measure_latency=False, align=align, repair=(),
-                shapes={"": (network.samples, 3, 224, 224)} if network.data is None else {},
-            )  # fmt: skip
+                batch=min(32, network.samples),
+                align=align,
+                data=DataOptions(
+                    samples=network.samples, shapes={"": (network.samples, 3, 224, 224)} if network.data is None else {}
+                ),
+                timing=TimingOptions(measure_latency=False),
+                recovery=RecoveryOptions(repair=()),
+            )
             result = graphprune.prune(network.path, [spec], network.data, f"flops={LEFT}", path, options=options)
             facts |= {"macs_left": result.after.macs / result.before.macs, "blocks": len(result.plan.blocks)}
         facts["inputs"] = {

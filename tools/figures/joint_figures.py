@@ -21,7 +21,7 @@ import numpy as np
 from cifar import STANDARD_MEAN, STANDARD_STD, alignment, decode, shared_folder
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import TargetNotReached
 from graphprune.pass_infra.context import Context
 from graphprune.passes.joint_cka import JointCKA
@@ -30,7 +30,12 @@ from graphprune.plan.plan import Decision, Plan
 from graphprune.repair.stage import DEFAULT
 from graphprune.report.result import Result
 
-OPTIONS = RunOptions(repair=DEFAULT, runtime=RuntimeOptions(threads=1), bench_seconds=1.0, batch=64, allow_slower=True)
+OPTIONS = RunOptions(
+    batch=64,
+    timing=TimingOptions(seconds=1.0, allow_slower=True),
+    recovery=RecoveryOptions(repair=DEFAULT),
+    runtime=RuntimeOptions(threads=1),
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def main() -> None:
     given = parser.parse_args()
     model = shared_folder() / "models" / f"{given.model}.onnx"
     data, test = packs(given.json.parent, given.images)
-    options = replace(OPTIONS, samples=given.images, evaluation=test, align=given.align)
+    options = replace(OPTIONS, align=given.align, data=replace(OPTIONS.data, samples=given.images, evaluation=test))
     done: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
 
     def keep(key: str, value: Any) -> None:
@@ -107,7 +112,7 @@ def main() -> None:
         keep("trajectory", [asdict(step) for step in Plan.load(Recorded.into).trajectory])
     plan = Plan.load(Recorded.into)
     if "layers" not in done:
-        fewer = replace(options, samples=given.images // 2)
+        fewer = replace(options, data=replace(options.data, samples=given.images // 2))
         try:
             layers = graphprune.prune(
                 model, ["layer-cka{rescore=none}"], data, "flops=0.22", dry_run=True, options=fewer

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from zoo_files import Network, network
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import GraphpruneError
 from graphprune.latency.closing import TOLERANCE
 
@@ -45,9 +45,11 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 def one(net: Network, spec: str, target: str, seconds: float, cache: Path) -> dict[str, Any]:
     """One row."""
     options = RunOptions(
-        repair=(), bench_batch=net.batch, bench_seconds=seconds, cache_dir=cache, samples=64,
-        runtime=RuntimeOptions(threads=1), allow_slower=True,
-    )  # fmt: skip
+        data=DataOptions(samples=64),
+        timing=TimingOptions(batch=net.batch, seconds=seconds, cache_dir=cache, allow_slower=True),
+        recovery=RecoveryOptions(repair=()),
+        runtime=RuntimeOptions(threads=1),
+    )
     asked, started = float(target.partition("=")[2]), time.perf_counter()
     row: dict[str, Any] = {"network": net.name, "pass": spec, "asked": asked}
     try:

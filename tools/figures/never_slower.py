@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from zoo_files import Network, network
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import GraphpruneError, NotFaster
 from tests.zoo.export import ZOO
 from tests.zoo.light import light_models
@@ -44,7 +44,10 @@ def candidates() -> list[str]:
 def one(net: Network, align: int | Literal["auto"], seconds: float) -> dict[str, Any]:
     """One row: written, refused, or not prunable so far."""
     options = RunOptions(
-        repair=(), bench_batch=net.batch, bench_seconds=seconds, align=align, runtime=RuntimeOptions(threads=1)
+        align=align,
+        timing=TimingOptions(batch=net.batch, seconds=seconds),
+        recovery=RecoveryOptions(repair=()),
+        runtime=RuntimeOptions(threads=1),
     )
     row: dict[str, Any] = {"network": net.name, "align": align}
     try:

@@ -26,7 +26,7 @@ from cifar_training import train
 from cifar_widths import accuracy
 
 import graphprune
-from graphprune import RunOptions
+from graphprune import RecoveryOptions, RunOptions, TimingOptions
 from graphprune.data.dataset import load_data
 from graphprune.errors import GraphpruneError
 from graphprune.ir import export
@@ -107,7 +107,7 @@ def loop(course: Course) -> None:
     """One removal a round, until time is over or nothing may go."""
     whole = 0
     course.note({"removed": 0, "macs_removed": 0.0, "top1": course.top1(course.dense)})
-    options = RunOptions(align=1, measure_latency=False, repair=())
+    options = RunOptions(align=1, timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=()))
     current, deeper = course.dense, False
     with tempfile.TemporaryDirectory() as folder:
         while not course.is_over:

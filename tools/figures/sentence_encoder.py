@@ -24,7 +24,7 @@ from packaged import folder as package_folder
 from wikitext import sentences
 
 import graphprune
-from graphprune import RunOptions, RuntimeOptions
+from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.repair.stage import parse_methods
 from graphprune.runtime.sessions import open_session, run
 
@@ -129,11 +129,11 @@ def measure(model: Path, specs: list[str], target: str, repair: str, calibration
     """One row: what is left, how long the repair took, how far the vectors turned."""
     folder = model.parent
     options = RunOptions(
-        repair=parse_methods(repair),
-        align=1,
         batch=BATCH,
-        measure_latency=False,
-        samples=CALIBRATION,
+        align=1,
+        data=DataOptions(samples=CALIBRATION),
+        timing=TimingOptions(measure_latency=False),
+        recovery=RecoveryOptions(repair=parse_methods(repair)),
         runtime=RuntimeOptions(threads=1),
     )
     with tempfile.TemporaryDirectory() as temporary:

@@ -16,7 +16,9 @@ import onnx
 import graphprune
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
-from graphprune.run.options import RunOptions
+from graphprune.run.options import DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
+
+Group = DataOptions | TimingOptions | RecoveryOptions | WorkerOptions
 
 _NOT_SAID = {"progress", "command", "between"}
 
@@ -34,15 +36,15 @@ def python_call(function: str, arguments: Mapping[str, Any], options: RunOptions
     return "\n".join([*lines, f"    options={_options(options)},", ")"])
 
 
-def _options(options: RunOptions) -> str:
-    """The options that are not as by default, and the seed."""
-    default = RunOptions()
-    told = []
+def _options(options: RunOptions | Group) -> str:
+    """The options that are not as by default, and the seed, in the groups that they are given in."""
+    default, words = type(options)(), []
     for each in fields(options):
         value = getattr(options, each.name)
-        if each.name not in _NOT_SAID and (value != getattr(default, each.name) or each.name == "seed"):
-            told.append(f"{each.name}={_shown(value)}")
-    return f"graphprune.RunOptions({', '.join(told)})"
+        if each.name in _NOT_SAID or (value == getattr(default, each.name) and each.name != "seed"):
+            continue
+        words.append(f"{each.name}={_options(value) if isinstance(value, Group) else _shown(value)}")
+    return f"graphprune.{type(options).__name__}({', '.join(words)})"
 
 
 def _shown(value: Any) -> str:
@@ -60,10 +62,10 @@ def _shown(value: Any) -> str:
     return f"graphprune.{value!r}" if is_public else "..."
 
 
-def facts(result: Result, subject: LoadedRun, options: RunOptions) -> dict[str, str]:
+def facts(result: Result, loaded: LoadedRun, options: RunOptions) -> dict[str, str]:
     """The circumstances of a run, as label and text."""
-    data = subject.data
-    told = {
+    data = loaded.data
+    rows = {
         "model": result.source,
         "sha256": result.plan.model_sha256,
         "data": f"{data.origin} ({data.kind}{f', at most {data.limit:,} samples' if data.limit else ''})",
@@ -71,14 +73,14 @@ def facts(result: Result, subject: LoadedRun, options: RunOptions) -> dict[str, 
         "tool": f"graphprune {graphprune.__version__}",
     }
     if result.output is not None:
-        told["output"] = str(result.output)
+        rows["output"] = str(result.output)
     if result.measurement is not None:
-        told |= {
+        rows |= {
             name: str(value) for name, value in result.measurement.environment.items() if not isinstance(value, dict)
         }
     else:
-        told |= {"provider": options.runtime.provider_name, "python": platform.python_version()}
-    told |= {"numpy": np.__version__, "onnx": onnx.__version__, "system": platform.platform(terse=True)}
+        rows |= {"provider": options.runtime.provider_name, "python": platform.python_version()}
+    rows |= {"numpy": np.__version__, "onnx": onnx.__version__, "system": platform.platform(terse=True)}
     if result.seconds:
-        told["run time"] = f"{result.seconds:.1f} s"
-    return told
+        rows["run time"] = f"{result.seconds:.1f} s"
+    return rows

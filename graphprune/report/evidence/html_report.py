@@ -23,7 +23,7 @@ from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 
 Write = Callable[[Result, LoadedRun, ModelAnalysis], None]
-"""Writes the report of a run on a subject that ended with a smaller analysis."""
+"""Writes the report of a loaded model that a run left with a smaller analysis."""
 
 
 class HtmlReport:
@@ -47,7 +47,7 @@ class HtmlReport:
         extras.matplotlib()
         out = arguments.get("output")
         reads = [value for name, value in arguments.items() if name != "output"]
-        output_files.output_path(self._path, *reads, options.evaluation)
+        output_files.output_path(self._path, *reads, options.data.evaluation)
         if out is not None and self._path.resolve() == Path(out).resolve():
             raise InputError(f"the model and the report are both to be {self._path}", "choose another --report")
 
@@ -56,14 +56,14 @@ class HtmlReport:
         """What is written within the block moves into place when that ends well."""
         with output_files.aside(self._path) as path:
 
-            def write(result: Result, subject: LoadedRun, small: ModelAnalysis) -> None:
+            def write(result: Result, loaded: LoadedRun, small: ModelAnalysis) -> None:
                 if path is not None:
-                    self._write(path, result, subject, small)
+                    self._write(path, result, loaded, small)
 
             yield write
 
-    def _write(self, path: Path, result: Result, subject: LoadedRun, small: ModelAnalysis) -> None:
-        pictures = self._gather(result, subject, small)
+    def _write(self, path: Path, result: Result, loaded: LoadedRun, small: ModelAnalysis) -> None:
+        pictures = self._gather(result, loaded, small)
         self._options.progress("drawing the report", 0, 0)
         try:
             path.write_text(render(result, pictures), encoding="utf-8")
@@ -71,17 +71,17 @@ class HtmlReport:
             message = f"cannot write the report {path.name}: {error.strerror}"
             raise InputError(message, "free space or choose another --report") from None
 
-    def _gather(self, result: Result, subject: LoadedRun, small: ModelAnalysis) -> ReportData:
+    def _gather(self, result: Result, loaded: LoadedRun, small: ModelAnalysis) -> ReportData:
         """Time the parts (unless the run was not timed), compare the blocks, tell what became of every unit."""
         plan, options = result.plan, self._options
-        parts = model_parts(subject.analysis)
+        parts = model_parts(loaded.analysis)
         gone = frozenset(block.join for block in plan.blocks)
         return ReportData(
-            strip=gather_strip(subject, parts, small, options, is_timed=result.measurement is not None),
-            similarity=gather_similarity(subject, gone, options),
-            blocks=block_rows(subject.analysis, parts, plan),
-            groups=group_rows(subject.analysis, plan),
-            facts=facts(result, subject, options),
+            strip=gather_strip(loaded, parts, small, options, is_timed=result.measurement is not None),
+            similarity=gather_similarity(loaded, gone, options),
+            blocks=block_rows(loaded.analysis, parts, plan),
+            groups=group_rows(loaded.analysis, plan),
+            facts=facts(result, loaded, options),
             command=typed(options) if options.command else python_call(self._function, self._arguments, options),
             language="console" if options.command else "python",
         )

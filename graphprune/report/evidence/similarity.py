@@ -18,19 +18,19 @@ _MOST_SAMPLES = 512
 _MIN_SAMPLES = 4  # with fewer everything is alike
 
 
-def gather_similarity(subject: LoadedRun, gone: frozenset[str], options: RunOptions) -> Similarity:
+def gather_similarity(loaded: LoadedRun, gone: frozenset[str], options: RunOptions) -> Similarity:
     """One row of features per sample at the exit of every removable block, positions pooled; ``gone`` are join names.
 
     At most 512 samples and 96 blocks, evenly spread, so that memory is bounded by 100 MB of Gram matrices.
     """
-    blocks = subject.blocks
+    blocks = loaded.blocks
     if len(blocks) < 2:
         return Similarity(note="fewer than two removable blocks: there is nothing to compare")
     if len(blocks) > _MOST_BLOCKS:
         blocks = [blocks[i] for i in np.linspace(0, len(blocks) - 1, _MOST_BLOCKS).round().astype(int)]
     options.progress("comparing the blocks", 0, 0)
     try:
-        features = _features(subject, blocks, options)
+        features = _features(loaded, blocks, options)
     except (GraphpruneError, ValueError) as error:
         return Similarity(note=f"the outputs of the blocks cannot be compared: {error}")
     rows = len(features[0])
@@ -41,11 +41,11 @@ def gather_similarity(subject: LoadedRun, gone: frozenset[str], options: RunOpti
     matrix = pairwise_cka(features)
     removed = frozenset(block.name for block in blocks if block.join in gone)
     values = tuple(tuple(float(value) for value in row) for row in matrix)
-    note = f"{len(blocks)} of {len(subject.blocks)} blocks" if len(blocks) < len(subject.blocks) else ""
+    note = f"{len(blocks)} of {len(loaded.blocks)} blocks" if len(blocks) < len(loaded.blocks) else ""
     return Similarity(tuple(block.name for block in blocks), values, removed, rows, note)
 
 
-def _features(subject: LoadedRun, blocks: list[Block], options: RunOptions) -> list[np.ndarray]:
+def _features(loaded: LoadedRun, blocks: list[Block], options: RunOptions) -> list[np.ndarray]:
     """A matrix (n, d) per block.
 
     Raises
@@ -53,11 +53,11 @@ def _features(subject: LoadedRun, blocks: list[Block], options: RunOptions) -> l
     ValueError
         A block's output does not have one entry per sample along its first axis.
     """
-    places = [_representation(subject, block) for block in blocks]
+    places = [_representation(loaded, block) for block in blocks]
     parts: list[list[np.ndarray]] = [[] for _ in blocks]
     rows = 0
     tensors = [place.tensor for place in places]
-    for batch, values in capture(subject.model, tensors, subject.data, options.batch, options.runtime):
+    for batch, values in capture(loaded.model, tensors, loaded.data, options.batch, options.runtime):
         for place, part in zip(places, parts, strict=True):
             value = values[place.tensor]
             if len(value) != len(batch):
@@ -69,8 +69,8 @@ def _features(subject: LoadedRun, blocks: list[Block], options: RunOptions) -> l
     return [np.concatenate(part)[:_MOST_SAMPLES] for part in parts]
 
 
-def _representation(subject: LoadedRun, block: Block) -> Representation:
-    return Representation(block.exit, "channels" if len(subject.analysis.sizes[block.exit]) >= 4 else "last")
+def _representation(loaded: LoadedRun, block: Block) -> Representation:
+    return Representation(block.exit, "channels" if len(loaded.analysis.sizes[block.exit]) >= 4 else "last")
 
 
 def _pooled(place: Representation, value: np.ndarray) -> np.ndarray:

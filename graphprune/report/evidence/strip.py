@@ -28,7 +28,7 @@ def gather_strip(
     if options.runtime.provider_name == "TensorrtExecutionProvider":
         return NetworkStrip(parts, f"{_BY_MACS}; TensorRT fuses across parts, so they are not timed one by one")
     options.progress("timing the parts", 0, 0)
-    feeds = subject.data.first(options.bench_batch)
+    feeds = subject.data.first(options.timing.batch)
     try:
         timer = SegmentTimer(subject.model, small.model, [each.nodes for each in found], options.runtime)
         times = timer.measure(feeds)

@@ -11,7 +11,7 @@ from graphprune.pipeline.prune import prune
 from graphprune.report.evidence.parts import model_parts
 from graphprune.report.evidence.strip import gather_strip
 from graphprune.run.loaded import LoadedRun, prepare
-from graphprune.run.options import RunOptions
+from graphprune.run.options import RecoveryOptions, RunOptions, TimingOptions
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.timer import chain_of
 from tests import small_cnns
@@ -82,8 +82,15 @@ def test_networks_of_others_fall_into_parts(name: str) -> None:
 def test_what_went_takes_no_time_and_the_rest_stays_in_place() -> None:
     proto = residual_mlp(4)
     subject = subject_of(proto)
-    result = prune(proto, ["layer-cka"], random_feeds(proto, 16), "removed=2",
-                   options=RunOptions(measure_latency=False, repair=(), runtime=OPTIONS))  # fmt: skip
+    result = prune(
+        proto,
+        ["layer-cka"],
+        random_feeds(proto, 16),
+        "removed=2",
+        options=RunOptions(
+            timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=()), runtime=OPTIONS
+        ),
+    )
     assert result.model is not None
     small = analyse(result.model, subject.feeds, OPTIONS)
     strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(runtime=OPTIONS), is_timed=True)
@@ -101,7 +108,9 @@ def test_what_went_takes_no_time_and_the_rest_stays_in_place() -> None:
 def test_thinner_layers_show_their_channels() -> None:
     proto = small_cnns.flattened()
     subject = subject_of(proto)
-    result = prune(proto, ["filter-magnitude"], None, "flops=0.6", options=RunOptions(measure_latency=False))
+    result = prune(
+        proto, ["filter-magnitude"], None, "flops=0.6", options=RunOptions(timing=TimingOptions(measure_latency=False))
+    )
     assert result.model is not None
     small = analyse(result.model, subject.feeds, OPTIONS)
     strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(), is_timed=False)

@@ -12,7 +12,7 @@ import pytest
 import graphprune
 from graphprune.base import extras
 from graphprune.errors import InputError, RuntimeMissing, ValidationFailed
-from graphprune.pipeline import prune
+from graphprune.pipeline import sequence
 from tests.command import command as run
 from tests.graphs import residual_mlp
 from tests.report.html_page import Page
@@ -68,7 +68,11 @@ def test_apply_reports_too(model: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_python_call_is_one(model: Path, tmp_path: Path) -> None:
-    options = graphprune.RunOptions(report=tmp_path / "r.html", measure_latency=False, samples=20)
+    options = graphprune.RunOptions(
+        data=graphprune.DataOptions(samples=20),
+        timing=graphprune.TimingOptions(measure_latency=False),
+        report=tmp_path / "r.html",
+    )
     graphprune.prune(model, ["layer-cka{floor=1}"], str(tmp_path / "data.npz"), "removed=1", options=options)
     first = Page((tmp_path / "r.html").read_text())
     code = first.sections["reproduce"].partition("import graphprune")[2]
@@ -112,7 +116,7 @@ def test_without_the_extra_nothing_begins(
         extras._extra(f"{module}_that_is_not_there", name, "report")
 
     monkeypatch.setattr(extras, module, missing)
-    monkeypatch.setattr(prune, "prepare", lambda *given: pytest.fail("the work began"))
+    monkeypatch.setattr(sequence, "prepare", lambda *given: pytest.fail("the work began"))
     assert run(monkeypatch, *words(model, "--report", model.parent / "r.html")) == RuntimeMissing.exit_code
     assert f"{name} cannot be imported" in capsys.readouterr().err
     assert not (model.parent / "small.onnx").exists()

@@ -1,0 +1,134 @@
+"""The order of the work: load, decide, rewrite, prove, time, repair, train, evaluate, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from graphprune.analysis.cost import Cost
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.bench.runtime import Measurement
+from graphprune.data.dataset import load_data
+from graphprune.errors import OptionError
+from graphprune.ir import output_files
+from graphprune.latency.clock import settled
+from graphprune.pipeline.job import Job
+from graphprune.pipeline.measured import evaluated, timed
+from graphprune.pipeline.rounds import Rounds
+from graphprune.plan.plan import Plan
+from graphprune.plan.target import Target
+from graphprune.report.evidence.html_report import Write
+from graphprune.report.result import Result
+from graphprune.run.loaded import LoadedRun, prepare
+from graphprune.run.notes import Note, texts_of
+from graphprune.run.options import RunOptions
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What goes (``plan``), the network without it, and what the user must know.
+
+    ``latency`` is the target, if it was one of time: on that the written file has the last word.
+    """
+
+    plan: Plan
+    small: ModelAnalysis
+    notes: tuple[Note, ...]
+    latency: Target | None
+
+
+class Decider(Protocol):
+    """Who says what goes: passes, or a plan that is there already."""
+
+    def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
+        """The options of the run, now that its model is known; refuses a model that is not the right one."""
+        ...
+
+    def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:
+        """Decide, and carry out each decision as it is made."""
+        ...
+
+
+def carry_out(job: Job, decider: Decider) -> Result:
+    """Load, decide and rewrite, prove, time, repair, train, evaluate, time and write, in this order.
+
+    Nothing is in place before all is well. Training changes no time: what it would be wasted on is refused before.
+    """
+    loaded = prepare(job.model, job.data, job.options)
+    output_files.spare_weights(job.output, loaded.model)
+    options = _with_training_data(decider.options(loaded, job.options), job.data)
+    rounds = Rounds(loaded, options)
+    decided = decider.decide(loaded, rounds, options)
+    small, result = decided.small, _result_of(job, loaded, decided)
+    if job.dry_run:
+        result = replace(result, seconds=job.seconds)
+        with job.report.written() as write_report:
+            _write(job, result, loaded, small, write_report)
+        return result
+    held_out = None if options.data.evaluation is None else load_data(options.data.evaluation, loaded.model, None)
+    with output_files.place(job.output) as path, job.report.written() as write_report:
+        rounds.prove(small, path)
+        if options.timing.measure_latency and options.recovery.finetune is not None:
+            timed(path, loaded, result, options)
+        if rounds.recovers:
+            result = replace(result, unrepaired=evaluated(path, loaded, held_out, options))
+            repaired = rounds.repaired(small)
+            trained = rounds.trained(repaired)
+            rounds.end(small, trained, path)
+            small = trained
+        result = replace(_with_rounds(result, rounds), model=small.model)
+        result = replace(result, evaluation=evaluated(path, loaded, held_out, options), after=_with_bytes(result, path))
+        if options.timing.measure_latency:
+            result = _with_time(result, timed(path, loaded, result, options), decided.latency)
+        result = replace(result, output=job.output, seconds=job.seconds)
+        _write(job, result, loaded, small, write_report)
+    rounds.sweep()
+    return result
+
+
+def _with_training_data(options: RunOptions, data: Any) -> RunOptions:
+    """The calibration data serve for training, too, all of them, where there are no others."""
+    recovery = options.recovery
+    if recovery.finetune is None or recovery.training_data is not None:
+        return options
+    if data is None:
+        raise OptionError("training needs samples, and there are none", "add --data or --train-data")
+    return replace(options, recovery=replace(recovery, training_data=data))
+
+
+def _result_of(job: Job, loaded: LoadedRun, decided: Decided) -> Result:
+    """What is known before anything is written."""
+    return Result(
+        source=job.source,
+        output=None,
+        plan=decided.plan,
+        before=replace(loaded.analysis.cost, bytes=loaded.file_bytes),
+        after=decided.small.cost,
+        blocks_before=len(loaded.blocks),
+        notes=texts_of(decided.notes),
+        model=decided.small.model,
+    )
+
+
+def _with_rounds(result: Result, rounds: Rounds) -> Result:
+    return replace(result, validation=rounds.validation, repair=rounds.repair, training=tuple(rounds.training))
+
+
+def _with_bytes(result: Result, path: Path) -> Cost:
+    """The cost with the size of the written file and of its data, which are alone in their folder."""
+    return replace(result.after, bytes=sum(file.stat().st_size for file in path.parent.iterdir()))
+
+
+def _with_time(result: Result, timing: Measurement, latency: Target | None) -> Result:
+    if latency is None:
+        return replace(result, measurement=timing)
+    plan, notes = settled(latency, result.plan, timing)
+    return replace(result, measurement=timing, plan=plan, notes=(*result.notes, *texts_of(notes)))
+
+
+def _write(job: Job, result: Result, loaded: LoadedRun, small: ModelAnalysis, write_report: Write) -> None:
+    """The report, and what belongs to the model: if one fails, nothing stays."""
+    write_report(result, loaded, small)
+    if job.save is not None:
+        job.save(result)

@@ -1,0 +1,24 @@
+"""Notes are told apart by what they are about; what is said twice is said once."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphprune.data.dataset import load_data, synthetic
+from graphprune.ir.loading import load
+from graphprune.run.notes import CHECKS_ONLY, NO_DATA, Note, NoteKind, data_notes, notes_of, texts_of
+from tests.graphs import random_feeds, residual_mlp
+
+
+@pytest.mark.parametrize(("needs", "note"), [(True, NO_DATA), (False, CHECKS_ONLY)])
+def test_made_up_inputs_are_told(needs: bool, note: Note) -> None:
+    model = load(residual_mlp(1))
+    assert data_notes(synthetic(model, 0, 4, {}, {}), scores_need_data=needs) == (note,)
+    samples = load_data(random_feeds(residual_mlp(1), 4), model, None)
+    assert data_notes(samples, scores_need_data=needs) == ()
+
+
+def test_a_sentence_is_said_once() -> None:
+    notes = (*notes_of(NoteKind.SCORES, ["one", "two"]), *notes_of(NoteKind.WORKERS, ["one"]))
+    assert len(set(notes)) == 3
+    assert texts_of(notes) == ("one", "two")
