@@ -23,7 +23,7 @@ from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.run.loaded import CHECKS_ONLY_NOTE, NO_DATA_NOTE, Source, prepare
 from graphprune.run.options import RunOptions
-from graphprune.torch_bridge.given import is_module, proto_of
+from graphprune.torch_bridge.module_input import is_module, proto_of
 from graphprune.workers import hired
 
 DEFAULT_TARGET = Target("flops", 0.8)
