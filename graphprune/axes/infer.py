@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from graphprune.axes import algebra, rules
 from graphprune.axes.algebra import Axes, Freeze
 from graphprune.axes.probe import Shape, probe
-from graphprune.axes.rules import Site, Unknown, find_rule
+from graphprune.axes.rules import NodeTyping, Unknown, find_rule
 from graphprune.axes.settle import settle
 from graphprune.axes.typing import Missing, Typing
 from graphprune.ir.model import Model, outer_reads
@@ -56,7 +56,7 @@ def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None
         _give_up(node, typing, name, reason)
         return
     try:
-        written = rule(Site(node, typing, opsets.get(domain, 1)))
+        written = rule(NodeTyping(node, typing, opsets.get(domain, 1)))
     except Unknown:
         written = None
     if written is None:

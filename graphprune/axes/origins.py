@@ -11,6 +11,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from graphprune.axes.probe import Probe
+from graphprune.ir.concrete_sizes import CONCRETE
+from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 _PASS_ON = ("Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity")
 
@@ -44,8 +47,7 @@ def elements(tensor: gs.Tensor, probe: Probe) -> list[Element] | None:
 def _trace(node: gs.Node, probe: Probe) -> list[Element] | None:
     """Origins of the first output of a node that moves numbers about; None for any other node."""
     if node.op == "Shape":
-        shape = probe.shape(node.inputs[0]) or ()
-        axes = range(len(shape))[node.attrs.get("start", 0) : node.attrs.get("end")]
+        axes = picked_dims(NodeReading(node), len(probe.shape(node.inputs[0]) or ()))
         return [Element(node.outputs[0], i, dim=(node.inputs[0].name, axis)) for i, axis in enumerate(axes)]
     if node.op == "Concat":
         joined: list[Element] = []
@@ -82,11 +84,7 @@ def _pick(node: gs.Node, probe: Probe) -> list[Element] | None:
     arguments = [probe.value(tensor) for tensor in node.inputs[1:]]
     if source is None or any(argument is None for argument in arguments):
         return None
-    places = np.arange(len(source))
-    numbers = [np.ravel(argument) for argument in arguments if argument is not None]
-    if node.op == "Gather":
-        taken = places[numbers[0]]
-    else:
-        step = int(numbers[3][0]) if len(numbers) > 3 else 1
-        taken = places[int(numbers[0][0]) : int(numbers[1][0]) : step]
-    return [replace(source[place], piece=node.outputs[0], index=i) for i, place in enumerate(taken)]
+    taken = evaluate(NodeReading(node), [np.arange(len(source)), *arguments], CONCRETE)
+    if taken is None:
+        return None
+    return [replace(source[place], piece=node.outputs[0], index=i) for i, place in enumerate(np.ravel(taken[0]))]

@@ -8,7 +8,7 @@ shape comes from ONNX's own inference with the values of small integer tensors f
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from math import isqrt, prod
@@ -19,8 +19,11 @@ import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
 from graphprune.axes.fused import fused_shapes
+from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
 from graphprune.ir.model import Model, constant_dims
+from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 log = logging.getLogger(__name__)
 
@@ -124,32 +127,46 @@ def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, in
     """Compute a node that works on sizes alone; whether it was one."""
     if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in _RANDOM:
         return False
+    reading = NodeReading(node)
+    written: list[np.ndarray] | None
     if node.op in ("Shape", "Size"):
         shape = found.shape(node.inputs[0])
         if shape is None:
             return False
-        picked = shape[node.attrs.get("start", 0) : node.attrs.get("end")]
-        values = [np.array(prod(shape) if node.op == "Size" else picked, dtype=np.int64)]
+        picked = [shape[axis] for axis in picked_dims(reading, len(shape))]
+        written = [np.array(prod(shape) if node.op == "Size" else picked, dtype=np.int64)]
     else:
-        feeds: dict[str, np.ndarray] = {}
-        for tensor in node.inputs:
-            value = found.value(tensor) if tensor.name else None
-            if tensor.name and value is None:
-                return False
-            if value is not None:
-                feeds[tensor.name] = value
-        try:
-            evaluator = ReferenceEvaluator(_proto(node, model), opsets=dict(opsets))
-            values = [np.asarray(value) for value in evaluator.run(None, feeds)]
-        except Exception as error:  # noqa: BLE001 - the reference implementation raises whatever NumPy does
-            log.debug("cannot follow sizes through %s: %s", node.name, error)
+        values = [found.value(tensor) if tensor.name else None for tensor in node.inputs]
+        if any(value is None for index, value in enumerate(values) if reading.has(index)):
             return False
-    if not all(_is_small(value.shape) for value in values):
+        written = _computed(reading, values, model, opsets)
+    if written is None or not all(_is_small(value.shape) for value in written):
         return False
-    for tensor, value in zip(node.outputs, values, strict=False):
+    for tensor, value in zip(node.outputs, written, strict=False):
         found.shapes[tensor.name] = value.shape
         found.values[tensor.name] = value
     return True
+
+
+def _computed(
+    node: NodeReading, values: Sequence[np.ndarray | None], model: Model, opsets: Mapping[str, int]
+) -> list[np.ndarray] | None:
+    """What a node makes of known values: by the table, and by ONNX's own evaluator where that does not know.
+
+    An Unsqueeze of an operator set before 13 is not followed: ONNX's evaluator never did, and plans of old files rest on it.
+    """
+    if node.op == "Unsqueeze" and not node.has(1):
+        return None
+    try:
+        known = evaluate(node, values, CONCRETE)
+        if known is not None:
+            return known
+        evaluator = ReferenceEvaluator(_proto(node.node, model), opsets=dict(opsets))
+        feeds = {tensor.name: value for tensor, value in zip(node.inputs, values, strict=True) if value is not None}
+        return [np.asarray(value) for value in evaluator.run(None, feeds)]
+    except Exception as error:  # noqa: BLE001 - the reference implementation raises whatever NumPy does
+        log.debug("cannot follow sizes through %s: %s", node.name, error)
+        return None
 
 
 def _is_small(shape: Shape) -> bool:

@@ -17,8 +17,11 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from graphprune.base import extras
 from graphprune.errors import ModelError
+from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.model import Shape, is_external, outer_reads
+from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.shape_inference import infer_shapes
+from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 # The library prints its warnings to stdout, which belongs to results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -112,19 +115,26 @@ def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> None:
     """Replace Shape of a fully static tensor, and Gather of a static entry of a Shape, by constants."""
     for node in graph.nodes:
         if node.op == "Shape":
-            dims = shapes.get(node.inputs[0].name)
-            start, end = node.attrs.get("start", 0), node.attrs.get("end")
-            wanted = None if dims is None else dims[start:end]
-            if wanted is not None and all(isinstance(dim, int) for dim in wanted):
-                _to_constant(node, np.array(wanted, dtype=np.int64))
+            sizes = _sizes(node, shapes)
         elif node.op == "Gather" and isinstance(node.inputs[1], gs.Constant):
             producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
             if producer is None or producer.op != "Shape" or producer.attrs:
                 continue
-            dims, index = shapes.get(producer.inputs[0].name), node.inputs[1].values
-            if dims is not None and all(isinstance(dims[int(i)], int) for i in np.atleast_1d(index)):
-                picked = np.array([dims[int(i)] for i in np.atleast_1d(index)], dtype=np.int64)
-                _to_constant(node, picked.reshape(index.shape))
+            dims = _sizes(producer, shapes)
+            taken = evaluate(NodeReading(node), [dims, node.inputs[1].values], CONCRETE)
+            sizes = taken[0] if taken is not None else None
+        else:
+            continue
+        if sizes is not None and all(isinstance(dim, int) for dim in sizes.flat):
+            _to_constant(node, sizes.astype(np.int64))
+
+
+def _sizes(shape: gs.Node, shapes: dict[str, Shape]) -> np.ndarray | None:
+    """What a Shape writes: sizes, and for those that are not known their names or None."""
+    dims = shapes.get(shape.inputs[0].name)
+    return (
+        None if dims is None else np.array([dims[axis] for axis in picked_dims(NodeReading(shape), len(dims))], object)
+    )
 
 
 def _to_constant(node: gs.Node, values: np.ndarray) -> None:

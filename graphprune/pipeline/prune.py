@@ -25,7 +25,7 @@ from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, Source
 from graphprune.run.notes import NoteKind, data_notes, notes_of
 from graphprune.run.options import RunOptions
-from graphprune.torch_bridge.given import is_module, proto_of
+from graphprune.torch_bridge.module_input import is_module, proto_of
 from graphprune.workers import hired
 
 DEFAULT_TARGET = Target("flops", 0.8)

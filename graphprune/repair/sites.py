@@ -19,6 +19,7 @@ from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
 from graphprune.ir.model import Model, constant_dims, outer_reads, read_values
+from graphprune.ir.node_reading import NodeReading
 
 Vector = NDArray[np.float64]
 
@@ -106,15 +107,16 @@ def _is_own(node: gs.Node) -> bool:
 
 def is_layer(node: gs.Node) -> bool:
     """Whether a node is a layer with constant weights in a layout that can be refitted."""
-    if node.op not in _LAYERS or not isinstance(node.inputs[1], gs.Constant):
+    reading = NodeReading(node)
+    if node.op not in _LAYERS or not reading.is_constant(1):
         return False
-    is_conv, dims = node.op == "Conv", constant_dims(node.inputs[1])
-    if not is_conv and (len(dims) != _MATRIX_RANK or node.attrs.get("transA", 0)):
+    is_conv, dims = node.op == "Conv", reading.dims(1)
+    if not is_conv and (len(dims) != _MATRIX_RANK or reading.attr("transA", 0)):
         return False
-    added = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None  # what a Gemm adds may be anything
-    if added is None:
+    if not reading.has(2):
         return True
-    return isinstance(added, gs.Constant) and (is_conv or _is_per_channel(constant_dims(added), _channels(node), -1, 2))
+    # what a Gemm adds may be anything
+    return reading.is_constant(2) and (is_conv or _is_per_channel(reading.dims(2), _channels(node), -1, 2))
 
 
 def _channels(node: gs.Node) -> int:
@@ -159,13 +161,12 @@ def site_of(flow: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
 
 def _own_affine(model: Model, node: gs.Node) -> tuple[Vector, Vector, list[Bias]]:
     """Scale, shift and bias of a layer before anything else."""
-    channels = _channels(node)
-    scale, shift = np.full(channels, float(node.attrs.get("alpha", 1.0))), np.zeros(channels)
-    added = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
-    if added is None:
+    channels, reading = _channels(node), NodeReading(node)
+    scale, shift = np.full(channels, float(reading.attr("alpha", 1.0))), np.zeros(channels)
+    if not reading.has(2):
         return scale, shift, []
-    factor = float(node.attrs.get("beta", 1.0))
-    return scale, factor * _vector(model, added, channels), [Bias(node.name, 2, np.full(channels, factor))]
+    factor = float(reading.attr("beta", 1.0))
+    return scale, factor * _vector(model, node.inputs[2], channels), [Bias(node.name, 2, np.full(channels, factor))]
 
 
 def affine_of(model: Model, node: gs.Node, chain: Sequence[str]) -> tuple[Vector, Vector]:
@@ -193,20 +194,20 @@ def _affine(
 ) -> tuple[Vector, Vector, int | None] | None:
     """Factors and offsets (channels,) of a per-channel operation, and the operand that is its bias; None for others."""
     ones = np.ones(channels)
-    if node.op == "BatchNormalization" and all(isinstance(t, gs.Constant) for t in node.inputs[1:_BATCH_NORM_INPUTS]):
-        if axis != 1 or node.attrs.get("training_mode", 0):
+    reading = NodeReading(node)
+    if node.op == "BatchNormalization" and all(map(reading.is_constant, range(1, _BATCH_NORM_INPUTS))):
+        if axis != 1 or reading.attr("training_mode", 0):
             return None
         values = [_vector(model, constant, channels) for constant in node.inputs[1:_BATCH_NORM_INPUTS]]
         gamma, beta, mean, variance = values
-        factors = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
+        factors = gamma / np.sqrt(variance + reading.attr("epsilon", 1e-5))
         return factors, beta - factors * mean, 2
     if node.op not in ("Add", "Mul"):
         return None
     operand = 1 if node.inputs[0].name == tensor else 0
-    other = node.inputs[operand]
-    if not isinstance(other, gs.Constant) or not _is_per_channel(constant_dims(other), channels, axis, rank):
+    if not reading.is_constant(operand) or not _is_per_channel(reading.dims(operand), channels, axis, rank):
         return None
-    vector = _vector(model, other, channels)
+    vector = _vector(model, node.inputs[operand], channels)
     return (ones, vector, operand) if node.op == "Add" else (vector, np.zeros(channels), None)
 
 

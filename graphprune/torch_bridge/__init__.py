@@ -1,27 +1,30 @@
 """The bridge to PyTorch: a model as a trainable module, its values back into the file, and modules from outside.
 
 ``to_torch`` makes ordinary modules of a model, ``write_back`` puts what they have learned into a copy of it, ``from_torch``
-exports a module, and ``apply_plan`` cuts the user's own module as a plan says. torch is imported on first use.
+exports a module. torch is imported on first use. A user's own module is cut by :mod:`graphprune.module_surgery`, which stands
+above this room; its ``apply_plan`` and ``Report`` also go by the name they had here.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
+
+from graphprune.base import extras
 
 if TYPE_CHECKING:
     from graphprune.torch_bridge.convert import to_torch
     from graphprune.torch_bridge.export import from_torch
-    from graphprune.torch_bridge.own_module import Report, apply_plan
     from graphprune.torch_bridge.writing import write_back
 
-__all__ = ["Report", "apply_plan", "from_torch", "to_torch", "write_back"]
+__all__ = ["from_torch", "to_torch", "write_back"]
 
 _HOMES = {
-    "Report": "own_module",
-    "apply_plan": "own_module",
-    "from_torch": "export",
-    "to_torch": "convert",
-    "write_back": "writing",
+    "from_torch": "graphprune.torch_bridge.export",
+    "to_torch": "graphprune.torch_bridge.convert",
+    "write_back": "graphprune.torch_bridge.writing",
+    "Report": "graphprune.module_surgery",  # old names: nothing here knows that room, they are looked up when asked for
+    "apply_plan": "graphprune.module_surgery",
 }
 
 
@@ -29,9 +32,5 @@ def __getattr__(name: str) -> Any:
     """Import on first use; a missing torch is reported with the pip line that installs it."""
     if name not in _HOMES:
         raise AttributeError(f"module 'graphprune.torch_bridge' has no attribute '{name}'")
-    import importlib
-
-    from graphprune.base import extras
-
     extras.torch()
-    return getattr(importlib.import_module(f"graphprune.torch_bridge.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -13,7 +13,7 @@ from torch import fx
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.torch_bridge import rules
-from graphprune.torch_bridge.builder import Builder
+from graphprune.torch_bridge.conversion import Conversion
 from graphprune.torch_bridge.walk import convert_nodes
 
 for _module in pkgutil.iter_modules(rules.__path__):
@@ -34,9 +34,9 @@ def to_torch(source: Model | str | os.PathLike[str] | onnx.ModelProto) -> fx.Gra
         The model cannot be read, or a node has an operator, or a use of one, that no rule converts.
     """
     model = source if isinstance(source, Model) else load(Path(source) if isinstance(source, str) else source)
-    builder = Builder(model)
+    conversion = Conversion(model)
     for tensor in model.graph.inputs:
-        builder.add_input(tensor.name)
+        conversion.tensors.add_input(tensor.name)
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
-    convert_nodes(builder, model.graph.nodes, opsets)
-    return builder.finish()
+    convert_nodes(conversion, model.graph.nodes, opsets)
+    return conversion.finish()

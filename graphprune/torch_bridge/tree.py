@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Hashable
 
 from torch import Tensor, nn
 
@@ -12,6 +13,13 @@ class Tree:
 
     def __init__(self) -> None:
         self.root = nn.Module()
+        self._shared: dict[Hashable, str] = {}
+
+    def shared(self, key: Hashable, make: Callable[[], str]) -> str:
+        """The path of a module that several nodes share; ``make`` puts it there at its first use."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     def add_module(self, path: str, module: nn.Module) -> str:
         """Put ``module`` at ``path``, or at the next free path like it; returns where."""
@@ -71,3 +79,9 @@ def clean(path: str) -> str:
     parts = [part if part.isidentifier() else re.sub(r"\W+", "_", part).strip("_") for part in path.split(".")]
     parts = [part for part in parts if part]
     return ".".join(f"{part}_" if hasattr(nn.Module, part) else part for part in parts) or "layer"
+
+
+def identifier(name: str) -> str:
+    """One word that Python accepts, for a name of the file."""
+    word = re.sub(r"\W+", "_", name).strip("_") or "x"
+    return f"x_{word}" if word[0].isdigit() else word

@@ -14,9 +14,9 @@ from torch import nn
 
 from graphprune.errors import InputError
 from graphprune.ir.model import Model, constant_dims, constants, read_values
-from graphprune.torch_bridge.builder import Stored, remembered
 from graphprune.torch_bridge.dtypes import to_array
 from graphprune.torch_bridge.layouts import LAYOUTS
+from graphprune.torch_bridge.record import Stored, remembered
 
 
 def write_back(model: Model, module: nn.Module) -> Model:

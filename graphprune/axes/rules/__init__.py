@@ -1,6 +1,6 @@
 """Axis rules: one function per operator family, which relates the axes of what a node reads and writes.
 
-A rule is registered for a domain, operators and an opset range. It gets a :class:`Site` and returns the axes of the node's
+A rule is registered for a domain, operators and an opset range. It gets a :class:`NodeTyping` and returns the axes of the node's
 outputs, or None where it does not understand this use of the operator; then every axis involved is frozen and reported.
 """
 
@@ -8,51 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axes, Axis, Freeze
 from graphprune.axes.typing import Contraction, SizeField, Typing
 from graphprune.base.operator_rules import RuleBook
-from graphprune.ir.model import constant_dims
+from graphprune.ir.node_reading import NodeReading
 
 CONTRIB = "com.microsoft"
 
 
 @dataclass(frozen=True)
-class Site:
-    """A node as its rule sees it."""
+class NodeTyping(NodeReading):
+    """A node as its rule sees it: its axes, and what the rule finds out of them."""
 
-    node: gs.Node
     typing: Typing
     opset: int
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        return self.node.attrs.get(name, default)
-
-    def has(self, operand: int) -> bool:
-        """Whether the optional input is given."""
-        return operand < len(self.node.inputs) and bool(self.node.inputs[operand].name)
-
-    def is_constant(self, operand: int) -> bool:
-        return self.has(operand) and isinstance(self.node.inputs[operand], gs.Constant)
 
     def axes(self, operand: int) -> Axes | None:
         """Axes of an input; a constant gets fresh ones at its first mention."""
         if self.is_constant(operand):
-            key = (self.node.name, operand)
+            key = (self.name, operand)
             if key not in self.typing.constants:
-                dims = constant_dims(self.node.inputs[operand])
-                self.typing.constants[key] = tuple(map(algebra.fresh, dims))
+                self.typing.constants[key] = tuple(map(algebra.fresh, self.dims(operand)))
             return self.typing.constants[key]
         return self.typing.of(self.node, operand)
 
     def value(self, operand: int) -> np.ndarray | None:
         """What a small input holds, where that is known."""
-        return self.typing.probe.value(self.node.inputs[operand]) if self.has(operand) else None
+        return self.typing.probe.value(self.inputs[operand]) if self.has(operand) else None
 
     def ints(self, operand: int) -> list[int] | None:
         """A small integer input as a list."""
@@ -61,16 +48,16 @@ class Site:
 
     def is_read(self, output: int) -> bool:
         """Whether anybody looks at this output."""
-        return output < len(self.node.outputs) and self.typing.is_read(self.node.outputs[output])
+        return output < len(self.outputs) and self.typing.is_read(self.outputs[output])
 
     def out_shape(self, output: int = 0) -> tuple[int, ...] | None:
-        return self.typing.probe.shapes.get(self.node.outputs[output].name)
+        return self.typing.probe.shapes.get(self.outputs[output].name)
 
     def unify(self, one: Axis, other: Axis) -> None:
-        algebra.unify(one, other, self.node.name)
+        algebra.unify(one, other, self.name)
 
     def freeze(self, axis: Axis, reason: str) -> None:
-        algebra.freeze(axis, Freeze(reason, self.node.name))
+        algebra.freeze(axis, Freeze(reason, self.name))
 
     def freeze_all(self, axes: Sequence[Axis], reason: str) -> None:
         for axis in axes:
@@ -78,19 +65,19 @@ class Site:
 
     def frozen(self, size: int, reason: str) -> Axis:
         """A new axis that may not shrink."""
-        return algebra.fresh(size, Freeze(reason, self.node.name))
+        return algebra.fresh(size, Freeze(reason, self.name))
 
     def contract(self, operand: int, axis: int) -> None:
         """Note that the node sums over this axis."""
-        self.typing.contractions.append(Contraction(self.node.name, operand, axis))
+        self.typing.contractions.append(Contraction(self.name, operand, axis))
 
     def size(self, axis: Axis, *, operand: int = -1, attribute: str = "", element: int | None = None,
              follows: Axis | None = None, is_negative: bool = False) -> None:  # fmt: skip
         """Note that an input's element or an attribute holds the size of ``axis``, or minus that size."""
-        self.typing.sizes.append(SizeField(self.node.name, axis, operand, attribute, element, follows, is_negative))
+        self.typing.sizes.append(SizeField(self.name, axis, operand, attribute, element, follows, is_negative))
 
 
-Rule = Callable[[Site], "list[Axes] | None"]
+Rule = Callable[[NodeTyping], "list[Axes] | None"]
 BOOK: RuleBook[Rule] = RuleBook()
 rule, find_rule, known_ops = BOOK.rule, BOOK.find, BOOK.ops
 

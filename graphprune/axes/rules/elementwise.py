@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphprune.axes.algebra import ONE, Axes, Axis, size_of
-from graphprune.axes.rules import CONTRIB, Site, require, rule
+from graphprune.axes.rules import CONTRIB, NodeTyping, require, rule
 
 _OPS = [
     "Abs",
@@ -78,7 +78,7 @@ _OPS = [
 ]
 
 
-def broadcast(site: Site, shapes: list[Axes]) -> Axes:
+def broadcast(node: NodeTyping, shapes: list[Axes]) -> Axes:
     """The axes of a broadcast; every axis that has the output's size is the same axis."""
     rank = max(map(len, shapes))
     result: list[Axis] = []
@@ -87,55 +87,55 @@ def broadcast(site: Site, shapes: list[Axes]) -> Axes:
         size = next((size_of(axis) for axis in present if size_of(axis) != 1), 1)
         full = [axis for axis in present if size_of(axis) == size]
         for axis in full[1:]:
-            site.unify(full[0], axis)
+            node.unify(full[0], axis)
         result.append(full[0] if size != 1 else ONE)
     return tuple(result)
 
 
 @rule(*_OPS)
-def elementwise(site: Site) -> list[Axes] | None:
+def elementwise(node: NodeTyping) -> list[Axes] | None:
     """Unary, binary and variadic operators."""
-    return [broadcast(site, [require(site.axes(i)) for i in range(len(site.node.inputs)) if site.has(i)])]
+    return [broadcast(node, [require(node.axes(i)) for i in range(len(node.inputs)) if node.has(i)])]
 
 
 @rule("BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=CONTRIB)
-def contrib_activation(site: Site) -> list[Axes] | None:
+def contrib_activation(node: NodeTyping) -> list[Axes] | None:
     """ONNX Runtime's fused activations; the bias, if any, lies along the last axis."""
-    return elementwise(site)
+    return elementwise(node)
 
 
 @rule("Dropout")
-def dropout(site: Site) -> list[Axes] | None:
+def dropout(node: NodeTyping) -> list[Axes] | None:
     """Data and mask have the shape of the input; in training the random mask depends on the whole extent."""
-    training = site.value(2)
-    if site.has(2) and (training is None or training.any()):
+    training = node.value(2)
+    if node.has(2) and (training is None or training.any()):
         return None
-    axes = require(site.axes(0))
+    axes = require(node.axes(0))
     return [axes, axes]
 
 
 @rule("CastLike")
-def like_first(site: Site) -> list[Axes] | None:
+def like_first(node: NodeTyping) -> list[Axes] | None:
     """The second input lends its type only."""
-    return [require(site.axes(0))]
+    return [require(node.axes(0))]
 
 
 @rule("Trilu", "CumSum", "Hardmax", "Softmax", "LogSoftmax", "LpNormalization", "LRN", "ReverseSequence")
-def along_axes(site: Site) -> list[Axes] | None:
+def along_axes(node: NodeTyping) -> list[Axes] | None:
     """Same shape as the input; the axes that are computed over are frozen."""
-    axes = require(site.axes(0))
-    rank, op = len(axes), site.node.op
+    axes = require(node.axes(0))
+    rank, op = len(axes), node.op
     if op == "Trilu":
         over = list(range(rank)[-2:])
     elif op == "CumSum":
-        over = [require(site.ints(1))[0] % rank]
+        over = [require(node.ints(1))[0] % rank]
     elif op == "LRN":
         over = [1]
     elif op == "ReverseSequence":
         over = [0, 1]
-    elif op in ("Softmax", "LogSoftmax", "Hardmax") and site.opset < 13:
-        over = list(range(site.attr("axis", 1) % rank, rank))  # it flattened everything from there on
+    elif op in ("Softmax", "LogSoftmax", "Hardmax") and node.opset < 13:
+        over = list(range(node.attr("axis", 1) % rank, rank))  # it flattened everything from there on
     else:
-        over = [site.attr("axis", -1) % rank]
-    site.freeze_all([axes[index] for index in over], f"{op} runs over it")
+        over = [node.attr("axis", -1) % rank]
+    node.freeze_all([axes[index] for index in over], f"{op} runs over it")
     return [axes]

@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 from graphprune.axes.algebra import Axes, Axis, Concat, cut, fresh, is_frozen, size_of
-from graphprune.axes.rules import Site, require, rule
+from graphprune.axes.rules import NodeTyping, require, rule
 
 
 @rule("Concat")
-def concat(site: Site) -> list[Axes] | None:
+def concat(node: NodeTyping) -> list[Axes] | None:
     """The joined axis is the concatenation, all others are shared."""
-    operands = [require(site.axes(i)) for i in range(len(site.node.inputs))]
-    axis = site.attr("axis") % len(operands[0])
+    operands = [require(node.axes(i)) for i in range(len(node.inputs))]
+    axis = node.attr("axis") % len(operands[0])
     first = operands[0]
     for other in operands[1:]:
         for index, (one, two) in enumerate(zip(first, other, strict=True)):
             if index != axis:
-                site.unify(one, two)
+                node.unify(one, two)
     joined = Concat(tuple(operand[axis] for operand in operands))
     return [(*first[:axis], joined, *first[axis + 1 :])]
 
 
 @rule("Split")
-def split(site: Site) -> list[Axes] | None:
+def split(node: NodeTyping) -> list[Axes] | None:
     """Cut the axis; sizes stand in an input (opset 13), in an attribute (before), or are equal shares."""
-    x = require(site.axes(0))
-    axis = site.attr("axis", 0) % len(x)
-    sizes = [require(site.out_shape(i))[axis] for i in range(len(site.node.outputs))]
-    place: dict[str, int | str] = {"operand": 1} if site.opset >= 13 else {"attribute": "split"}
+    x = require(node.axes(0))
+    axis = node.attr("axis", 0) % len(x)
+    sizes = [require(node.out_shape(i))[axis] for i in range(len(node.outputs))]
+    place: dict[str, int | str] = {"operand": 1} if node.opset >= 13 else {"attribute": "split"}
     rest, written = x[axis], []
     for element, size in enumerate(sizes):
         pieces = cut(rest, size)
         if pieces is None:
-            site.freeze(x[axis], "Split cuts through the middle of a structured axis")
-            pieces = site.frozen(size, "Split"), site.frozen(size_of(rest) - size, "Split")
+            node.freeze(x[axis], "Split cuts through the middle of a structured axis")
+            pieces = node.frozen(size, "Split"), node.frozen(size_of(rest) - size, "Split")
         piece, rest = pieces
-        site.size(piece, element=element, **place)  # type: ignore[arg-type]  # one of the two places
+        node.size(piece, element=element, **place)  # type: ignore[arg-type]  # one of the two places
         written.append((*x[:axis], piece, *x[axis + 1 :]))
     return list(written)
 
 
 @rule("Slice")
-def slice_(site: Site) -> list[Axes] | None:
+def slice_(node: NodeTyping) -> list[Axes] | None:
     """A range with step 1 cuts its axis; any other range freezes it."""
-    x, shape = require(site.axes(0)), require(site.out_shape())
-    starts, ends = require(site.ints(1)), require(site.ints(2))
-    axes = (site.ints(3) if site.has(3) else None) or list(range(len(starts)))
-    steps = (site.ints(4) if site.has(4) else None) or [1] * len(starts)
+    x, shape = require(node.axes(0)), require(node.out_shape())
+    starts, ends = require(node.ints(1)), require(node.ints(2))
+    axes = (node.ints(3) if node.has(3) else None) or list(range(len(starts)))
+    steps = (node.ints(4) if node.has(4) else None) or [1] * len(starts)
     written = list(x)
     for element, (axis, start, end, step) in enumerate(zip(axes, starts, ends, steps, strict=True)):
         whole = x[axis]
@@ -55,17 +55,17 @@ def slice_(site: Site) -> list[Axes] | None:
             continue  # takes everything; an end that is a number must still follow
         pieces = _cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
         if pieces is None:
-            site.freeze(whole, "Slice takes some of it")
-            written[axis] = site.frozen(shape[axis], "Slice takes some of it")
+            node.freeze(whole, "Slice takes some of it")
+            written[axis] = node.frozen(shape[axis], "Slice takes some of it")
             continue
         before, written[axis], after = pieces
         if first > 0:
-            _limit(site, 1, element, start < 0, before, Concat((written[axis], after)))
+            _limit(node, 1, element, start < 0, before, Concat((written[axis], after)))
         if last < size:
-            _limit(site, 2, element, end < 0, Concat((before, written[axis])), after)
+            _limit(node, 2, element, end < 0, Concat((before, written[axis])), after)
     for element, (axis, end) in enumerate(zip(axes, ends, strict=True)):
         if end == size_of(x[axis]) and written[axis] is x[axis]:
-            site.size(x[axis], operand=2, element=element)
+            node.size(x[axis], operand=2, element=element)
     return [tuple(written)]
 
 
@@ -76,28 +76,28 @@ def _cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis] | Non
     return (*inner, outer[1]) if outer and inner else None
 
 
-def _limit(site: Site, operand: int, element: int, is_negative: bool, before: Axis, behind: Axis) -> None:
+def _limit(node: NodeTyping, operand: int, element: int, is_negative: bool, before: Axis, behind: Axis) -> None:
     """A start or an end counts what lies before it, or, negative, what lies behind."""
-    site.size(behind if is_negative else before, operand=operand, element=element, is_negative=is_negative)
+    node.size(behind if is_negative else before, operand=operand, element=element, is_negative=is_negative)
 
 
 @rule("Pad")
-def pad(site: Site) -> list[Axes] | None:
+def pad(node: NodeTyping) -> list[Axes] | None:
     """Padding with a constant lays new indices around the axis; any other padding freezes it."""
-    x, shape, pads = require(site.axes(0)), require(site.out_shape()), require(site.ints(1))
-    axes = (site.ints(3) if site.has(3) else None) or list(range(len(x)))
+    x, shape, pads = require(node.axes(0)), require(node.out_shape()), require(node.ints(1))
+    axes = (node.ints(3) if node.has(3) else None) or list(range(len(x)))
     written = list(x)
     for element, axis in enumerate(axes):
         before, after = pads[element], pads[element + len(axes)]
         if before == after == 0:
             continue
-        if site.attr("mode", "constant") != "constant" or before < 0 or after < 0 or is_frozen(x[axis]):
-            site.freeze(x[axis], "Pad runs along it")
-            written[axis] = site.frozen(shape[axis], "Pad runs along it")
+        if node.attr("mode", "constant") != "constant" or before < 0 or after < 0 or is_frozen(x[axis]):
+            node.freeze(x[axis], "Pad runs along it")
+            written[axis] = node.frozen(shape[axis], "Pad runs along it")
             continue
         left, right = fresh(before), fresh(after)
         for size, place in ((left, element), (right, element + len(axes))):
             if size_of(size):
-                site.size(size, operand=1, element=place)
+                node.size(size, operand=1, element=place)
         written[axis] = Concat(tuple(part for part in (left, x[axis], right) if size_of(part)))
     return [tuple(written)]

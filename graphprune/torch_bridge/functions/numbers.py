@@ -30,3 +30,8 @@ def divide(one: Any, other: Any) -> Any:
 def choose(condition: Any, one: Any, other: Any) -> Any:
     """``one`` where the condition holds."""
     return one if condition else other
+
+
+def is_true(value: Any) -> bool:
+    """A number as a truth value."""
+    return bool(value != 0)

@@ -7,7 +7,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from graphprune.torch_bridge.functions import norms
-from graphprune.torch_bridge.rules import CONTRIB, Site, rule
+from graphprune.torch_bridge.rules import CONTRIB, NodeConversion, rule
 from graphprune.torch_bridge.values import Value
 
 _BATCH: dict[int, type[nn.Module]] = {
@@ -20,25 +20,25 @@ _INSTANCE: dict[int, type[nn.Module]] = {3: nn.InstanceNorm1d, 4: nn.InstanceNor
 
 
 @rule("BatchNormalization")
-def batch_norm(site: Site) -> fx.Node:
+def batch_norm(node: NodeConversion) -> fx.Node:
     """``x (N, C, ...)`` with scale, bias, mean and variance ``(C)``; the last two are running statistics."""
-    if any(map(site.is_read, range(1, len(site.node.outputs)))):
-        site.refuse("its statistics are read by other nodes", "export the model in eval mode")
-    epsilon, momentum = site.attr("epsilon", 1e-5), site.attr("momentum", 0.9)
-    if not all(site.is_weight(operand, 1) for operand in (1, 2, 3, 4)):
-        scale, bias, mean, variance = (site.tensor(operand) for operand in (1, 2, 3, 4))
-        return site.call(functional.batch_norm, site.tensor(0), mean, variance, scale, bias, eps=epsilon)
-    (channels,) = site.dims(1)
-    kind = _BATCH.get(site.rank(0))
+    if any(map(node.is_read, range(1, len(node.outputs)))):
+        node.refuse("its statistics are read by other nodes", "export the model in eval mode")
+    epsilon, momentum = node.attr("epsilon", 1e-5), node.attr("momentum", 0.9)
+    if not all(node.is_weight(operand, 1) for operand in (1, 2, 3, 4)):
+        scale, bias, mean, variance = (node.tensor(operand) for operand in (1, 2, 3, 4))
+        return node.call(functional.batch_norm, node.tensor(0), mean, variance, scale, bias, eps=epsilon)
+    (channels,) = node.dims(1)
+    kind = _BATCH.get(node.rank(0))
     if kind is None:
-        site.refuse(f"torch has no BatchNorm for {site.rank(0)} axes")
+        node.refuse(f"torch has no BatchNorm for {node.rank(0)} axes")
 
     def make() -> nn.Module:
         return kind(channels, eps=epsilon, momentum=1 - momentum)
 
-    return site.layer(
+    return node.layer(
         make,
-        [site.tensor(0)],
+        [node.tensor(0)],
         {"weight": 1, "bias": 2},
         statistics={"running_mean": 3, "running_var": 4},
         options=(epsilon, momentum, kind.__name__),
@@ -46,104 +46,104 @@ def batch_norm(site: Site) -> fx.Node:
 
 
 @rule("InstanceNormalization")
-def instance_norm(site: Site) -> fx.Node:
+def instance_norm(node: NodeConversion) -> fx.Node:
     """``x (N, C, *space)``; exporters write GroupNorm as one without weights of its own, between two Reshapes."""
-    epsilon = site.attr("epsilon", 1e-5)
-    kind = _INSTANCE.get(site.rank(0))
-    if kind is None or not site.is_weight(1, 1) or not site.is_weight(2, 1):
-        return site.call(norms.instance_norm, site.tensor(0), site.tensor(1), site.tensor(2), epsilon)
-    (channels,) = site.dims(1)
-    if _is_neutral(site):
-        return site.module(kind(channels, eps=epsilon), site.tensor(0))
+    epsilon = node.attr("epsilon", 1e-5)
+    kind = _INSTANCE.get(node.rank(0))
+    if kind is None or not node.is_weight(1, 1) or not node.is_weight(2, 1):
+        return node.call(norms.instance_norm, node.tensor(0), node.tensor(1), node.tensor(2), epsilon)
+    (channels,) = node.dims(1)
+    if _is_neutral(node):
+        return node.module(kind(channels, eps=epsilon), node.tensor(0))
 
     def make() -> nn.Module:
         return kind(channels, eps=epsilon, affine=True)
 
-    return site.layer(make, [site.tensor(0)], {"weight": 1, "bias": 2}, options=(epsilon, kind.__name__))
+    return node.layer(make, [node.tensor(0)], {"weight": 1, "bias": 2}, options=(epsilon, kind.__name__))
 
 
-def _is_neutral(site: Site) -> bool:
+def _is_neutral(node: NodeConversion) -> bool:
     """Scale one and shift zero, in constants that nobody named."""
     from graphprune.torch_bridge.weights import is_named
 
-    scale, shift = site.array(1), site.array(2)
-    names = site.name(1), site.name(2)
+    scale, shift = node.array(1), node.array(2)
+    names = node.input_name(1), node.input_name(2)
     return bool(np.all(scale == 1) and np.all(shift == 0)) and not any(map(is_named, names))
 
 
 @rule("LayerNormalization")
-def layer_norm(site: Site) -> fx.Node:
+def layer_norm(node: NodeConversion) -> fx.Node:
     """Over the last axes, from ``axis`` on."""
-    if any(map(site.is_read, range(1, len(site.node.outputs)))):
-        site.refuse("its mean or deviation is read by other nodes")
-    epsilon = site.attr("epsilon", 1e-5)
-    axis = site.attr("axis", -1)
-    count = -axis if axis < 0 else site.rank(0) - axis
-    weights = {"weight": 1, "bias": 2} if site.has(2) else {"weight": 1}
-    if not all(site.is_weight(operand) and len(site.dims(operand)) == count for operand in weights.values()):
-        bias = site.tensor(2) if site.has(2) else None
-        return site.call(norms.layer_norm, site.tensor(0), site.tensor(1), bias, count, epsilon)
-    shape = site.dims(1)
+    if any(map(node.is_read, range(1, len(node.outputs)))):
+        node.refuse("its mean or deviation is read by other nodes")
+    epsilon = node.attr("epsilon", 1e-5)
+    axis = node.attr("axis", -1)
+    count = -axis if axis < 0 else node.rank(0) - axis
+    weights = {"weight": 1, "bias": 2} if node.has(2) else {"weight": 1}
+    if not all(node.is_weight(operand) and len(node.dims(operand)) == count for operand in weights.values()):
+        bias = node.tensor(2) if node.has(2) else None
+        return node.call(norms.layer_norm, node.tensor(0), node.tensor(1), bias, count, epsilon)
+    shape = node.dims(1)
 
     def make() -> nn.Module:
-        return nn.LayerNorm(shape, eps=epsilon, bias=site.has(2), device="meta")
+        return nn.LayerNorm(shape, eps=epsilon, bias=node.has(2), device="meta")
 
-    return site.layer(make, [site.tensor(0)], weights, options=epsilon)
+    return node.layer(make, [node.tensor(0)], weights, options=epsilon)
 
 
 @rule("RMSNormalization")
 @rule("SimplifiedLayerNormalization")
-def rms_norm(site: Site) -> fx.Node:
+def rms_norm(node: NodeConversion) -> fx.Node:
     """Over the last axes, from ``axis`` on, without a mean."""
-    epsilon = site.attr("epsilon", 1e-5)
-    axis = site.attr("axis", -1)
-    count = -axis if axis < 0 else site.rank(0) - axis
-    if not site.is_weight(1) or len(site.dims(1)) != count:
-        return site.call(norms.rms_norm, site.tensor(0), site.tensor(1), count, epsilon)
-    shape = site.dims(1)
-    return site.layer(
-        lambda: nn.RMSNorm(shape, eps=epsilon, device="meta"), [site.tensor(0)], {"weight": 1}, options=epsilon
+    epsilon = node.attr("epsilon", 1e-5)
+    axis = node.attr("axis", -1)
+    count = -axis if axis < 0 else node.rank(0) - axis
+    if not node.is_weight(1) or len(node.dims(1)) != count:
+        return node.call(norms.rms_norm, node.tensor(0), node.tensor(1), count, epsilon)
+    shape = node.dims(1)
+    return node.layer(
+        lambda: nn.RMSNorm(shape, eps=epsilon, device="meta"), [node.tensor(0)], {"weight": 1}, options=epsilon
     )
 
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=CONTRIB)
-def skip_norm(site: Site) -> list[Value]:
+def skip_norm(node: NodeConversion) -> list[Value]:
     """Refused: what is fused for one runtime is not trained."""
-    site.refuse("it is a fusion for one runtime", "give the model as it was exported, before optimisation")
+    node.refuse("it is a fusion for one runtime", "give the model as it was exported, before optimisation")
 
 
 @rule("GroupNormalization", since=21)
-def group_norm(site: Site) -> fx.Node:
+def group_norm(node: NodeConversion) -> fx.Node:
     """Scale and bias per channel; the older form, per group, is not valid ONNX any more."""
-    epsilon, groups = site.attr("epsilon", 1e-5), site.attr("num_groups")
-    if not site.is_weight(1, 1) or not site.is_weight(2, 1):
-        return site.call(functional.group_norm, site.tensor(0), groups, site.tensor(1), site.tensor(2), epsilon)
-    return site.layer(
-        lambda: nn.GroupNorm(groups, site.dims(1)[0], eps=epsilon, device="meta"),
-        [site.tensor(0)],
+    epsilon, groups = node.attr("epsilon", 1e-5), node.attr("num_groups")
+    if not node.is_weight(1, 1) or not node.is_weight(2, 1):
+        return node.call(functional.group_norm, node.tensor(0), groups, node.tensor(1), node.tensor(2), epsilon)
+    return node.layer(
+        lambda: nn.GroupNorm(groups, node.dims(1)[0], eps=epsilon, device="meta"),
+        [node.tensor(0)],
         {"weight": 1, "bias": 2},
         options=(groups, epsilon),
     )
 
 
 @rule("LRN")
-def local_response_norm(site: Site) -> fx.Node:
+def local_response_norm(node: NodeConversion) -> fx.Node:
     """Over neighbouring channels."""
     size, alpha, beta, bias = (
-        site.attr("size"), site.attr("alpha", 1e-4), site.attr("beta", 0.75), site.attr("bias", 1.0)
+        node.attr("size"), node.attr("alpha", 1e-4), node.attr("beta", 0.75), node.attr("bias", 1.0)
     )  # fmt: skip
     if not size % 2:
-        site.refuse("it norms over an even number of channels, which ONNX and torch align differently")
-    return site.module(nn.LocalResponseNorm(size, alpha, beta, bias), site.tensor(0))
+        node.refuse("it norms over an even number of channels, which ONNX and torch align differently")
+    return node.module(nn.LocalResponseNorm(size, alpha, beta, bias), node.tensor(0))
 
 
 @rule("LpNormalization")
-def lp_norm(site: Site) -> fx.Node:
+def lp_norm(node: NodeConversion) -> fx.Node:
     """Divided by the norm along one axis."""
-    return site.call(norms.lp_normalise, site.tensor(0), site.attr("p", 2), site.attr("axis", -1))
+    return node.call(norms.lp_normalise, node.tensor(0), node.attr("p", 2), node.attr("axis", -1))
 
 
 @rule("MeanVarianceNormalization")
-def mean_variance(site: Site) -> fx.Node:
+def mean_variance(node: NodeConversion) -> fx.Node:
     """Mean zero and variance one over some axes."""
-    return site.call(norms.standardise, site.tensor(0), tuple(site.attr("axes", [0, 2, 3])))
+    return node.call(norms.standardise, node.tensor(0), tuple(node.attr("axes", [0, 2, 3])))

@@ -15,14 +15,16 @@ pytest.importorskip("onnxscript", reason="torch exports through it")
 import torch
 from torch import Tensor, nn
 
+from graphprune import torch_bridge
 from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.infer import infer
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
+from graphprune.module_surgery import Report, apply_plan
+from graphprune.module_surgery.matching import match
 from graphprune.plan.plan import Decision, Plan, RemovedBlock, RemovedUnits
 from graphprune.rewrite import remove_units
-from graphprune.torch_bridge import apply_plan, from_torch
-from graphprune.torch_bridge.matching import match
+from graphprune.torch_bridge import from_torch
 from tests.torch_bridge.checks import outputs_of_file, worst
 from tests.zoo.export import ZOO
 
@@ -166,3 +168,8 @@ def test_frozen_and_shared_parameters_stay_so() -> None:
     assert module.second.bias.requires_grad
     assert module.twin is module.second
     assert np.prod(module.second.weight.shape) == 30
+
+
+def test_the_bridge_still_knows_it_by_its_old_name() -> None:
+    assert torch_bridge.apply_plan is apply_plan
+    assert torch_bridge.Report is Report

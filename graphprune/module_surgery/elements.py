@@ -10,8 +10,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from graphprune.ir.model import Model, read_values
-from graphprune.torch_bridge.surgery import Indices
-from graphprune.torch_bridge.tagging import Tagged
+from graphprune.module_surgery.cutting import Indices
+from graphprune.module_surgery.tagging import Tagged
 
 _Places = dict[tuple[str, int], dict[str, np.ndarray]]
 """(node, operand) -> tensor of the module -> flat indices of its elements that are read there."""

@@ -16,15 +16,15 @@ from graphprune.analysis.groups import Group, find_groups
 from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
 from graphprune.ir.model import Model
+from graphprune.module_surgery.cutting import Change, Indices, cut, set_counts
+from graphprune.module_surgery.elements import find_cuts
+from graphprune.module_surgery.matching import Matched, match
+from graphprune.module_surgery.tagging import Tagged, tagged
 from graphprune.plan.plan import Plan
 from graphprune.rewrite import remove_units
 from graphprune.runtime.sessions import RuntimeOptions, open_model
 from graphprune.runtime.sessions import run as run_session
-from graphprune.torch_bridge.elements import find_cuts
 from graphprune.torch_bridge.export import Example, from_torch
-from graphprune.torch_bridge.matching import Matched, match
-from graphprune.torch_bridge.surgery import Change, Indices, cut, set_counts
-from graphprune.torch_bridge.tagging import Tagged, tagged
 
 TOLERANCE = 1e-4
 
