@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -21,6 +23,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores, count = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % count :: count] or cores)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Where GRAPHPRUNE_SLOW_SECONDS is set, as in CI: a test that takes more of the processor and is not marked ``slow`` fails."""
+    began = _processor_seconds()
+    yield
+    limit, took = os.environ.get("GRAPHPRUNE_SLOW_SECONDS"), _processor_seconds() - began
+    if limit and took > float(limit) and item.get_closest_marker("slow") is None:
+        pytest.fail(f"took {took:.0f} seconds of the processor: mark it slow, or make it faster", pytrace=False)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    used = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -112,3 +112,11 @@ def normal_form(proto: onnx.ModelProto, feeds: Arrays | None = None) -> onnx.Mod
     feeds = random_feeds(proto) if feeds is None else feeds
     assert_same(run(out, feeds), run(proto, feeds))
     return out
+
+
+def tapped(proto: onnx.ModelProto, feeds: Arrays, names: list[str]) -> Arrays:
+    """Inner tensors of a whole run."""
+    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    present = {value.name for value in copy.graph.output}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    return dict(zip(names, run(copy, feeds, names), strict=True))

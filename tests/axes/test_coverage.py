@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 
 import tests.axes
 from graphprune.axes import rules
 from graphprune.ir.loading import load
-from tests.axes.cases import Case
-
-
-def every_case() -> list[Case]:
-    found: list[Case] = []
-    for module in pkgutil.iter_modules(tests.axes.__path__):
-        if module.name.startswith("test_rules_"):
-            found += importlib.import_module(f"tests.axes.{module.name}").CASES
-    return found
+from tests.axes.every_case import every_case
 
 
 def test_every_registered_operator_has_a_case() -> None:

@@ -15,8 +15,8 @@ from graphprune.rewrite import remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.validation.masked_original import masked_original
 from tests.axes.cases import Case, between, case, typed
+from tests.axes.every_case import every_case
 from tests.axes.oracles import check_rewrite, feeds_for, keep_share
-from tests.axes.test_coverage import every_case
 from tests.graphs import initialisers, run
 
 TIED = case(

@@ -14,7 +14,7 @@ import pytest
 from graphprune.cli import main
 from graphprune.cli.evaluate import evaluate
 from tests.command import command
-from tests.evaluation.test_side_by_side import IMAGES, classifier
+from tests.evaluation.classifiers import IMAGES, classifier
 from tests.schemas import assert_published
 
 MEAN, STD = "0.5,0.4,0.3", "0.2,0.25,0.5"

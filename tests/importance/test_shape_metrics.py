@@ -15,7 +15,7 @@ from graphprune.importance.shape_metrics import Products, linear, permutation
 from graphprune.importance.similarity import centred, spanned
 from graphprune.importance.streaming import StreamedCKA
 from graphprune.importance.wasserstein import wasserstein
-from tests.importance.test_similarity import X, Y, pair
+from tests.importance.features import X, Y, pair
 
 # Source: methods.md section 3, "Test vectors", for the X and Y of section 2.
 PERMUTATION_XY, LINEAR_1_XY, LINEAR_0_XY, WASSERSTEIN_XY = 0.719775144522, 0.718897933786, 0.578952613492, 0.3

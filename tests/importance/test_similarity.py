@@ -11,21 +11,12 @@ from hypothesis import strategies as st
 
 from graphprune.importance.similarity import Moments, linear_cka
 from graphprune.importance.streaming import StreamedCKA
+from tests.importance.features import X, Y, pair
 
-# Source: methods.md section 2, "Test vectors".
-X = np.array([[1, 0], [0, 1], [1, 1], [2, 3], [3, 1]], np.float64)
-Y = np.array([[1, 2], [0, 1], [2, 1], [1, 4], [4, 0]], np.float64)
 CKA_XY, DEBIASED_XY, DEBIASED_NUMERATOR_XY = 0.489766636235, -0.485746893560, -15.3333
 
 seeds = st.integers(0, 2**32 - 1)
 sides = st.booleans()
-
-
-def pair(seed: int, n: int, d: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Two related feature matrices whose columns are far from zero mean."""
-    generator = np.random.default_rng(seed)
-    x = generator.standard_normal((n, d)) + generator.uniform(-3, 3, d)
-    return x, x @ generator.standard_normal((d, d)) + generator.standard_normal((n, d))
 
 
 def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:

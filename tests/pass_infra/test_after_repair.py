@@ -23,10 +23,10 @@ from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
 from tests.command import command
 from tests.graphs import Arrays, build, random_feeds, residual_mlp, run
-from tests.passes.test_layer_cka import features
+from tests.passes.last_layer import features
+from tests.repair.candidates import trials
 from tests.repair.nets import correlated, resnet
 from tests.repair.story import spread, story
-from tests.repair.test_trials import trials
 
 OPTIONS = RunOptions(batch=16, align=1, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
 RESCORE = "layer-cka{rescore=repaired}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
@@ -17,23 +16,12 @@ from graphprune.importance.similarity import linear_cka
 from graphprune.ir.export import to_proto
 from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
-from tests.graphs import residual_mlp, run
+from tests.graphs import residual_mlp
+from tests.passes.last_layer import features, samples
 
 QUIET = RunOptions(
     data=DataOptions(samples=200), timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
 )
-
-
-def features(proto: onnx.ModelProto, data: np.ndarray) -> np.ndarray:
-    """The input of the last layer of ``residual_mlp``, by running a model that has it as an output."""
-    last = proto.graph.node[-1]
-    proto.graph.output.append(onnx.helper.make_tensor_value_info(last.input[0], onnx.TensorProto.FLOAT, None))
-    return run(proto, {proto.graph.input[0].name: data}, [last.input[0]])[0]
-
-
-def samples(proto: onnx.ModelProto, count: int = 200) -> np.ndarray:
-    width = proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    return np.random.default_rng(3).standard_normal((count, width)).astype(np.float32)
 
 
 def dry(source: Path | onnx.ModelProto, spec: LayerCKA | str, target: str, data: object) -> Result:

@@ -29,7 +29,7 @@ from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
 from graphprune.scoring.dissimilarity import METRICS, Dissimilarities
 from tests.graphs import build, residual_mlp
-from tests.passes.test_layer_cka import features, samples
+from tests.passes.last_layer import features, samples
 
 QUIET = RunOptions(
     batch=16,

@@ -9,10 +9,9 @@ from graphprune.ir.model import read_values
 from graphprune.repair import ridge
 from graphprune.repair.gram import HalvedSums
 from graphprune.rewrite.weights import set_values
-from tests.graphs import build, initialisers, random_feeds, run
+from tests.graphs import build, initialisers, random_feeds, run, tapped
 from tests.repair.nets import correlated, resnet, with_weights
 from tests.repair.story import Story, distance, story
-from tests.repair.test_rematch import tapped
 from tests.small_cnns import flattened, grouped
 
 SMALL = 1  # no sums fit

@@ -11,10 +11,9 @@ from graphprune.repair import places as places_room
 from graphprune.repair import refit, ridge
 from graphprune.repair.gram import HalvedSums
 from graphprune.repair.places import places
-from tests.graphs import build, initialisers, random_feeds, residual_mlp
+from tests.graphs import build, initialisers, random_feeds, residual_mlp, tapped
 from tests.repair.nets import correlated, resnet, with_weights
 from tests.repair.story import Story, story
-from tests.repair.test_rematch import tapped
 
 PENALTY = 1e-3
 

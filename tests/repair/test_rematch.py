@@ -8,21 +8,13 @@ import pytest
 
 from graphprune.repair.moments import Moments
 from graphprune.repair.survivors import survivors
-from tests.graphs import Arrays, build, initialisers, random_feeds, residual_mlp, run
+from tests.graphs import build, initialisers, random_feeds, residual_mlp, tapped
 from tests.repair.nets import correlated, resnet, with_weights
 from tests.repair.story import Story, story
 from tests.small_cnns import flattened
 
 DATA = correlated(24)
 Pair = tuple[np.ndarray, np.ndarray]
-
-
-def tapped(proto: onnx.ModelProto, feeds: Arrays, names: list[str]) -> Arrays:
-    """Inner tensors of a whole run."""
-    copy = onnx.ModelProto.FromString(proto.SerializeToString())
-    present = {value.name for value in copy.graph.output}
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
-    return dict(zip(names, run(copy, feeds, names), strict=True))
 
 
 def moments(values: np.ndarray, axis: int) -> Pair:

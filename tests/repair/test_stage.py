@@ -12,10 +12,9 @@ from graphprune.data.dataset import load_data
 from graphprune.errors import OptionError
 from graphprune.ir.export import to_proto
 from graphprune.repair.stage import METHODS, Method, parse_methods, repair
-from tests.graphs import Arrays, build, initialisers, random_feeds, residual_mlp, run
+from tests.graphs import Arrays, build, initialisers, random_feeds, residual_mlp, run, tapped
 from tests.repair.nets import correlated, resnet, with_weights
 from tests.repair.story import ONE_THREAD, Story, distance, story
-from tests.repair.test_rematch import tapped
 
 DATA = correlated(48)
 HELD_OUT = correlated(40, seed=8)

@@ -8,28 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.analysis.representation import find_representations
-from graphprune.data.dataset import load_data
 from graphprune.importance.distance import StreamedDistance
 from graphprune.ir.export import to_proto
-from graphprune.repair.history import History
-from graphprune.repair.trials import RepairedTrials, TrialSetup
-from graphprune.runtime.execution import Execution
 from graphprune.segments.stepwise import StepwiseRun
 from tests.graphs import Arrays, initialisers, random_feeds, residual_mlp, run
+from tests.repair.candidates import ALL, trials
 from tests.repair.nets import correlated, resnet
-from tests.repair.story import ONE_THREAD, Story, distance, story
-
-ALL = 99
-
-
-def trials(net: Story, batch: int = 8, refits: int = ALL, *, is_repaired: bool = False, names: tuple[str, ...] = ()) -> RepairedTrials:  # fmt: skip
-    small = net.small
-    blocks = [join.block for join in small.joins if join.block]
-    representations = tuple(find_representations(small.model, blocks, names))
-    data = load_data(net.feeds, small.model, None)
-    history = History(net.original.model, tuple(net.steps), is_repaired)
-    return RepairedTrials(TrialSetup(history, small, representations, data, Execution(batch, ONE_THREAD), refits))
+from tests.repair.story import Story, distance, story
 
 
 def convolutional() -> Story:

@@ -1,4 +1,6 @@
-"""A pytest plugin: the zoo's exports, each made once a session. Use it by ``pytest_plugins = ["tests.zoo.fixtures"]``."""
+"""A pytest plugin: the zoo's exports, each made once and kept in pytest's cache. Use it by
+``pytest_plugins = ["tests.zoo.fixtures"]``; ``pytest --cache-clear`` forgets them.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +25,19 @@ Loaded = Callable[[str, "Exporter"], tuple[Model, dict[str, np.ndarray]]]
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     """``zoo(name, exporter)``: path and feed of one export; skips what cannot be exported here, with the reason."""
     pytest.importorskip("torch", reason="the zoo is exported from torch")
-    from tests.zoo.export import ZOO, export
+    from tests.zoo.export import ZOO
+    from tests.zoo.kept import kept
 
     share_translations()
-    folder = tmp_path_factory.mktemp("zoo")
+    pytest_cache = getattr(request.config, "cache", None)  # -p no:cacheprovider
+    folder = tmp_path_factory.mktemp("zoo") if pytest_cache is None else pytest_cache.mkdir("zoo")
 
     @cache
     def exported(name: str, exporter: Exporter) -> Exported:
-        return export(name, exporter, folder)
+        return kept(name, exporter, folder)
 
     def get(name: str, exporter: Exporter) -> Exported:
         for package in ZOO[name].requires:
