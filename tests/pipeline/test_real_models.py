@@ -10,6 +10,8 @@ import pytest
 import graphprune
 from graphprune import RunOptions
 
+pytestmark = pytest.mark.slow
+
 QUIET = RunOptions(measure_latency=False, repair=())
 
 

@@ -17,6 +17,8 @@ from tests.command import command
 pytest.importorskip("torch", reason="training needs PyTorch")
 from graphprune.training import TrainOptions
 
+pytestmark = pytest.mark.slow
+
 TRAINING = TrainOptions.parse("epochs=1,batch=16,lr=0.001,device=cpu,augment=none")
 OPTIONS = RunOptions(
     samples=32, measure_latency=False, runtime=RuntimeOptions(threads=1), finetune=TRAINING, finetune_every="removal"
