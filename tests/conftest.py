@@ -43,11 +43,13 @@ def _processor_seconds() -> float:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that asks the zoo for one network stays with one worker, or it would be exported twice."""
+    """All that asks the zoo for one network stays with one worker, or it would be exported twice; dynamo takes seconds for each."""
     for item in items:
         if "zoo" in getattr(item, "fixturenames", ()):  # asked for by another fixture, too
             asked = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
             item.add_marker(pytest.mark.xdist_group(f"zoo-{asked.get('name', '')}"))
+            if asked.get("exporter", "dynamo") == "dynamo":
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

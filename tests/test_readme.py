@@ -45,6 +45,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_main_command_prunes_and_prints_the_table(checkout: Path) -> None:
     install, _, prune = console_commands()[0].partition(" && ")
     assert install == "pip install -e '.[cpu]'"  # .ci/run does that part in a fresh environment
@@ -64,6 +65,7 @@ def test_main_command_prunes_and_prints_the_table(checkout: Path) -> None:
     assert (checkout / "small.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_examples_run(checkout: Path) -> None:
     """In the order in which they stand: some read what others write."""
     commands = [c for c in console_commands() if c.startswith("graphprune")]
@@ -73,6 +75,7 @@ def test_examples_run(checkout: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_python_example_runs(checkout: Path) -> None:
     example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert example is not None

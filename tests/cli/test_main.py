@@ -65,6 +65,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert graphprune.__version__ in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_options_may_come_first_and_use_underscores(
     shipped: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,6 +251,7 @@ def test_mistakes_end_a_search_too(
     assert not isinstance(caught.value, OlivePassError)
 
 
+@pytest.mark.slow
 def test_olive_runs_the_documented_workflow(
     olive: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -123,6 +123,7 @@ def test_share_targets_stop_at_the_first_step_that_meets_them(
     assert result.plan.reached + (last.macs if target.startswith("flops") else last.params) / whole > asked
 
 
+@pytest.mark.slow
 def test_same_seed_same_plan_whatever_the_threads(shipped: Path, calibration: Path) -> None:
     plans = [
         graphprune.prune(

@@ -31,6 +31,7 @@ FAST = RunOptions(
 )  # what a repair does has its own tests
 
 
+@pytest.mark.slow
 def test_written_file_is_smaller_valid_and_equal_to_the_masked_original(
     shipped: Path, calibration: Path, evaluation: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_json_on_stdout_is_alone_there(
     assert "asked removed=1" in printed.err
 
 
+@pytest.mark.slow
 def test_dry_run_writes_only_the_plan_and_apply_repeats_it(
     shipped: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 import graphprune
 from graphprune import RecoveryOptions, RunOptions, TimingOptions
 
+pytestmark = pytest.mark.slow
+
 QUIET = RunOptions(timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=()))
 
 

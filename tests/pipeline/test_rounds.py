@@ -19,6 +19,8 @@ from tests.schemas import assert_published
 pytest.importorskip("torch", reason="training needs PyTorch")
 from graphprune.training import TrainOptions
 
+pytestmark = pytest.mark.slow
+
 TRAINING = TrainOptions.parse("epochs=1,batch=16,lr=0.001,device=cpu,augment=none")
 OPTIONS = RunOptions(
     data=DataOptions(samples=32),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import onnx
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.property.networks import check_random, random_network, seeded
@@ -12,6 +13,7 @@ _LIMITS = settings(max_examples=300, deadline=None, derandomize=True, database=N
                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.data())
 @_LIMITS
 def test_random_rewrites(data: st.DataObject) -> None:

@@ -26,6 +26,7 @@ def two() -> Iterator[Workers]:
         yield workers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", ["layer-cka", "layer-consensus"])
 def test_two_processes_write_the_bytes_of_one(each: str, tmp_path: Path) -> None:
     serial = written(lambda path: pruned(path, each=each), tmp_path, "serial")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
+pytestmark = pytest.mark.slow
+
 every_export = pytest.mark.parametrize(
     ("name", "exporter"), [(name, exporter) for name in ("resnet_v1_pad", "llama") for exporter in EXPORTERS]
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.zoo.fixtures"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("name", "exporter"), CASES)
 def test_every_group_singly_and_all_at_once(loaded: Loaded, name: str, exporter: Exporter) -> None:
