@@ -64,6 +64,7 @@ def test_nothing_to_compare_is_no_success(tmp_path: Path) -> None:
 def test_durations_and_places_are_left_out_and_scores_are_not() -> None:
     cleaner = Cleaner({"/home/me/checkout": "<checkout>"})
     assert cleaner.text("in 1.5 s at /home/me/checkout/x, 0.25") == "in <time> s at <checkout>/x, 0.25"
+    assert cleaner.text('# result\n "repair_seconds": 3.2,\n "score": 0.5\n') == '# result\n "score": 0.5\n'
     assert cleaner.output('{"seconds": 3.2, "score": 0.5, "inner": [{"cpu_mhz": 2000}]}').split() == (
         ["{", '"score":', "0.5,", '"inner":', "[", "{}", "]", "}"]
     )

@@ -99,6 +99,8 @@ def play(name: str, checkout: Path, inputs: Path, work: Path, out: Path) -> None
             stdin=subprocess.DEVNULL,
             timeout=_LONGEST_STEP_SECONDS,
         )
+        if head == "api" and done.returncode:  # its errors are caught and printed: this is a mistake, here or there
+            print(f"{name}: {step} failed: {done.stderr.strip().splitlines()[-1]}", flush=True)
         said = f"--- stdout\n{cleaner.output(done.stdout)}--- stderr\n{cleaner.output(done.stderr)}"
         log.append(f"$ {step}\nexit code {done.returncode}\n{said}")
     shutil.rmtree(out, ignore_errors=True)

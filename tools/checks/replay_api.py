@@ -143,7 +143,6 @@ def names() -> None:
 def bridge() -> None:
     """A file as a module and back, a module as a file, and a module cut as a plan says."""
     import numpy as np
-    import onnx
     import torch
     from torch import nn
 
@@ -160,7 +159,11 @@ def bridge() -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(0.5)
-    show("written back", type(write_back(model, module)).__name__)
+    halved = write_back(model, module)
+    show(
+        "written back",
+        [_digest(each.eval()(x).detach().numpy()) for each in (module, to_torch(halved), to_torch(model))],
+    )
 
     own = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1),
@@ -174,8 +177,7 @@ def bridge() -> None:
         nn.Linear(20, 4),
     ).eval()
     exported = from_torch(own, x)
-    assert isinstance(exported, onnx.ModelProto)
-    show("exported", [f"{node.op_type} {node.name}" for node in exported.graph.node])
+    show("exported", to_torch(exported).code)
     quiet = run_options(measure_latency=False, runtime=graphprune.RuntimeOptions(threads=1))
     result = graphprune.prune(own, ["filter-magnitude"], arrays_of(x), "params=0.6", example=x, options=quiet)
     show("pruned", result.to_dict())

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 _LEFT_OUT = re.compile(
     r"(.*_)?seconds|processor|python|cpu_mhz|governor|runtime|gpu|threads|system|numpy|onnx|run time|date|started|finished"
 )
+_ENTRY = re.compile(r'^ *"([\w ]+)": [^\[{\n]*\n', re.MULTILINE)  # of JSON among other text
 _PATTERNS = (
     (re.compile(r"\b[\d,.]+ ?(s|seconds|min|minutes)\b"), r"<time> \1"),
     (re.compile(r"onnxruntime \d[\w.]*"), "onnxruntime <version>"),
@@ -36,7 +37,7 @@ class Cleaner:
             text = text.replace(place, name)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
-        return text
+        return _ENTRY.sub(lambda match: "" if _LEFT_OUT.fullmatch(match[1]) else match[0], text)
 
     def output(self, text: str) -> str:
         """Of a command: JSON has its times left out, other text is cleaned line by line; it ends with a new line."""
