@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from graphprune.analysis.dataflow import DataFlow
-from graphprune.analysis.kinds import Kind, unit_kinds
+from graphprune.analysis.kinds import UnitKind, unit_kinds
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
@@ -42,7 +42,7 @@ class Group:
     """
 
     name: str
-    kind: Kind
+    kind: UnitKind
     size: int
     writers: tuple[str, ...]
     readers: tuple[str, ...]

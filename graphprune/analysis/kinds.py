@@ -15,7 +15,7 @@ from graphprune.axes.algebra import Atom, Axes, Axis
 from graphprune.axes.typing import Typing
 from graphprune.ir.model import Model
 
-Kind = Literal["filters", "neurons", "heads", "kv-heads", "query-heads", "head-dim", "conv-groups", "width"]
+UnitKind = Literal["filters", "neurons", "heads", "kv-heads", "query-heads", "head-dim", "conv-groups", "width"]
 Writers = Mapping[Atom, list[str]]
 """Atom -> the layers (node names) whose weights have it as output."""
 
@@ -23,9 +23,9 @@ _JOINS = ("Add", "Sum")
 _ATTENTION_HEADS = ("num_heads", "q_num_heads", "kv_num_heads")
 
 
-def unit_kinds(model: Model, typing: Typing, flow: DataFlow, writers: Writers) -> dict[Atom, Kind]:
+def unit_kinds(model: Model, typing: Typing, flow: DataFlow, writers: Writers) -> dict[Atom, UnitKind]:
     """The kind of every atom that is written. The first that fits counts, in the order of the code."""
-    kinds: dict[Atom, Kind] = {}
+    kinds: dict[Atom, UnitKind] = {}
     products = list(_products(model, typing))
     for heads in (*(product.batch for product in products), *_declared_heads(model, typing)):
         _mark_heads(heads, kinds, writers)
@@ -82,12 +82,12 @@ def _declared_heads(model: Model, typing: Typing) -> Iterator[Axes]:
             yield (size.axis,)
 
 
-def _mark_heads(axes: Axes, kinds: dict[Atom, Kind], writers: Writers) -> None:
+def _mark_heads(axes: Axes, kinds: dict[Atom, UnitKind], writers: Writers) -> None:
     """Two atoms in the heads of one product: the groups that share a key and a value, and the queries of each."""
     atoms = list(dict.fromkeys(atom for atom in _atoms(axes) if atom in writers))
-    grouped: tuple[Kind, Kind] = ("kv-heads", "query-heads")
+    grouped: tuple[UnitKind, UnitKind] = ("kv-heads", "query-heads")
     for index, atom in enumerate(atoms):
-        name: Kind = grouped[index] if len(atoms) == 2 else "heads"
+        name: UnitKind = grouped[index] if len(atoms) == 2 else "heads"
         if kinds.get(atom, "heads") == "heads":
             kinds[atom] = name
 

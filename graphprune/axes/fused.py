@@ -9,13 +9,13 @@ import onnx
 
 log = logging.getLogger(__name__)
 
-Shape = tuple[int, ...]
+ConcreteShape = tuple[int, ...]
 _LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding")
 _NORMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 _PLAIN = {"FusedConv": "Conv", "FusedMatMul": "MatMul"}
 
 
-def fused_shapes(proto: onnx.NodeProto, inputs: list[Shape | None], opset: int) -> list[Shape | None]:
+def fused_shapes(proto: onnx.NodeProto, inputs: list[ConcreteShape | None], opset: int) -> list[ConcreteShape | None]:
     """Shapes of the outputs of a com.microsoft node, the first ones, None for those not known."""
     op, given = proto.op_type, {attribute.name: attribute for attribute in proto.attribute}
     first = inputs[0] if inputs else None
@@ -43,8 +43,8 @@ def fused_shapes(proto: onnx.NodeProto, inputs: list[Shape | None], opset: int) 
 
 
 def _attended(
-    op: str, query: Shape, inputs: list[Shape | None], given: dict[str, onnx.AttributeProto]
-) -> list[Shape | None]:
+    op: str, query: ConcreteShape, inputs: list[ConcreteShape | None], given: dict[str, onnx.AttributeProto]
+) -> list[ConcreteShape | None]:
     """As wide as the values of all heads; keys and values handed on are as long as the past and the present."""
     key, value = (*inputs, None, None)[1:3]
     if key is None or value is None or {len(query), len(key), len(value)} != {3}:
@@ -53,15 +53,15 @@ def _attended(
     kv = given["kv_num_heads"].i if op == "GroupQueryAttention" else heads
     past = inputs[3] if op == "GroupQueryAttention" and len(inputs) > 3 else None
     length = key[1] + (past[2] if past else 0)
-    presents: list[Shape | None] = [(query[0], kv, length, axes[2] // kv) for axes in (key, value)]
+    presents: list[ConcreteShape | None] = [(query[0], kv, length, axes[2] // kv) for axes in (key, value)]
     return [(*query[:2], value[2] // kv * heads), *presents]
 
 
-def _swapped(shape: Shape) -> Shape:
+def _swapped(shape: ConcreteShape) -> ConcreteShape:
     return (*shape[:-2], shape[-1], shape[-2])
 
 
-def _infer_plain(proto: onnx.NodeProto, inputs: list[Shape], opset: int) -> Shape | None:
+def _infer_plain(proto: onnx.NodeProto, inputs: list[ConcreteShape], opset: int) -> ConcreteShape | None:
     """ONNX's inference for the operator that was fused with others."""
     names = list(proto.input)[: len(inputs)]
     schema = onnx.defs.get_schema(_PLAIN[proto.op_type], opset, "")

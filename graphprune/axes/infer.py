@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.axes import algebra, rules
 from graphprune.axes.algebra import Axes, Freeze
-from graphprune.axes.probe import Shape, probe
+from graphprune.axes.probe import ConcreteShape, probe
 from graphprune.axes.rules import NodeTyping, Unknown, find_rule
 from graphprune.axes.settle import settle
 from graphprune.axes.typing import Missing, Typing
@@ -22,7 +22,7 @@ for _module in pkgutil.iter_modules(rules.__path__):
 _STANDARD_DOMAINS = (None, "", "ai.onnx")
 
 
-def infer(model: Model, sample: Mapping[str, Shape] | None = None) -> Typing:
+def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Typing:
     """Type every axis of ``model``; no weight is read.
 
     ``sample`` holds input shapes that are known to work, for networks that do not take every size.

@@ -33,17 +33,17 @@ _STANDARD_DOMAINS = (None, "", "ai.onnx")
 _FUSED_DOMAIN = "com.microsoft"
 _RANDOM = {"RandomNormalLike", "RandomUniformLike", "RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"}
 
-Shape = tuple[int, ...]
+ConcreteShape = tuple[int, ...]
 
 
 @dataclass
 class Probe:
     """Shape of every tensor for one choice of the dynamic sizes, and the values of those that only hold sizes."""
 
-    shapes: dict[str, Shape] = field(default_factory=dict)
+    shapes: dict[str, ConcreteShape] = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def shape(self, tensor: gs.Tensor) -> Shape | None:
+    def shape(self, tensor: gs.Tensor) -> ConcreteShape | None:
         if isinstance(tensor, gs.Constant):
             return constant_dims(tensor)
         return self.shapes.get(tensor.name)
@@ -58,7 +58,7 @@ class Probe:
         return values if isinstance(values, np.ndarray) else None
 
 
-def probe(model: Model, sample: Mapping[str, Shape] | None = None) -> Probe:
+def probe(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Probe:
     """Follow prime sizes through ``model``.
 
     Not every network takes every size: a table of positions ends, a U-Net halves its input four times. Where a node's shape
@@ -81,7 +81,7 @@ def probe(model: Model, sample: Mapping[str, Shape] | None = None) -> Probe:
     return best
 
 
-def _choices(model: Model, sample: Mapping[str, Shape]) -> Iterator[dict[str, int]]:
+def _choices(model: Model, sample: Mapping[str, ConcreteShape]) -> Iterator[dict[str, int]]:
     """Sizes for the symbols of the model's inputs; unnamed dimensions are symbols too."""
     static = {dim for shape in model.shapes.values() for dim in shape if isinstance(dim, int)}
     places: dict[str, tuple[str, int]] = {}  # symbol -> where it first occurs
@@ -107,7 +107,7 @@ def _primes(least: int) -> Iterator[int]:
     return (n for n in count(least) if all(n % d for d in range(2, isqrt(n) + 1)))
 
 
-def follow(model: Model, inputs: Mapping[str, Shape], symbols: Mapping[str, int]) -> Probe:
+def follow(model: Model, inputs: Mapping[str, ConcreteShape], symbols: Mapping[str, int]) -> Probe:
     """Shapes and sizes for given shapes of all ``inputs``; ``symbols`` are the dimensions that the file names."""
     found = Probe(shapes=dict(inputs))
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
@@ -169,7 +169,7 @@ def _computed(
         return None
 
 
-def _is_small(shape: Shape) -> bool:
+def _is_small(shape: ConcreteShape) -> bool:
     return len(shape) <= 1 and prod(shape) <= _VALUE_LIMIT
 
 

@@ -11,7 +11,7 @@ from graphprune.base.documents import Document
 from graphprune.doctor.system import System
 from graphprune.runtime.sessions import CPU, CUDA, TENSORRT, RuntimeOptions
 
-State = Literal["ok", "absent", "warning", "problem"]
+CheckState = Literal["ok", "absent", "warning", "problem"]
 
 _WHEELS = {
     "onnxruntime": "cpu",
@@ -35,7 +35,7 @@ class Finding:
     """``absent`` is what nobody asked for; a ``warning`` is in the way of something, a ``problem`` breaks it."""
 
     name: str
-    state: State
+    state: CheckState
     detail: str
     fix: str = ""
 

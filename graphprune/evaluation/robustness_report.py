@@ -9,18 +9,18 @@ from graphprune.base.documents import Document
 from graphprune.evaluation.energy import InferenceEnergy
 from graphprune.evaluation.paired import Difference, Estimate
 
-Kind = Literal["clean", "attack", "corruption", "mean", "calibration"]
+ConditionKind = Literal["clean", "attack", "corruption", "mean", "calibration"]
 
 
 @dataclass(frozen=True)
-class Row:
+class ConditionRow:
     """One condition: a figure of each model, and the difference of each but the first from the first.
 
     Figures are shares of samples (0 to 1) except for Brier (0 to 2) and the likelihood (nats). ``level`` is an epsilon, a
     severity, or empty where the figure is the mean over severities. ``blind``: samples without a gradient, per model.
     """
 
-    kind: Kind
+    kind: ConditionKind
     name: str
     level: str
     values: tuple[Estimate, ...]
@@ -44,11 +44,11 @@ class RobustnessReport(Document, frozen=True, tag="graphprune.robustness/1"):
     source: str
     samples: int
     reference: Literal["labels", "decisions"]
-    rows: tuple[Row, ...]
+    rows: tuple[ConditionRow, ...]
     settings: dict[str, Any]
     energy: tuple[InferenceEnergy, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def select(self, kind: Kind) -> tuple[Row, ...]:
+    def select(self, kind: ConditionKind) -> tuple[ConditionRow, ...]:
         """Rows of one kind."""
         return tuple(row for row in self.rows if row.kind == kind)

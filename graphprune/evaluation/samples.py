@@ -27,7 +27,7 @@ class Samples:
         return len(self.inputs)
 
 
-class Judge:
+class JudgedModel:
     """A model file on ONNX Runtime: inputs [n, ...] -> class scores [n, classes]."""
 
     def __init__(self, path: Path, spec: InputSpec, options: RuntimeOptions, batch: int) -> None:
@@ -60,7 +60,7 @@ class Judge:
 
 def gather(
     paths: list[Path], source: Any, limit: int | None, batch: int, options: RuntimeOptions
-) -> tuple[Samples, list[Judge]]:
+) -> tuple[Samples, list[JudgedModel]]:
     """Read up to ``limit`` samples and open every model.
 
     Raises
@@ -86,7 +86,7 @@ def gather(
         raise ModelError(f"the models insist on different batch sizes ({sorted(map(str, sizes))})", "export them alike")
     fixed = next((data for data in datas if data.fixed_batch), datas[0])
     samples = _read(fixed, specs[datas.index(fixed)].name, batch)
-    judges = [Judge(path, spec, options, samples.batch) for path, spec in zip(paths, specs, strict=True)]
+    judges = [JudgedModel(path, spec, options, samples.batch) for path, spec in zip(paths, specs, strict=True)]
     return samples, judges
 
 

@@ -16,9 +16,9 @@ from graphprune.evaluation.corruptions import FAMILIES, SEVERITIES, Corruption, 
 from graphprune.evaluation.energy import InferenceEnergy, inference_energy, known_country
 from graphprune.evaluation.network import differentiable
 from graphprune.evaluation.pixels import PixelSpace, pixel_space
-from graphprune.evaluation.robustness_report import RobustnessReport, Row
+from graphprune.evaluation.robustness_report import ConditionRow, RobustnessReport
 from graphprune.evaluation.rows import calibration_rows, mean_row, row
-from graphprune.evaluation.samples import Judge, Samples, check_labels, gather
+from graphprune.evaluation.samples import JudgedModel, Samples, check_labels, gather
 from graphprune.runtime.sessions import RuntimeOptions
 
 DEFAULT_SAMPLES = 1_000
@@ -99,7 +99,7 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
 class _Run:
     """The models' clean answers, and everything that is measured against them."""
 
-    def __init__(self, samples: Samples, judges: list[Judge], options: EvaluationOptions) -> None:
+    def __init__(self, samples: Samples, judges: list[JudgedModel], options: EvaluationOptions) -> None:
         self._samples, self._judges, self._options = samples, judges, options
         options.progress("clean", 0, len(judges))
         self._scores = [judge(samples.inputs) for judge in judges]
@@ -112,7 +112,7 @@ class _Run:
         self._own = [scores.argmax(1) for scores in self._scores]
         self._notes: list[str] = []
 
-    def pairs(self) -> zip[tuple[Judge, np.ndarray]]:
+    def pairs(self) -> zip[tuple[JudgedModel, np.ndarray]]:
         return zip(self._judges, self._scores, strict=True)
 
     def notes(self) -> list[str]:
@@ -127,14 +127,14 @@ class _Run:
         labels = self._samples.labels
         return self._own[which] if labels is None else labels
 
-    def clean(self) -> list[Row]:
+    def clean(self) -> list[ConditionRow]:
         labels = self._samples.labels
         if labels is None:
             return [row("clean", "agreement", "", [own == self._own[0] for own in self._own])]
         rows = [row("clean", "top-1", "", [own == labels for own in self._own])]
         return rows + calibration_rows(self._scores, labels, self._options.seed)
 
-    def attacked(self, attack: Attack, networks: list[Any], space: PixelSpace) -> Row:
+    def attacked(self, attack: Attack, networks: list[Any], space: PixelSpace) -> ConditionRow:
         samples, batch = self._samples, self._samples.batch
         right, blind = [], []
         for which, (network, judge) in enumerate(zip(networks, self._judges, strict=True)):
@@ -163,12 +163,12 @@ class _Run:
             )
         return row("attack", attack.name, f"{attack.epsilon:.6g}", right, tuple(blind))
 
-    def corrupted(self, space: PixelSpace) -> list[Row]:
+    def corrupted(self, space: PixelSpace) -> list[ConditionRow]:
         kinds, levels = self._options.corruptions, self._options.severities
         kinds = self._without_colour(kinds)
         steps, done = len(kinds) * len(levels), 0
         pixels = space.to_pixels(self._samples.inputs)
-        rows: list[Row] = []
+        rows: list[ConditionRow] = []
         per_kind: dict[str, list[np.ndarray]] = {}
         for kind in kinds:
             hits = [np.zeros(len(pixels)) for _ in self._judges]
@@ -211,7 +211,7 @@ class _Run:
         return [np.concatenate(part) for part in parts]
 
 
-def _pass_over(judge: Judge, samples: Samples) -> Callable[[], int]:
+def _pass_over(judge: JudgedModel, samples: Samples) -> Callable[[], int]:
     def work() -> int:
         return len(judge(samples.inputs))
 

@@ -45,7 +45,7 @@ class _PromptMean:
         self.prompts += len(tokens)
 
 
-class HeadProjection(_PromptMean):
+class StreamedHeadProjection(_PromptMean):
     """``I_h``: mean over prompts of ``(1/S) sum_s |a_{s,h} W_O^(h)|_1`` (AMP, head importance).
 
     ``a_{s,h}`` is the output of head h at token s and ``W_O^(h)`` the rows of the output projection that read it.
@@ -95,7 +95,7 @@ class HeadProjection(_PromptMean):
         self._add(sums, valid.sum(1))
 
 
-class NeuronProjection(_PromptMean):
+class StreamedNeuronProjection(_PromptMean):
     """``I_m``: mean over prompts of ``(1/S) sum_s |x_{s,m}|`` (AMP, neuron importance).
 
     ``x`` is what enters the second (down) projection of the MLP, after activation and gate. The weights of that

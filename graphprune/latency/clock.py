@@ -20,7 +20,7 @@ from graphprune.run.notes import Note, NoteKind
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
 
-class Clock(Protocol):
+class NetworkClock(Protocol):
     """Times a network; the value is in the unit of the target (a share of the given network's time, or milliseconds)."""
 
     asked: float

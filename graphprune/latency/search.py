@@ -14,7 +14,7 @@ from graphprune.bench.alignment import HELD_FOR
 from graphprune.bench.ort import OrtRuntime
 from graphprune.bench.times_cache import Cache
 from graphprune.errors import OptionError
-from graphprune.latency.clock import Clock, EndToEndTimer
+from graphprune.latency.clock import EndToEndTimer, NetworkClock
 from graphprune.latency.closing import TOLERANCE, Closing, Reading, close_in
 from graphprune.latency.table import LatencyProfiler
 from graphprune.pass_infra.base import CarryOut, Pass
@@ -38,7 +38,7 @@ class LatencySearch:
     """
 
     target: Target
-    clock: Clock
+    clock: NetworkClock
     profiler: LatencyProfiler
     feeds: Feeds
     reached: float = field(init=False)

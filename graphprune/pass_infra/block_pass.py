@@ -21,7 +21,7 @@ from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.plan.plan import Decision, RemovedBlock, Score
-from graphprune.scoring.blocks import Comparison, compare_blocks
+from graphprune.scoring.blocks import FeatureComparison, compare_blocks
 from graphprune.segments.runner import Segments
 
 R = TypeVar("R")
@@ -130,7 +130,7 @@ class BlockPass(Pass):
         return [candidates[index] for index in first], scores
 
     def compared(
-        self, scoring: BlockScoring, candidates: Sequence[Block], make: Callable[[], Comparison[R]]
+        self, scoring: BlockScoring, candidates: Sequence[Block], make: Callable[[], FeatureComparison[R]]
     ) -> list[list[R]]:
         """For every candidate the results of one comparison per representation, on all of the data.
 

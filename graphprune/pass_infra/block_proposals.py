@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.proposals import CostTable, Proposal
+from graphprune.pass_infra.proposals import EstimatedTimes, Proposal
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
 
@@ -17,7 +17,7 @@ _LEAST = 1e-6
 class Prefixes:
     """The pass is asked for fewer and fewer MACs until the blocks it removes take enough time; each prefix is a proposal."""
 
-    def __init__(self, decide: Callable[[Context], Decision], context: Context, table: CostTable) -> None:
+    def __init__(self, decide: Callable[[Context], Decision], context: Context, table: EstimatedTimes) -> None:
         self._decide, self._context, self._table = decide, context, table
         self._nodes = {join.block.join: join.block.nodes for join in context.joins if join.block}
         self._decision: Decision | None = None

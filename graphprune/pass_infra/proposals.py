@@ -34,7 +34,7 @@ Proposals = Callable[[float], Proposal[Decision]]
 """The best decision whose estimate fits a budget (a share of the present time), or, where none does, the least there is."""
 
 
-class CostTable(Protocol):
+class EstimatedTimes(Protocol):
     """Estimated times of one network, as shares of what it takes as it is."""
 
     def share(self, counts: Mapping[Atom, int]) -> float:
@@ -55,7 +55,7 @@ class Profiler(Protocol):
 
     def table(
         self, analysis: ModelAnalysis, levels: Mapping[Atom, Sequence[int]], steps: Mapping[Atom, int]
-    ) -> CostTable:
+    ) -> EstimatedTimes:
         """With each atom at its size and at each of its ``levels``; multiples of ``steps`` are taken to be monotone."""
         ...
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.proposals import CostTable, Proposal
+from graphprune.pass_infra.proposals import EstimatedTimes, Proposal
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.plan.knapsack import Option, solve
 from graphprune.plan.multiples import Multiples
@@ -63,7 +63,7 @@ class Knapsack:
     solution left them, and solved again.
     """
 
-    def __init__(self, scored: ScoredGroups, table: CostTable, levels: Mapping[Atom, Sequence[int]]) -> None:
+    def __init__(self, scored: ScoredGroups, table: EstimatedTimes, levels: Mapping[Atom, Sequence[int]]) -> None:
         self._scored, self._table, self._levels = scored, table, levels
         lowest = min((float(values.min()) for values in scored.scores), default=0.0)
         shift = min(0.0, lowest)  # nothing gains by going
@@ -143,7 +143,7 @@ class Knapsack:
 class Rule:
     """The pass has its own rule for how much of each group goes: it is asked for MACs until the table's time fits."""
 
-    def __init__(self, choose: Callable[[Context], Decision], scored: ScoredGroups, table: CostTable) -> None:
+    def __init__(self, choose: Callable[[Context], Decision], scored: ScoredGroups, table: EstimatedTimes) -> None:
         self._choose, self._scored, self._table = choose, scored, table
         self._asked: dict[float, Proposal[Decision]] = {}
 

@@ -14,7 +14,7 @@ from graphprune.analysis.names import layer_path
 from graphprune.analysis.roles import weight_axes
 from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes import algebra
-from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, MissingRow, Row
+from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, JoinRow, MissingRow
 from graphprune.run.loaded import Source, prepare
 from graphprune.run.options import RunOptions
 
@@ -28,7 +28,7 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
         nodes = block.nodes if block else (join.node,)
         cost = part_cost(loaded.model, nodes, loaded.analysis.sizes)
         rows.append(
-            Row(
+            JoinRow(
                 name=join.name,
                 join=join.node,
                 stage=join.stage,

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from graphprune.analysis.cost import Cost
 from graphprune.errors import OptionError
 
-Kind = Literal["flops", "params", "removed", "ratio", "latency"]
+TargetKind = Literal["flops", "params", "removed", "ratio", "latency"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Target:
     ``ratio=0.3``: the share of the units considered that goes, to the nearest unit; ``latency=0.6``: the share of the measured
     time that is left, or, with the ``unit`` ms, ``latency=5ms``. Only a measurement tells whether a latency is reached."""
 
-    kind: Kind
+    kind: TargetKind
     value: float
     unit: Literal["", "ms"] = ""
 
@@ -34,7 +34,7 @@ class Target:
             Unknown kind, or a value outside the kind's range.
         """
         kind, _, number = text.partition("=")
-        kinds = get_args(Kind)
+        kinds = get_args(TargetKind)
         if kind not in kinds:
             raise OptionError(f"'{text}' is no target", f"write one of {', '.join(f'{k}=VALUE' for k in kinds)}")
         unit: Literal["", "ms"] = "ms" if kind == "latency" and number.endswith("ms") else ""

@@ -10,7 +10,7 @@ Vector = NDArray[np.float64]
 _ROUNDING = 1e-12  # of a mean square, in float32
 
 
-class Moments:
+class ChannelMoments:
     """Mean and standard deviation (channels,) of rows seen so far."""
 
     def __init__(self) -> None:
@@ -23,8 +23,8 @@ class Moments:
         self._sum = self._sum + rows.sum(0)
         self._squares = self._squares + np.einsum("nc,nc->c", rows, rows)
 
-    def __add__(self, other: Moments) -> Moments:
-        both = Moments()
+    def __add__(self, other: ChannelMoments) -> ChannelMoments:
+        both = ChannelMoments()
         both._n, both._sum, both._squares = self._n + other._n, self._sum + other._sum, self._squares + other._squares
         return both
 

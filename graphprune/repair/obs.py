@@ -17,7 +17,7 @@ from graphprune.errors import DataError
 from graphprune.importance.obs import Reader, removal_losses
 from graphprune.repair import matrices
 from graphprune.repair.gram import Sums
-from graphprune.repair.moments import Moments
+from graphprune.repair.moments import ChannelMoments
 from graphprune.repair.places import places
 from graphprune.repair.sites import RepairLayer, is_layer, site_of
 from graphprune.runtime.blas import blas_threads
@@ -97,7 +97,7 @@ class _Seen:
     """Of one layer: sums over what it reads, and over the stream (channels,) it writes to."""
 
     inputs: Sums
-    stream: Moments
+    stream: ChannelMoments
 
     @property
     def gram(self) -> NDArray[np.float64]:
@@ -109,7 +109,7 @@ def _seen(
 ) -> dict[str, _Seen]:
     """Node -> what the data show of it."""
     layers = {reading.consumer.node.name: reading for reading in readings}
-    seen = {name: _Seen(Sums.empty(*reading.shape[:2], 0), Moments()) for name, reading in layers.items()}
+    seen = {name: _Seen(Sums.empty(*reading.shape[:2], 0), ChannelMoments()) for name, reading in layers.items()}
     random = np.random.default_rng(0)
     tensors = [tensor for reading in layers.values() for tensor in (reading.site.reads, reading.stream)]
     for part, values in capture(analysis.model, tensors, data, batch, options):

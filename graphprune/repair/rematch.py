@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphprune.repair import matrices
-from graphprune.repair.moments import Moments
+from graphprune.repair.moments import ChannelMoments
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.ridge import NOISE
 from graphprune.repair.sites import RepairLayer
@@ -29,7 +29,10 @@ class MomentMatching(Task):
     def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self._target = scene.in_original(site.exit)
         super().__init__(scene, site, [self._target], [site.exit])
-        self._theirs, self._mine = (Moments(), Moments()), (Moments(), Moments())  # of even and odd samples
+        self._theirs, self._mine = (
+            (ChannelMoments(), ChannelMoments()),
+            (ChannelMoments(), ChannelMoments()),
+        )  # of even and odd samples
         self._seen = self._rank = 0
 
     def add(self, theirs: Values, mine: Values, batches: int) -> None:
@@ -60,7 +63,7 @@ class MomentMatching(Task):
         shape = (-1, *[1] * (self._rank - 2)) if site.axis == 1 else (-1,)
         return outcome, (factors.reshape(shape), offsets.reshape(shape))
 
-    def _match(self, target: Moments, present: Moments) -> tuple[Vector, Vector]:
+    def _match(self, target: ChannelMoments, present: ChannelMoments) -> tuple[Vector, Vector]:
         """Factors and offsets that make ``present`` like ``target``; channels that do not vary are only shifted."""
         varies = (present.deviation > 0) & matrices.is_alive(self.site.scale)
         factors = np.where(varies, target.deviation / np.where(varies, present.deviation, 1.0), 1.0)
@@ -76,5 +79,5 @@ class MomentMatching(Task):
         return _distance(self._theirs[judged], factors * present.mean + offsets, factors * present.deviation)
 
 
-def _distance(target: Moments, mean: Vector, deviation: Vector) -> float:
+def _distance(target: ChannelMoments, mean: Vector, deviation: Vector) -> float:
     return float(np.sum((target.mean - mean) ** 2 + (target.deviation - deviation) ** 2))

@@ -33,12 +33,12 @@ from graphprune.repair.task import RepairState, Task
 from graphprune.rewrite import remove_blocks
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.execution import Execution
-from graphprune.scoring.blocks import Comparison
+from graphprune.scoring.blocks import FeatureComparison
 from graphprune.segments.ablation import Features
 from graphprune.segments.activations import ActivationCache
 from graphprune.segments.stepwise import StepwiseRun, Values
 
-C = TypeVar("C", bound=Comparison[object])
+C = TypeVar("C", bound=FeatureComparison[object])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ MISSING_FIX = "register a rule, see CONTRIBUTING.md"
 
 
 @dataclass(frozen=True)
-class Row:
+class JoinRow:
     """A join; ``rule`` is empty when its block can be removed. ``nodes`` are what would leave (or the join alone)."""
 
     name: str
@@ -36,7 +36,7 @@ class Inspection(Document, frozen=True, tag="graphprune.inspection/1"):
 
     source: str
     cost: Cost
-    rows: tuple[Row, ...] = msgspec.field(name="joins")
+    rows: tuple[JoinRow, ...] = msgspec.field(name="joins")
 
 
 @dataclass(frozen=True)

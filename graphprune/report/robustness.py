@@ -14,7 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from graphprune.evaluation.energy import InferenceEnergy
     from graphprune.evaluation.paired import Difference
-    from graphprune.evaluation.robustness_report import RobustnessReport, Row
+    from graphprune.evaluation.robustness_report import ConditionRow, RobustnessReport
 
 _OTHERS = 2  # models beside the first that fit 80 columns
 
@@ -42,7 +42,7 @@ def _letter(which: int) -> str:
     return chr(ord("A") + which) if which < 26 else f"M{which + 1}"
 
 
-def _is_shown(row: Row, verbose: bool) -> bool:
+def _is_shown(row: ConditionRow, verbose: bool) -> bool:
     return row.kind != "corruption" or (verbose and not row.level)
 
 
@@ -63,7 +63,7 @@ def _headline(report: RobustnessReport, which: int) -> str:
     )
 
 
-def _table(report: RobustnessReport, rows: Sequence[Row], others: Sequence[int]) -> Table:
+def _table(report: RobustnessReport, rows: Sequence[ConditionRow], others: Sequence[int]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("", overflow="fold")
     table.add_column(_letter(0), justify="right", no_wrap=True)
@@ -84,7 +84,7 @@ def _table(report: RobustnessReport, rows: Sequence[Row], others: Sequence[int])
     return table
 
 
-def _formats(row: Row) -> tuple[Callable[[float], str], Callable[[Difference], str]]:
+def _formats(row: ConditionRow) -> tuple[Callable[[float], str], Callable[[Difference], str]]:
     """How a figure of this row and a difference of two are written: percent, or three digits."""
     scale, digits = (100, 2) if row.is_share else (1, 3)
 
@@ -95,7 +95,7 @@ def _formats(row: Row) -> tuple[Callable[[float], str], Callable[[Difference], s
     return lambda value: f"{scale * value:.{digits}f}", change
 
 
-def _name(report: RobustnessReport, row: Row) -> str:
+def _name(report: RobustnessReport, row: ConditionRow) -> str:
     if row.kind == "attack":
         return f"{row.name} {_epsilon(float(row.level))}, %"
     if row.kind == "mean":

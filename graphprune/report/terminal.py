@@ -73,11 +73,11 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     if result.plan.trajectory:
         print_trajectory(console, result)
     plain = tuple(decision for decision in result.plan.decisions if not decision.trajectory)
-    told = replace(result, plan=replace(result.plan, decisions=plain))
-    if plain and (told.plan.blocks or not told.plan.units):
-        _print_blocks(console, told)
-    if told.plan.units:
-        _print_units(console, told)
+    shown = replace(result, plan=replace(result.plan, decisions=plain))
+    if plain and (shown.plan.blocks or not shown.plan.units):
+        _print_blocks(console, shown)
+    if shown.plan.units:
+        _print_units(console, shown)
     console.print()
     asked, reached = result.plan.asked, f"{result.plan.reached:.4g}"
     limits = [decision.limit for decision in result.plan.decisions if decision.limit]

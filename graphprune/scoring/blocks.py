@@ -28,7 +28,7 @@ R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
 
-class Comparison(Protocol[R_co]):
+class FeatureComparison(Protocol[R_co]):
     """Takes the features of one representation, batch by batch: first the reference's (n, d), then each candidate's."""
 
     @property
@@ -76,7 +76,7 @@ class _Question(Generic[R]):
     gone: frozenset[str]
     batch: int
     threads: int
-    make: Callable[[], Comparison[R]]
+    make: Callable[[], FeatureComparison[R]]
     against_original: bool
 
 
@@ -88,7 +88,7 @@ def compare_blocks(
     data: Data,
     batch: int,
     threads: int,
-    make: Callable[[], Comparison[R]],
+    make: Callable[[], FeatureComparison[R]],
     *,
     against_original: bool,
     workers: Workers | None = None,

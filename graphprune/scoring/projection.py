@@ -13,7 +13,7 @@ from graphprune.axes.algebra import Atom
 from graphprune.axes.typing import Typing
 from graphprune.data.dataset import Batch, Data
 from graphprune.errors import DataError
-from graphprune.importance.projection import HeadProjection, NeuronProjection
+from graphprune.importance.projection import StreamedHeadProjection, StreamedNeuronProjection
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import Consumer, consumers, mean_per_unit
@@ -31,22 +31,22 @@ class _Scorer:
         self._group = group
         self._positions = algebra.positions_of(consumer.axis, group.atom)
         self._entries: NDArray[np.intp] | None = None
-        self._sums: HeadProjection | NeuronProjection
+        self._sums: StreamedHeadProjection | StreamedNeuronProjection
         if group.kind in HEAD_KINDS:
             self._entries = _entries_by_head(consumer, heads | {group.atom}, np.flatnonzero(self._positions >= 0))
-            self._sums = HeadProjection(consumer.weights(model)[self._entries])
+            self._sums = StreamedHeadProjection(consumer.weights(model)[self._entries])
         else:
-            self._sums = NeuronProjection(len(self._positions))
+            self._sums = StreamedNeuronProjection(len(self._positions))
 
     def update(self, values: np.ndarray, mask: np.ndarray | None) -> None:
         features = self.consumer.features(values)
         if mask is not None and features.ndim == 2 and len(features) == mask.size:  # the tokens of all prompts in a row
             features = features.reshape(*mask.shape, -1)
         valid = mask if mask is not None and features.ndim == 3 and features.shape[:2] == mask.shape else None
-        if self._entries is not None and isinstance(self._sums, HeadProjection):
+        if self._entries is not None and isinstance(self._sums, StreamedHeadProjection):
             rows = features.reshape(len(features), -1, features.shape[-1])
             self._sums.update(rows[..., self._entries], valid)
-        elif isinstance(self._sums, NeuronProjection):
+        elif isinstance(self._sums, StreamedNeuronProjection):
             self._sums.update(features, valid)
 
     def scores(self) -> NDArray[np.float64]:

@@ -95,23 +95,23 @@ def _arrays(batch: Batch, specs: tuple[InputSpec, ...]) -> Arrays:
     return batch.feeds | {next(name for name in LABEL_NAMES if name not in taken): batch.labels}
 
 
-def _unpack(parcel: Packing) -> Segments:
-    _check_files(parcel)
-    protos = dict(zip(parcel.segments, parcel.protos, strict=True))
+def _unpack(packing: Packing) -> Segments:
+    _check_files(packing)
+    protos = dict(zip(packing.segments, packing.protos, strict=True))
 
     def proto(segment: Segment) -> onnx.ModelProto:
         found: onnx.ModelProto = onnx.ModelProto.FromString(protos[segment].tobytes())
         return found
 
-    return Segments(SessionChain(parcel.segments, proto, parcel.options, parcel.folder), parcel.targets)
+    return Segments(SessionChain(packing.segments, proto, packing.options, packing.folder), packing.targets)
 
 
 _open: OrderedDict[str, Segments] = OrderedDict()
 _opening = threading.Lock()
 
 
-def unpacked(parcel: Packing) -> Segments:
-    """The segments of ``parcel``, opened once in this process for all parcels of the same model.
+def unpacked(packing: Packing) -> Segments:
+    """The segments of ``packing``, opened once in this process for all parcels of the same model.
 
     Raises
     ------
@@ -119,9 +119,9 @@ def unpacked(parcel: Packing) -> Segments:
         External weights are not to be seen from here, or are not those of the sender.
     """
     with _opening:
-        segments = _open.pop(parcel.digest, None) or _unpack(parcel)
+        segments = _open.pop(packing.digest, None) or _unpack(packing)
         segments.chain.open()
-        _open[parcel.digest] = segments
+        _open[packing.digest] = segments
         while len(_open) > _KEPT:
             _open.popitem(last=False)
         return segments
@@ -133,16 +133,16 @@ def forget() -> None:
         _open.clear()
 
 
-def _check_files(parcel: Packing) -> None:
-    if not parcel.sha256:
+def _check_files(packing: Packing) -> None:
+    if not packing.sha256:
         return
     try:
-        is_same = file_hash(parcel.files) == parcel.sha256
+        is_same = file_hash(packing.files) == packing.sha256
     except OSError:
         is_same = False
     if not is_same:
         raise ModelError(
-            f"the weights of {parcel.files[0]} lie in a file of their own, and the worker on {socket.gethostname()} "
+            f"the weights of {packing.files[0]} lie in a file of their own, and the worker on {socket.gethostname()} "
             "does not see the same one",
             "put the model where all workers see it under the same path, or save it with its weights inside",
         )

@@ -12,7 +12,7 @@ import numpy as np
 from graphprune.data.dataset import Arrays, Batch
 
 
-class Spool:
+class BatchFile:
     """Collects samples in batches of ``size`` on disk; memory holds one batch. ``exact`` drops a smaller last one."""
 
     def __init__(self, size: int, exact: bool) -> None:

@@ -6,31 +6,26 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from graphprune.base.progress import Progress
 from graphprune.data.dataset import Batch
 from graphprune.errors import OptionError
 from graphprune.training.augment import augmented
-from graphprune.training.network import Network, trainable
+from graphprune.training.network import TrainableNetwork, trainable
 from graphprune.training.objective import Objective, check_labels, hits
 from graphprune.training.options import TrainOptions
-from graphprune.training.prefetch import ahead
+from graphprune.training.prefetch import prefetched
 from graphprune.training.report import EpochReport
 from graphprune.training.schedule import lr_at
 from graphprune.training.step import RecordedStep, Step, recorded
 
 _CHECK_EVERY = 25  # steps; reading the loss makes a GPU wait
 _LOG = logging.getLogger("graphprune.training")
-
-
-class Progress(Protocol):
-    """Called with what is being done, how many steps are done and how many there are (0 = not known)."""
-
-    def __call__(self, task: str, done: int, total: int, /) -> None: ...
 
 
 @dataclass
@@ -61,7 +56,7 @@ class Trainer:
     """Trains ``student`` towards ``objective``; ``save`` is called with a state dict whenever the state is worth keeping."""
 
     def __init__(
-        self, student: Network, teacher: Network | None, objective: Objective, material: Material, options: TrainOptions,
+        self, student: TrainableNetwork, teacher: TrainableNetwork | None, objective: Objective, material: Material, options: TrainOptions,
         lr: float, clip: float | None, progress: Progress, save: Callable[[dict[str, Any]], None],
     ) -> None:  # fmt: skip
         self._student, self._teacher, self._objective, self._material = student, teacher, objective, material
@@ -96,7 +91,7 @@ class Trainer:
         if self._options.lora is not None:
             _train_dropout(self._student.module)
         total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self._student.place.device)
-        for index, batch in ahead(
+        for index, batch in prefetched(
             enumerate(self._material.train(state.epoch)), self._augmenter(state.epoch, state.step)
         ):
             if batch is None:

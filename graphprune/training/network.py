@@ -54,7 +54,7 @@ class Place:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed)
 
 
-class Network:
+class TrainableNetwork:
     """A model's module with its inputs in order. ``teacher`` makes it a fixed one."""
 
     def __init__(self, model: Model, place: Place, *, teacher: bool = False) -> None:

@@ -14,7 +14,7 @@ U = TypeVar("U")
 _PATIENCE_SECONDS = 0.1  # how long the thread waits before it looks whether anybody still listens
 
 
-def ahead(items: Iterator[T], prepare: Callable[[T], U], depth: int = 2) -> Generator[U, None, None]:
+def prefetched(items: Iterator[T], prepare: Callable[[T], U], depth: int = 2) -> Generator[U, None, None]:
     """``prepare(item)`` for each item, in order, at most ``depth`` of them made ready in advance by one thread.
 
     What ``items`` or ``prepare`` raise is raised here. The thread ends with the iterator, however that ends.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from graphprune.base.documents import Document
 
-Kind = Literal["top1", "agreement", "loss"]
+MetricKind = Literal["top1", "agreement", "loss"]
 """What the epochs are judged by."""
 
 
@@ -40,7 +40,7 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go. ``seconds`` counts all runs.
     """
 
-    kind: Kind
+    kind: MetricKind
     epochs: tuple[EpochReport, ...]
     kept: int
     train_samples: int

@@ -13,13 +13,14 @@ from graphprune.errors import DataError, OptionError
 from graphprune.ir.model import Model
 from graphprune.training import checkpoint
 from graphprune.training.augment import is_image
-from graphprune.training.batch_file import Spool
+from graphprune.training.batch_file import BatchFile
 from graphprune.training.options import TrainOptions
-from graphprune.training.report import Kind, TrainingReport
+from graphprune.training.report import MetricKind, TrainingReport
 from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes, shuffled, split, training_parts
 
 if TYPE_CHECKING:
-    from graphprune.training.loop import Material, Progress
+    from graphprune.base.progress import Progress
+    from graphprune.training.loop import Material
 
 _LR = 0.01
 _LORA_LR = 3e-4
@@ -79,12 +80,12 @@ def _finetune(
         network.check_teacher(model, teacher)
     place = network.Place.of(options)
     size = data.fixed_batch or options.batch
-    with Spool(size, data.fixed_batch is not None) as spool:
-        train, judge = _survey(data, evaluation, options, size, spool, progress)
+    with BatchFile(size, data.fixed_batch is not None) as batch_file:
+        train, judge = _survey(data, evaluation, options, size, batch_file, progress)
         _require_goal(train, judge, teacher is not None, data, options)
-        material = _material(data, evaluation, options, size, spool, train)
-        student = network.Network(model, place)
-        dense = None if teacher is None else network.Network(teacher, place, teacher=True)
+        material = _material(data, evaluation, options, size, batch_file, train)
+        student = network.TrainableNetwork(model, place)
+        dense = None if teacher is None else network.TrainableNetwork(teacher, place, teacher=True)
         torch.manual_seed(options.seed)
         adapters = None if options.lora is None else adapt(student.module, options.lora)
         objective = objective_for(model, options, train.is_labelled or judge.is_labelled)
@@ -108,7 +109,7 @@ def _finetune(
         first = next(iter(material.held_out())).feeds
     if adapters is not None:
         merge(adapters)
-    kind: Kind = "top1" if judge.is_labelled else "agreement" if state.rows[0].score is not None else "loss"
+    kind: MetricKind = "top1" if judge.is_labelled else "agreement" if state.rows[0].score is not None else "loss"
     notes = (*((FOLDED_NOTE,) if is_folded and options.clip is None else ()), *_order_notes(train, options, size))
     trained = model
     if state.kept:
@@ -120,7 +121,7 @@ def _finetune(
         epochs=tuple(state.rows),
         kept=state.kept,
         train_samples=train.samples,
-        held_out_samples=judge.samples if evaluation is not None else spool.samples,
+        held_out_samples=judge.samples if evaluation is not None else batch_file.samples,
         device=str(place.device),
         autocast="bf16" if place.is_mixed else "none",
         options=str(replace(options, lr=lr, checkpoint=None, resume=False)),
@@ -131,7 +132,7 @@ def _finetune(
 
 
 def _survey(
-    data: Data, evaluation: Data | None, options: TrainOptions, size: int, spool: Spool, progress: Progress
+    data: Data, evaluation: Data | None, options: TrainOptions, size: int, batch_file: BatchFile, progress: Progress
 ) -> tuple[Tally, Tally]:
     """Read all samples once: count them, put held-out ones aside, and tell this data from any other."""
     train, judge = Tally(), Tally()
@@ -141,13 +142,13 @@ def _survey(
         train = train.plus(part, hashes[~out])
         if len(held_out):
             judge = judge.plus(held_out, hashes[out])
-            spool.add(held_out)
+            batch_file.add(held_out)
         progress("reading the data", train.samples + judge.samples, 0)
-    spool.finish()
+    batch_file.finish()
     if evaluation is not None:
         for batch in evaluation.batches(size):
             judge = judge.plus(batch, row_hashes(batch))
-    elif not spool.samples:
+    elif not batch_file.samples:
         raise DataError(
             f"{data.origin} has too few samples ({train.samples}) to hold some out", "give more, or data for --eval"
         )
@@ -170,7 +171,7 @@ def _require_goal(train: Tally, judge: Tally, has_teacher: bool, data: Data, opt
 
 
 def _material(
-    data: Data, evaluation: Data | None, options: TrainOptions, size: int, spool: Spool, train: Tally
+    data: Data, evaluation: Data | None, options: TrainOptions, size: int, batch_file: BatchFile, train: Tally
 ) -> Material:
     """Streams of training and held-out batches."""
     from graphprune.training.loop import Material
@@ -190,7 +191,7 @@ def _material(
 
     return Material(
         train=batches,
-        held_out=spool.batches if evaluation is None else partial(evaluation.batches, size),
+        held_out=batch_file.batches if evaluation is None else partial(evaluation.batches, size),
         steps=max(1, train.samples * options.passes_per_epoch // size),
         images=images if takes_images else (),
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from graphprune.data.dataset import Batch
-from graphprune.training.network import Network
+from graphprune.training.network import TrainableNetwork
 from graphprune.training.objective import Objective, check_labels
 
 _WARM_UPS = 3  # libraries choose their kernels in the first runs, which cannot be recorded
@@ -23,7 +23,11 @@ class Step:
     """Leaves the gradients of ``objective`` in the weights of ``student``."""
 
     def __init__(
-        self, student: Network, teacher: Network | None, objective: Objective, weights: Sequence[nn.Parameter]
+        self,
+        student: TrainableNetwork,
+        teacher: TrainableNetwork | None,
+        objective: Objective,
+        weights: Sequence[nn.Parameter],
     ) -> None:
         self.student, self._teacher, self._objective, self._weights = student, teacher, objective, weights
 

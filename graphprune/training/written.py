@@ -13,14 +13,14 @@ from graphprune.errors import ValidationFailed
 from graphprune.ir import export
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
-from graphprune.training.network import Network
+from graphprune.training.network import TrainableNetwork
 
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
 
 
-def check_written(trained: Model, network: Network, feeds: Arrays) -> float:
-    """Run both on one batch, the network as :meth:`Network.settle` left it; returns the largest difference relative to the largest output.
+def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays) -> float:
+    """Run both on one batch, the network as :meth:`TrainableNetwork.settle` left it; returns the largest difference relative to the largest output.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from graphprune.errors import DataError, GraphpruneError, ModelError, OptionErro
 from graphprune.evaluation import accuracy as older
 from graphprune.evaluation.attacks import fgsm, pgd
 from graphprune.evaluation.corruptions import chosen
-from graphprune.evaluation.robustness_report import RobustnessReport, Row
+from graphprune.evaluation.robustness_report import ConditionRow, RobustnessReport
 from graphprune.evaluation.side_by_side import EvaluationOptions, evaluate_models
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions
@@ -44,7 +44,7 @@ def report(folder: Path, *names: str, data: str = "test.npz", **settings: Any) -
     return evaluate_models([folder / name for name in names], folder / data, options)
 
 
-def named(found: RobustnessReport, name: str, level: str = "") -> Row:
+def named(found: RobustnessReport, name: str, level: str = "") -> ConditionRow:
     return next(row for row in found.rows if row.name == name and row.level == level)
 
 

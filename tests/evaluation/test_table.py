@@ -6,17 +6,17 @@ from rich.console import Console
 
 from graphprune.evaluation.energy import InferenceEnergy
 from graphprune.evaluation.paired import Difference, Estimate
-from graphprune.evaluation.robustness_report import Kind, RobustnessReport, Row
+from graphprune.evaluation.robustness_report import ConditionKind, ConditionRow, RobustnessReport
 from graphprune.report.robustness import print_robustness
 
 
-def row(kind: Kind, name: str, level: str, *figures: float, reach: float = 0.02) -> Row:
+def row(kind: ConditionKind, name: str, level: str, *figures: float, reach: float = 0.02) -> ConditionRow:
     first, *others = figures
     gaps = [Difference(other - first, reach / 2, other - first - reach, other - first + reach) for other in others]
-    return Row(kind, name, level, tuple(Estimate(figure, 0.01) for figure in figures), tuple(gaps))
+    return ConditionRow(kind, name, level, tuple(Estimate(figure, 0.01) for figure in figures), tuple(gaps))
 
 
-def shown(rows: list[Row], models: int, energy: tuple[InferenceEnergy, ...] = ()) -> str:
+def shown(rows: list[ConditionRow], models: int, energy: tuple[InferenceEnergy, ...] = ()) -> str:
     report = RobustnessReport(
         tuple(f"{which}.onnx" for which in range(models)), "test.npz", 500, "labels", tuple(rows), {}, energy
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from graphprune.errors import DataError, OptionError
 from graphprune.importance import projection
 from graphprune.importance.budget import amp_counts
-from graphprune.importance.projection import HeadProjection, NeuronProjection
+from graphprune.importance.projection import StreamedHeadProjection, StreamedNeuronProjection
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -28,7 +28,7 @@ def activations(seed: int, b: int = 5, s: int = 6) -> tuple[np.ndarray, np.ndarr
 
 def test_one_head_by_hand() -> None:
     """Token 1 writes (1, -2) and token 2 writes (3, 4): (3 + 7) / 2."""
-    scores = HeadProjection([[[1.0, -2.0], [3.0, 4.0]]])
+    scores = StreamedHeadProjection([[[1.0, -2.0], [3.0, 4.0]]])
     scores.update(np.array([[[[1.0, 0.0]], [[0.0, 1.0]]]]))
     np.testing.assert_allclose(scores.scores(), [5.0])
 
@@ -36,7 +36,7 @@ def test_one_head_by_hand() -> None:
 @given(seeds)
 def test_heads_are_the_sum_written_out(seed: int) -> None:
     a, w, mask = activations(seed)
-    scores = HeadProjection(w)
+    scores = StreamedHeadProjection(w)
     scores.update(a, mask)
     expected = [
         np.mean([np.mean([np.abs(a[b, s, h] @ w[h]).sum() for s in np.flatnonzero(mask[b])]) for b in range(5)])
@@ -49,7 +49,7 @@ def test_heads_are_the_sum_written_out(seed: int) -> None:
 def test_neurons_are_the_sum_written_out(seed: int) -> None:
     a, _, mask = activations(seed)
     x = a.reshape(5, 6, 12)
-    scores = NeuronProjection(12)
+    scores = StreamedNeuronProjection(12)
     scores.update(x, mask)
     expected = np.mean([np.abs(x[b, mask[b]]).mean(0) for b in range(5)], axis=0)
     np.testing.assert_allclose(scores.scores(), expected, rtol=1e-6)
@@ -58,7 +58,10 @@ def test_neurons_are_the_sum_written_out(seed: int) -> None:
 @given(seeds, st.integers(1, 4))
 def test_batches_do_not_matter(seed: int, cut: int) -> None:
     a, w, mask = activations(seed)
-    heads, neurons = (HeadProjection(w), HeadProjection(w)), (NeuronProjection(12), NeuronProjection(12))
+    heads, neurons = (
+        (StreamedHeadProjection(w), StreamedHeadProjection(w)),
+        (StreamedNeuronProjection(12), StreamedNeuronProjection(12)),
+    )
     x = a.reshape(5, 6, 12)
     heads[0].update(a, mask)
     neurons[0].update(x, mask)
@@ -72,7 +75,7 @@ def test_batches_do_not_matter(seed: int, cut: int) -> None:
 
 def test_every_prompt_counts_once() -> None:
     """Nine tokens of 1 and one token of 3 make 2, not 1.2."""
-    heads, neurons = HeadProjection(np.ones((1, 1, 1))), NeuronProjection(1)
+    heads, neurons = StreamedHeadProjection(np.ones((1, 1, 1))), StreamedNeuronProjection(1)
     for length, value in ((9, 1.0), (1, 3.0)):
         heads.update(np.full((1, length, 1, 1), value))
         neurons.update(np.full((1, length, 1), value))
@@ -81,11 +84,11 @@ def test_every_prompt_counts_once() -> None:
 
 def test_padding_is_ignored_whatever_it_holds() -> None:
     a, w, mask = activations(0)
-    clean, padded = HeadProjection(w), HeadProjection(w)
+    clean, padded = StreamedHeadProjection(w), StreamedHeadProjection(w)
     clean.update(a, mask)
     padded.update(np.where(mask[:, :, None, None], a, np.nan), mask.astype(np.int64))
     np.testing.assert_array_equal(padded.scores(), clean.scores())
-    neurons, dirty = NeuronProjection(3), NeuronProjection(3)
+    neurons, dirty = StreamedNeuronProjection(3), StreamedNeuronProjection(3)
     neurons.update(a[..., 0], mask)
     dirty.update(np.where(mask[:, :, None], a[..., 0], np.inf), mask)
     np.testing.assert_array_equal(dirty.scores(), neurons.scores())
@@ -94,7 +97,7 @@ def test_padding_is_ignored_whatever_it_holds() -> None:
 @pytest.mark.parametrize("shape", [(5, 12), (5, 6, 12), (5, 2, 3, 12)])
 def test_neurons_take_any_axes_between(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).standard_normal(shape)
-    scores = NeuronProjection(12)
+    scores = StreamedNeuronProjection(12)
     scores.update(x)
     np.testing.assert_allclose(scores.scores(), np.abs(x).reshape(-1, 12).mean(0), rtol=1e-6)
 
@@ -102,11 +105,11 @@ def test_neurons_take_any_axes_between(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("block", [1, 25, 10**6])
 def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     a, w, mask = activations(0)
-    heads, neurons = HeadProjection(w), NeuronProjection(12)
+    heads, neurons = StreamedHeadProjection(w), StreamedNeuronProjection(12)
     heads.update(a, mask)
     neurons.update(a.reshape(5, 6, 12), mask)
     monkeypatch.setattr(projection, "_BLOCK", block)
-    blocked_heads, blocked_neurons = HeadProjection(w), NeuronProjection(12)
+    blocked_heads, blocked_neurons = StreamedHeadProjection(w), StreamedNeuronProjection(12)
     blocked_heads.update(a, mask)
     blocked_neurons.update(a.reshape(5, 6, 12), mask)
     np.testing.assert_allclose(blocked_heads.scores(), heads.scores(), rtol=1e-5)
@@ -116,10 +119,10 @@ def test_blocks_do_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_does_not_spoil_sums(dtype: type) -> None:
     """Every token writes 256 * 320 = 81,920 in total: float16 would overflow, and bfloat16 stop growing."""
-    scores = HeadProjection(np.full((1, 1, 256), 320).astype(dtype))
+    scores = StreamedHeadProjection(np.full((1, 1, 256), 320).astype(dtype))
     scores.update(np.ones((1, 4, 1, 1)).astype(dtype))
     np.testing.assert_allclose(scores.scores(), [81_920])
-    neurons = NeuronProjection(1)
+    neurons = StreamedNeuronProjection(1)
     neurons.update(np.full((1, 1000, 1), 256).astype(dtype))
     np.testing.assert_allclose(neurons.scores(), [256])
 
@@ -129,7 +132,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "_BLOCK", 1 << 16)
     a, w = np.ones((2, 512, 16, 4), np.float32), np.ones((16, 4, 1024), np.float32)
     x = np.ones((2, 4096, 1024), np.float32)
-    heads, neurons = HeadProjection(w), NeuronProjection(1024)
+    heads, neurons = StreamedHeadProjection(w), StreamedNeuronProjection(1024)
     for update, values in ((heads.update, a), (neurons.update, x)):
         tracemalloc.start()
         update(values)
@@ -142,7 +145,7 @@ def test_input_is_left_alone() -> None:
     a, w, _ = activations(0)
     a32, w32 = a.astype(np.float32), w.astype(np.float32)
     before, x = a32.copy(), a32.reshape(5, 6, 12)
-    heads, neurons = HeadProjection(w32), NeuronProjection(12)
+    heads, neurons = StreamedHeadProjection(w32), StreamedNeuronProjection(12)
     heads.update(a32)
     neurons.update(x)
     np.testing.assert_array_equal(a32, before)
@@ -152,9 +155,9 @@ def test_input_is_left_alone() -> None:
 
 def test_refuses() -> None:
     a, w, mask = activations(0)
-    heads, neurons = HeadProjection(w), NeuronProjection(12)
+    heads, neurons = StreamedHeadProjection(w), StreamedNeuronProjection(12)
     with pytest.raises(DataError, match=r"W_O has shape \(12, 10\)"):
-        HeadProjection(w.reshape(12, 10))
+        StreamedHeadProjection(w.reshape(12, 10))
     with pytest.raises(DataError, match="no prompts to score heads by"):
         heads.scores()
     with pytest.raises(DataError, match=r"not \(B, S, 3, 4\)"):

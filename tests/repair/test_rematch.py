@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.repair.moments import Moments
+from graphprune.repair.moments import ChannelMoments
 from graphprune.repair.survivors import survivors
 from tests.graphs import build, initialisers, random_feeds, residual_mlp, tapped
 from tests.repair.nets import correlated, resnet, with_weights
@@ -151,7 +151,7 @@ def test_depthwise_and_dense_layers() -> None:
 
 def test_moments_streamed() -> None:
     rows = np.random.default_rng(0).standard_normal((50, 3)) * [1, 1e-3, 0] + [0, 5, 1 / 3]
-    parts = [Moments(), Moments()]
+    parts = [ChannelMoments(), ChannelMoments()]
     assert parts[0].is_empty
     for start in range(0, 50, 7):
         parts[start % 2].add(rows[start : start + 7])

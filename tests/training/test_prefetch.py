@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from graphprune.training.prefetch import ahead
+from graphprune.training.prefetch import prefetched
 
 
 def threads() -> list[str]:
@@ -17,7 +17,7 @@ def threads() -> list[str]:
 
 
 def test_all_come_in_order() -> None:
-    assert list(ahead(iter(range(50)), lambda n: 2 * n)) == list(range(0, 100, 2))
+    assert list(prefetched(iter(range(50)), lambda n: 2 * n)) == list(range(0, 100, 2))
     assert not threads()
 
 
@@ -28,7 +28,7 @@ def test_no_more_than_asked_are_made_in_advance() -> None:
         made.append(number)
         return number
 
-    stream = ahead(iter(range(100)), noted, depth=2)
+    stream = prefetched(iter(range(100)), noted, depth=2)
     assert next(stream) == 0
     stream.close()
     assert len(made) <= 5  # one taken, two waiting, one in hand, one that followed at once
@@ -40,10 +40,10 @@ def test_errors_come_after_what_was_well() -> None:
         yield 1
         raise ValueError("no more")
 
-    stream = ahead(broken(), lambda n: n)
+    stream = prefetched(broken(), lambda n: n)
     assert next(stream) == 1
     with pytest.raises(ValueError, match="no more"):
         next(stream)
     with pytest.raises(ZeroDivisionError):
-        list(ahead(iter([0]), lambda n: 1 // n))
+        list(prefetched(iter([0]), lambda n: 1 // n))
     assert not threads()

@@ -20,7 +20,7 @@ from graphprune.ir.loading import load  # noqa: E402
 from graphprune.ir.model import Model  # noqa: E402
 from graphprune.training import TrainOptions, checkpoint, finetune  # noqa: E402
 from graphprune.training.loop import Trainer  # noqa: E402
-from graphprune.training.network import Network, Place, fingerprint  # noqa: E402
+from graphprune.training.network import Place, TrainableNetwork, fingerprint  # noqa: E402
 from tests.graphs import build, initialisers, run  # noqa: E402
 from tests.training.parts import data, model, network, options, samples, silent  # noqa: E402
 
@@ -347,7 +347,7 @@ def test_half_precision_weights_are_trained_in_float32_and_come_back_as_halves()
     half = load(build(text, values))
     images, labels = samples(500)
     source = load_data({"x": images.astype(np.float16), "labels": labels}, half, None)
-    student = Network(half, Place.of(options()))
+    student = TrainableNetwork(half, Place.of(options()))
     assert {parameter.dtype for parameter in student.module.parameters()} == {torch.float32}
     trained, report = finetune(half, None, source, options(epochs=3), silent)
     assert report.kept > 0

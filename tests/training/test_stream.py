@@ -12,7 +12,7 @@ import pytest
 from graphprune.data.dataset import Batch, load_data
 from graphprune.errors import DataError
 from graphprune.training.augment import augmented, crop_flip, is_image
-from graphprune.training.batch_file import Spool
+from graphprune.training.batch_file import BatchFile
 from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes, shuffled, split, training_parts
 from tests.training.parts import SIDE, model, samples
 
@@ -154,7 +154,7 @@ def test_memory_is_a_buffer_not_the_data_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_spool_gives_back_what_it_was_given(exact: bool) -> None:
-    with Spool(8, exact) as spool:
+    with BatchFile(8, exact) as spool:
         for part in parts(30, 7):
             spool.add(part)
         spool.finish()

@@ -77,8 +77,8 @@ class NodeTyping(NodeReading):
         self.typing.sizes.append(SizeField(self.name, axis, operand, attribute, element, follows, is_negative))
 
 
-Rule = Callable[[NodeTyping], "list[Axes] | None"]
-BOOK: RuleBook[Rule] = RuleBook()
+AxisRule = Callable[[NodeTyping], "list[Axes] | None"]
+BOOK: RuleBook[AxisRule] = RuleBook()
 rule, find_rule, known_ops = BOOK.rule, BOOK.find, BOOK.ops
 
 

@@ -9,7 +9,7 @@ from graphprune.analysis.cost import node_macs
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.errors import GraphpruneError
 from graphprune.report.evidence.parts import ModelPart, channels, has_weights
-from graphprune.report.html.pictures import Layer, NetworkStrip, Part, State
+from graphprune.report.html.pictures import Layer, NetworkStrip, PartState, StripPart
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 from graphprune.segments.timer import SegmentTimer
@@ -47,17 +47,17 @@ def gather_strip(
     return NetworkStrip(tuple(timed), caption)
 
 
-def _part(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis, kept: set[str]) -> Part:
+def _part(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis, kept: set[str]) -> StripPart:
     layers = tuple(_layers(stretch, before, after))
     macs = [_macs(each, stretch) for each in (before, after)]
-    state: State = "kept" if stretch.join else "stays"
+    state: PartState = "kept" if stretch.join else "stays"
     if not any(name in kept for name in stretch.nodes):
         state = "removed"
     elif any(layer.after < layer.before for layer in layers):
         state = "cut"
     reason = f"{stretch.refusal.rule}: {stretch.refusal.reason}" if stretch.refusal else ""
     is_residual = bool(stretch.join or stretch.refusal)
-    return Part(stretch.name, layers, is_residual, state, macs[0], macs[1], reason=reason)
+    return StripPart(stretch.name, layers, is_residual, state, macs[0], macs[1], reason=reason)
 
 
 def _layers(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis) -> list[Layer]:

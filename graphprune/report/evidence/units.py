@@ -11,7 +11,7 @@ from graphprune.analysis.groups import Group
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.plan.plan import Plan, Score
 from graphprune.report.evidence.parts import ModelPart
-from graphprune.report.html.pictures import BlockRow, GroupRow, State
+from graphprune.report.html.pictures import BlockRow, GroupOutcome, PartState
 
 
 def block_rows(analysis: ModelAnalysis, parts: Sequence[ModelPart], plan: Plan) -> tuple[BlockRow, ...]:
@@ -45,7 +45,7 @@ def _kept(name: str, join: Join, score: Score | None, macs: int, some_went: bool
     return BlockRow(name, "kept", None, None, macs, reason)
 
 
-def group_rows(analysis: ModelAnalysis, plan: Plan) -> tuple[GroupRow, ...]:
+def group_rows(analysis: ModelAnalysis, plan: Plan) -> tuple[GroupOutcome, ...]:
     """One row per dependency group, if any lost units; groups that only came to be behind a removal stand at the end."""
     if not plan.units:
         return ()
@@ -56,16 +56,18 @@ def group_rows(analysis: ModelAnalysis, plan: Plan) -> tuple[GroupRow, ...]:
     rows = [_group_row(group, gone[group.name], macs[group.name]) for group in analysis.groups]
     known = {row.name for row in rows}
     later = {units.group: units for units in plan.units if units.group not in known}
-    rows += [GroupRow(name, units.kind, units.size, gone[name], macs[name], "cut", "") for name, units in later.items()]
+    rows += [
+        GroupOutcome(name, units.kind, units.size, gone[name], macs[name], "cut", "") for name, units in later.items()
+    ]
     return tuple(rows)
 
 
-def _group_row(group: Group, gone: int, macs: int) -> GroupRow:
-    state: State = "cut" if gone else "kept"
+def _group_row(group: Group, gone: int, macs: int) -> GroupOutcome:
+    state: PartState = "cut" if gone else "kept"
     reason = "" if gone else "not among the groups of the passes, or all its units matter more"
     if group.freeze is not None:
         state, reason = (
             "stays",
             f"{group.freeze.reason} ({group.freeze.node})" if group.freeze.node else group.freeze.reason,
         )
-    return GroupRow(group.name, group.kind, group.size, gone, macs, state, reason)
+    return GroupOutcome(group.name, group.kind, group.size, gone, macs, state, reason)

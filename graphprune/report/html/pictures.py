@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["removed", "cut", "kept", "stays"]
+PartState = Literal["removed", "cut", "kept", "stays"]
 """What became of a unit: gone, thinner, a candidate that was kept, or out of the question."""
 
 
@@ -20,7 +20,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Part:
+class StripPart:
     """A stretch of the network in execution order: a residual block, or a layer with what follows it.
 
     ``ms_before`` and ``ms_after`` are medians of its run time; None where nothing was timed.
@@ -29,7 +29,7 @@ class Part:
     name: str
     layers: tuple[Layer, ...]
     is_residual: bool
-    state: State
+    state: PartState
     macs_before: int
     macs_after: int
     ms_before: float | None = None
@@ -41,7 +41,7 @@ class Part:
 class NetworkStrip:
     """The network as parts; ``caption`` says how they were timed, or why not."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[StripPart, ...]
     caption: str
 
     @property
@@ -71,7 +71,7 @@ class BlockRow:
     """A residual join; ``score`` is the last one its block got, None where it never was a candidate."""
 
     name: str
-    state: State
+    state: PartState
     score: float | None
     standard_error: float | None
     macs: int
@@ -79,7 +79,7 @@ class BlockRow:
 
 
 @dataclass(frozen=True)
-class GroupRow:
+class GroupOutcome:
     """A dependency group: how many of its units go, and why none can where that is so."""
 
     name: str
@@ -87,7 +87,7 @@ class GroupRow:
     size: int
     removed: int
     macs: int
-    state: State
+    state: PartState
     reason: str
 
 
@@ -98,7 +98,7 @@ class ReportData:
     strip: NetworkStrip
     similarity: Similarity
     blocks: tuple[BlockRow, ...]
-    groups: tuple[GroupRow, ...]
+    groups: tuple[GroupOutcome, ...]
     facts: Mapping[str, str]
     command: str
     language: Literal["console", "python"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import sqrt
 from xml.etree import ElementTree
 
-from graphprune.report.html.pictures import NetworkStrip, Part
+from graphprune.report.html.pictures import NetworkStrip, StripPart
 from graphprune.report.svg import add, at
 from graphprune.report.text import compact, shorten, without_common
 
@@ -65,7 +65,7 @@ def _height(weight: float, total: float, room: float) -> float:
     return round(max(_LEAST_HEIGHT, room * weight / total), 1) if weight > 0 else 0.0
 
 
-def _widths(part: Part) -> tuple[float, float]:
+def _widths(part: StripPart) -> tuple[float, float]:
     """Mean channels of the part's layers, before and after."""
     if not part.layers:
         return 0.0, 0.0
@@ -76,7 +76,7 @@ def _widths(part: Part) -> tuple[float, float]:
 
 
 def _draw(
-    group: ElementTree.Element, bands: ElementTree.Element, part: Part, tops: tuple[float, float],
+    group: ElementTree.Element, bands: ElementTree.Element, part: StripPart, tops: tuple[float, float],
     heights: tuple[float, ...], widest: float,
 ) -> None:  # fmt: skip
     """Both rectangles, the band between them, the arc of a residual connection, and hatching for what went."""
@@ -102,7 +102,7 @@ def _draw(
 
 
 def _boxes(
-    part: Part, before: float, after: float, tops: tuple[float, float], heights: tuple[float, ...]
+    part: StripPart, before: float, after: float, tops: tuple[float, float], heights: tuple[float, ...]
 ) -> Iterator[tuple[float, float, float, float, str]]:
     """Rectangles as x, y, width, height, class."""
     if part.state == "removed":
@@ -115,7 +115,7 @@ def _boxes(
     yield _AFTER - after / 2, tops[1], after, heights[1], "there"
 
 
-def _describe(part: Part, weight: tuple[float, float], total: float, what: str) -> str:
+def _describe(part: StripPart, weight: tuple[float, float], total: float, what: str) -> str:
     lines = [f"{part.name} ({_STATES[part.state]})"]
     lines += [f"{layer.name}: {_change(layer.before, layer.after)} channels" for layer in part.layers]
     lines.append(f"MACs: {compact(part.macs_before)} to {compact(part.macs_after)}")

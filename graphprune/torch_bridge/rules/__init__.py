@@ -16,6 +16,6 @@ __all__ = ["CONTRIB", "NodeConversion", "find_rule", "rule"]
 
 CONTRIB = "com.microsoft"
 
-Rule = Callable[[NodeConversion], Value | list[Value]]
-BOOK: RuleBook[Rule] = RuleBook()
+ConversionRule = Callable[[NodeConversion], Value | list[Value]]
+BOOK: RuleBook[ConversionRule] = RuleBook()
 rule, find_rule = BOOK.rule, BOOK.find
