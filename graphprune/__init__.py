@@ -7,10 +7,12 @@ from typing import Any
 
 import lazy_loader
 
-# ``__init__.pyi`` names what is public: imported on first use, so that ``graphprune --help`` does not wait for onnx and networkx.
+# ``__init__.pyi`` names what is public: imported on first use,
+# so that ``graphprune --help`` does not wait for onnx and networkx.
 _public, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-# In a checkout without symbolic links (Windows, a zip) graphprune/passes is no folder: passes/ is found beside graphprune/.
+# In a checkout without symbolic links (Windows, a zip) graphprune/passes is no folder:
+# passes/ is found beside graphprune/.
 _ROOT = Path(__file__).parent.parent
 if not (_ROOT / "graphprune" / "passes").is_dir() and (_ROOT / "passes").is_dir():
     __path__.append(str(_ROOT))

@@ -9,7 +9,8 @@ class GraphpruneError(Exception):
     """Root of everything graphprune raises on purpose; ``exit_code`` is what the command returns.
 
     The exit codes are stable: 0 done, 1 bad input (file, model, data, option value), 2 command line not understood,
-    3 nothing prunable, 4 target not reached or result not faster, 5 validation failed, 6 runtime or provider missing, 70 internal error.
+    3 nothing prunable, 4 target not reached or result not faster, 5 validation failed, 6 runtime or provider missing,
+    70 internal error.
     """
 
     exit_code: ClassVar[int] = 70

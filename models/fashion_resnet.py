@@ -2,7 +2,8 @@
 
     apt-get install dataset-fashion-mnist      # MIT licence, Zalando SE
     pip install -e '.[torch]'
-    python models/fashion_resnet.py            # half an hour on two cores with bf16 units, longer without; stop and start it at will
+    python models/fashion_resnet.py            # half an hour on two cores with bf16 units, longer without;
+    stop and start it at will
 
 writes beside this file ``fashion_resnet32.onnx``, ``fashion_calibration.npz`` (512 unlabelled training images),
 ``fashion_eval.npz`` (2,000 labelled test images) and ``manifest.json``. The training state is kept in ``--work``, so an
@@ -205,7 +206,8 @@ def main() -> None:
         "torch": torch.__version__,
         "onnx": onnx.__version__,
         "data": "Fashion-MNIST, Debian package dataset-fashion-mnist, MIT licence, Copyright 2017 Zalando SE",
-        "architecture": f"ResNet-{6 * BLOCKS_PER_STAGE + 2}, widths {WIDTHS}, {sum(isinstance(m, nn.Conv2d) for m in model.modules())} convolutions",
+        "architecture": f"ResNet-{6 * BLOCKS_PER_STAGE + 2}, widths {WIDTHS}, "
+        f"{sum(isinstance(m, nn.Conv2d) for m in model.modules())} convolutions",
         "parameters": sum(p.numel() for p in model.parameters()),
         "top1_on_10000_test_images": round(top1, 4),
         "top1_on_eval_images": round(accuracy(model, test_images[:EVAL_IMAGES], test_labels[:EVAL_IMAGES]), 4),

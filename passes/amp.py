@@ -1,9 +1,9 @@
 """Pass ``amp``: heads and MLP neurons out of one budget, the same number from every layer.
 
-AMP (IJCNN 2025). A share rho of the parameters of attention and MLP goes: ``n_h = round(rho H)`` heads, the least important
-by head projection, and so many neurons that together the budget is met to within half a neuron per layer
-(``budget=exact``), or as the authors' code rounds (``budget=released``). With a target of ``ratio`` the budget counts units,
-and both roundings agree.
+AMP (IJCNN 2025). A share rho of the parameters of attention and MLP goes: ``n_h = round(rho H)`` heads,
+the least important by head projection, and so many neurons that together the budget is met to within half a neuron per
+layer (``budget=exact``), or as the authors' code rounds (``budget=released``).
+With a target of ``ratio`` the budget counts units, and both roundings agree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pass ``filter-magnitude``: remove the filters and neurons with the smallest weights.
 
-Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017); no data is needed. Norms of layers of different sizes are
-not comparable, so each (for L2, its square) is divided by the mean of its group.
+Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017); no data is needed.
+Norms of layers of different sizes are not comparable, so each (for L2, its square) is divided by the mean of its group.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pass ``filter-obs``: remove the units whose readers lose least without them, once these are refitted.
 
 Optimal brain surgeon (Hassibi & Stork, NIPS 1992) for whole units, as in "Structurally Prune Anything" (OBSPA,
-arXiv 2403.18955): choice and repair (``--repair ridge``) see the same Gram matrices. Layers lose unequal shares, out of one
-budget.
+arXiv 2403.18955): choice and repair (``--repair ridge``) see the same Gram matrices. Layers lose unequal shares,
+out of one budget.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Pass ``filter-pls-vip``: remove the filters that say least about the classes.
 
-Jordao et al., "Pruning Deep Neural Networks using Partial Least Squares" (BMVC Workshops 2019), "Deep Network Compression
-Based on Partial Least Squares" (Neurocomputing 2020): every filter's output map is pooled to one feature, all filters go into
-one PLS model of the labels, and the score is the variable importance in projection (VIP). For data that does not fit in
-memory, ``estimator=cipls`` (Jordao et al., "Covariance-free Partial Least Squares", WACV 2021) streams.
+Jordao et al., "Pruning Deep Neural Networks using Partial Least Squares" (BMVC Workshops 2019),
+"Deep Network Compression Based on Partial Least Squares" (Neurocomputing 2020): every filter's output map is pooled to
+one feature, all filters go into one PLS model of the labels, and the score is the variable importance in projection
+(VIP). For data that does not fit in memory, ``estimator=cipls`` (Jordao et al., "Covariance-free Partial Least
+Squares", WACV 2021) streams.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pass ``head-projection``: remove the attention heads that add least to the stream.
 
-The head score of AMP (IJCNN 2025): the mean L1 norm of what a head sends through the output projection. Key-value groups go
-whole, with all their query heads, and score the mean of these.
+The head score of AMP (IJCNN 2025): the mean L1 norm of what a head sends through the output projection.
+Key-value groups go whole, with all their query heads, and score the mean of these.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Pass ``joint-cka``: at each step either a layer or as many filters, whatever changes the network's representation less.
+"""Pass ``joint-cka``: at each step either a layer or as many filters,
+whatever changes the network's representation less.
 
-"Pruning Everything, Everywhere, All at Once" (IJCNN 2025). The present network (the parent) gets two children: one without
-the block that ``layer-cka`` finds least important, one without as many filters. Both get the same repair, and the one whose
-representation has the higher CKA with the parent's goes on; of equals the layer goes. Unlike the authors' code, which judges
-on test images, children are chosen and repaired with one half of the samples and judged on the other.
+"Pruning Everything, Everywhere, All at Once" (IJCNN 2025). The present network (the parent) gets two children:
+one without the block that ``layer-cka`` finds least important, one without as many filters. Both get the same repair,
+and the one whose representation has the higher CKA with the parent's goes on; of equals the layer goes. Unlike the
+authors' code, which judges on test images, children are chosen and repaired with one half of the samples and judged on
+the other.
 
-In a transformer a sub-layer competes with heads and neurons of the same number of parameters, as in "Mixture of Pruners"
-(arXiv 2602.06127), which are chosen as in AMP (IJCNN 2025).
+In a transformer a sub-layer competes with heads and neurons of the same number of parameters,
+as in "Mixture of Pruners" (arXiv 2602.06127), which are chosen as in AMP (IJCNN 2025).
 """
 
 from __future__ import annotations

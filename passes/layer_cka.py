@@ -1,8 +1,8 @@
 """Pass ``layer-cka``: remove the residual block without which the network's representation changes least.
 
-Pons et al., "Effective Layer Pruning Through Similarity Metric Perspective" (ICPR 2024). For every candidate block i the
-score is ``s_i = 1 - CKA(R, R_i)``, with R the representation of the current network on unlabelled samples and R_i the one
-without the block. The lowest score goes, and the rest is scored again.
+Pons et al., "Effective Layer Pruning Through Similarity Metric Perspective" (ICPR 2024).
+For every candidate block i the score is ``s_i = 1 - CKA(R, R_i)``, with R the representation of the current network on
+unlabelled samples and R_i the one without the block. The lowest score goes, and the rest is scored again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from graphprune.plan.plan import Score
 class LayerCKA(BlockPass):
     """Greedy removal of residual blocks by CKA between the representations with and without them.
 
-    The paper's criterion alone is ``rescore=none``; by itself the pass lets the repair that follows in a small CNN have a say.
+    The paper's criterion alone is ``rescore=none``; by itself the pass lets the repair that follows in a small CNN have
+    a say.
     """
 
     name: ClassVar[str] = "layer-cka"

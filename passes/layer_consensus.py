@@ -1,12 +1,14 @@
 """Pass ``layer-consensus``: remove the residual block that many measures of similarity agree is missed least.
 
-"Layer Pruning with Consensus: A Triple-Win Solution" (IEEE Access 2025). For every candidate block i up to eight dissimilarities
-between the representation of the current network and the one without the block are computed from the same forward passes; each
-ranks the candidates, and the block with the smallest sum of ranks goes. Then the rest is scored again.
+"Layer Pruning with Consensus: A Triple-Win Solution" (IEEE Access 2025).
+For every candidate block i up to eight dissimilarities between the representation of the current network and the one
+without the block are computed from the same forward passes; each ranks the candidates, and the block with the smallest
+sum of ranks goes. Then the rest is scored again.
 
-Where it departs from the authors' code: scores belong to blocks (there the sorted list loses its link to them, and the first
-block left always goes); all metrics see the same samples; the linear metrics are scored on the rows they are fitted on (there
-on two rows, see ``importance/shape_metrics.py``); ranks are among the blocks that may go.
+Where it departs from the authors' code: scores belong to blocks (there the sorted list loses its link to them,
+and the first block left always goes); all metrics see the same samples;
+the linear metrics are scored on the rows they are fitted on (there on two rows, see ``importance/shape_metrics.py``);
+ranks are among the blocks that may go.
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ class LayerConsensus(BlockPass):
         reasons = dict.fromkeys(obstacles.values())
         if len(obstacles) == len(self.metrics):
             raise DataError(
-                f"none of the metrics of {self} can be computed from {scoring.context.data.origin}: {'; '.join(reasons)}",
+                f"none of the metrics of {self} can be computed from {scoring.context.data.origin}: "
+                f"{'; '.join(reasons)}",
                 "give labels and more samples, or choose other metrics",
             )
         for reason in reasons:

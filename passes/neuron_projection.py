@@ -1,6 +1,7 @@
 """Pass ``neuron-projection``: remove the MLP neurons that are least active.
 
-The neuron score of AMP (IJCNN 2025): the mean absolute input of the layer that reads the neurons, after activation and gate.
+The neuron score of AMP (IJCNN 2025): the mean absolute input of the layer that reads the neurons,
+after activation and gate.
 """
 
 from __future__ import annotations

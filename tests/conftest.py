@@ -18,7 +18,9 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers side by side (``-n``) keep to cores of their own: thread pools that spin on shared ones take many times as long."""
+    """Workers side by side (``-n``) keep to cores of their own:
+    thread pools that spin on shared ones take many times as long.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores, count = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -27,7 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Where GRAPHPRUNE_SLOW_SECONDS is set, as in CI: a test that takes more of the processor and is not marked ``slow`` fails."""
+    """Where GRAPHPRUNE_SLOW_SECONDS is set, as in CI: a test that takes more of the processor and is not marked
+    ``slow`` fails.
+    """
     began = _processor_seconds()
     yield
     limit, took = os.environ.get("GRAPHPRUNE_SLOW_SECONDS"), _processor_seconds() - began
@@ -43,7 +47,9 @@ def _processor_seconds() -> float:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that asks the zoo for one network stays with one worker, or it would be exported twice; dynamo takes seconds for each."""
+    """All that asks the zoo for one network stays with one worker, or it would be exported twice;
+    dynamo takes seconds for each.
+    """
     for item in items:
         if "zoo" in getattr(item, "fixturenames", ()):  # asked for by another fixture, too
             asked = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

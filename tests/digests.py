@@ -1,4 +1,6 @@
-"""Files compared by digest: where two of them differ, pytest would print the difference of two million bytes for hours."""
+"""Files compared by digest: where two of them differ, pytest would print the difference of two million bytes for
+hours.
+"""
 
 from __future__ import annotations
 

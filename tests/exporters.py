@@ -6,7 +6,9 @@ from functools import cache
 
 
 def share_translations() -> None:
-    """Keep the exporter's table of translations, which no export changes: building it is a quarter of a small export."""
+    """Keep the exporter's table of translations, which no export changes:
+    building it is a quarter of a small export.
+    """
     try:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
     except ImportError:  # no torch, or one that keeps it elsewhere: then every export builds its own

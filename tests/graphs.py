@@ -85,7 +85,8 @@ def unused_initialisers(proto: onnx.ModelProto) -> set[str]:
 
 
 def residual_mlp(blocks: int, width: int = 8, *, mask: bool = False) -> onnx.ModelProto:
-    """A stem, ``blocks`` pre-activation blocks ``h{i} -> h{i+1}`` (joins ``join0`` ...) and a head, float32, free batch.
+    """A stem, ``blocks`` pre-activation blocks ``h{i} -> h{i+1}`` (joins ``join0`` ...) and a head, float32,
+    free batch.
 
     With ``mask``, one mask computed from the second input gates every branch.
     """

@@ -19,10 +19,20 @@ def flattened() -> onnx.ModelProto:
         [c3] f = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(e, w3) [r3] g = Relu(f)
         [flat] h = Flatten(g) [fc1] i = Gemm<transB = 1>(h, w4, b4) [r4] j = Relu(i) [fc2] y = Gemm(j, w5, b5) }}""",
         {
-            "w1": (6, 3, 3, 3), "b1": (6,), "s1": (6,), "t1": (6,), "m1": (6,), "v1": (6,), "w2": (6, 1, 3, 3),
-            "w3": (8, 6, 3, 3), "w4": (10, 8 * 16), "b4": (10,), "w5": (10, 4), "b5": np.array([-3.5, 0.8, 0.5, 1.2], np.float32),
+            "w1": (6, 3, 3, 3),
+            "b1": (6,),
+            "s1": (6,),
+            "t1": (6,),
+            "m1": (6,),
+            "v1": (6,),
+            "w2": (6, 1, 3, 3),
+            "w3": (8, 6, 3, 3),
+            "w4": (10, 8 * 16),
+            "b4": (10,),
+            "w5": (10, 4),
+            "b5": np.array([-3.5, 0.8, 0.5, 1.2], np.float32),
         },
-    )  # fmt: skip
+    )
 
 
 def grouped() -> onnx.ModelProto:
@@ -34,7 +44,11 @@ def grouped() -> onnx.ModelProto:
         [join] e = Add(a, d) [c3] f = Conv(e, w4) [gc] g = Conv<pads = [1, 1, 1, 1], group = 4>(f, w5) [r2] h = Relu(g)
         [pool] i = GlobalAveragePool(h) [flat] j = Flatten(i) [fc] y = Gemm(j, w6) }}""",
         {
-            "w1": (8, 3, 3, 3), "w2": (6, 8, 3, 3), "w3": (8, 6, 3, 3), "w4": (8, 8, 1, 1), "w5": (12, 2, 3, 3),
+            "w1": (8, 3, 3, 3),
+            "w2": (6, 8, 3, 3),
+            "w3": (8, 6, 3, 3),
+            "w4": (8, 8, 1, 1),
+            "w5": (12, 2, 3, 3),
             "w6": (12, 4),
         },
-    )  # fmt: skip
+    )

@@ -1,4 +1,6 @@
-"""The JSON Schemas in the docs are those of the code. That real files keep to them is tested where these are written."""
+"""The JSON Schemas in the docs are those of the code. That real files keep to them is tested where these are
+written.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The whole flow on one small network, in less than a minute: run it first, it finds what is broken everywhere.
 
-Load, type, find, score, plan, rewrite, validate, repair, measure, evaluate and report; then every pass, the plan once more, the
-bridge to PyTorch, training, and a mistake.
+Load, type, find, score, plan, rewrite, validate, repair, measure, evaluate and report; then every pass,
+the plan once more, the bridge to PyTorch, training, and a mistake.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def test_types_and_blocks_are_found(
     assert command(monkeypatch, "inspect", folder / "net.onnx", "--groups", "--json", "-") == 0
     groups = {group["name"]: group for group in json.loads(capsys.readouterr().out)["groups"]}
     assert {name for name, group in groups.items() if group["prunable"]} == {
-        "stem/width", *(f"a{block}/filters" for block in range(BLOCKS)),
-    }  # fmt: skip
+        "stem/width",
+        *(f"a{block}/filters" for block in range(BLOCKS)),
+    }
 
 
 def test_blocks_and_filters_go_and_what_is_left_is_proved(folder: Path, result: dict[str, Any]) -> None:

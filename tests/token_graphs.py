@@ -16,7 +16,8 @@ from tests.graphs import build
 class Shape:
     """Sizes of a stack of equal layers; ``kv_heads`` below ``heads`` shares each key and value between queries.
 
-    With ``is_flat`` the output projection, transposed, and the MLP see the tokens of all samples in one row. With ``mask`` an int64 input ``attention_mask`` (batch, tokens) hides tokens from the attention, 1 = a token.
+    With ``is_flat`` the output projection, transposed, and the MLP see the tokens of all samples in one row. With
+    ``mask`` an int64 input ``attention_mask`` (batch, tokens) hides tokens from the attention, 1 = a token.
     """
 
     layers: int = 1

@@ -1,4 +1,5 @@
-"""The rooms of the house, from their docstrings and the layers in ``pyproject.toml``: README's code map and docs/architecture.svg.
+"""The rooms of the house, from their docstrings and the layers in ``pyproject.toml``:
+README's code map and docs/architecture.svg.
 
 python tools/architecture.py            # write both again
 python tools/architecture.py --check    # exit code 1 where one is out of date

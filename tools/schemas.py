@@ -1,7 +1,8 @@
-"""JSON Schemas of everything that graphprune writes as JSON, into ``docs/schemas``. Run it when one of the types changed.
+"""JSON Schemas of everything that graphprune writes as JSON, into ``docs/schemas``.
+Run it when one of the types changed.
 
-A file describes one version of a schema; its name is that of the schema without the version. Only plans are read back, and
-with entries that they do not know they are refused; whoever reads the others should pass over what is new.
+A file describes one version of a schema; its name is that of the schema without the version. Only plans are read back,
+and with entries that they do not know they are refused; whoever reads the others should pass over what is new.
 """
 
 from __future__ import annotations

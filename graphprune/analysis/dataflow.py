@@ -36,7 +36,9 @@ def is_weighted(node: gs.Node) -> bool:
 
 
 class DataFlow:
-    """Producers, readers, ancestors and exclusive regions of a model: ``model.derived(DataFlow)``, made once for each."""
+    """Producers, readers, ancestors and exclusive regions of a model: ``model.derived(DataFlow)``,
+    made once for each.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model

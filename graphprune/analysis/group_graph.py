@@ -1,4 +1,5 @@
-"""Units, weights and ops of a model as one networkx graph: who makes a group, who takes it in, whose weights shrink with it.
+"""Units, weights and ops of a model as one networkx graph: who makes a group, who takes it in,
+whose weights shrink with it.
 
 Nodes are pairs: ``("group", name)``, ``("op", node)``, ``("weight", initializer)``. Edges go
 
@@ -27,9 +28,9 @@ Vertex = tuple[Literal["group", "op", "weight"], str]
 def group_graph(model: Model, typing: Typing, groups: Iterable[Group]) -> nx.DiGraph:
     """The graph of ``groups``.
 
-    Every node has a ``kind`` (of unit, or the operator, or "weight") and a ``label``. Groups have ``size``, ``prunable``
-    and the ``reason`` why not; ops their ``order`` of execution and as ``reason`` why no rule covers them; weights their
-    ``shape``. A reason is empty where there is none.
+    Every node has a ``kind`` (of unit, or the operator, or "weight") and a ``label``. Groups have ``size``,
+    ``prunable`` and the ``reason`` why not; ops their ``order`` of execution and as ``reason`` why no rule covers them;
+    weights their ``shape``. A reason is empty where there is none.
     """
     flow = model.derived(DataFlow)
     effects = {missing.node: missing.effect for missing in typing.missing}

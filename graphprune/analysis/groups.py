@@ -89,7 +89,9 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
 
 
 def _named_apart(flow: DataFlow, groups: list[Group]) -> list[Group]:
-    """Groups that would share a name take that of the first layer that writes each, or are numbered if that is shared."""
+    """Groups that would share a name take that of the first layer that writes each,
+    or are numbered if that is shared.
+    """
     first = [f"{layer_label(flow, group.writers[:1])}/{group.kind}" for group in groups]
     shared, shared_first = Counter(group.name for group in groups), Counter(first)
     names = [

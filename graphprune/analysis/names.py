@@ -47,10 +47,11 @@ def layer_label(flow: DataFlow, layers: Sequence[str]) -> str:
 
 
 def layer_path(flow: DataFlow, node: str) -> list[str]:
-    """The module a layer belongs to, in its author's words: the same for both torch exporters; empty where nothing tells.
+    """The module a layer belongs to, in its author's words: the same for both torch exporters;
+    empty where nothing tells.
 
-    A weight tells better than its node, which may bear the name of the normalisation that was folded into it; but a table
-    of embeddings is often tied to the last layer and bears its name.
+    A weight tells better than its node, which may bear the name of the normalisation that was folded into it;
+    but a table of embeddings is often tied to the last layer and bears its name.
     """
     found = (_weight_path(flow, node), _scope_path(flow, node) or _dotted(_node_path(flow, node)))
     return next(filter(None, reversed(found) if flow.nodes[node].op == "Gather" else found), [])
@@ -84,7 +85,9 @@ def _weight_path(flow: DataFlow, node: str) -> list[str]:
 
 
 def _scope_path(flow: DataFlow, node: str) -> list[str]:
-    """The module path that torch's current exporter notes in a node's metadata, e.g. ``['', 'model', 'model.layers.0']``."""
+    """The module path that torch's current exporter notes in a node's metadata, e.g.
+    ``['', 'model', 'model.layers.0']``.
+    """
     proto = flow.model.node_protos.get(node)
     notes = {entry.key: entry.value for entry in proto.metadata_props} if proto else {}
     scopes = re.findall(r"'([^']*)'", notes.get("pkg.torch.onnx.name_scopes", ""))

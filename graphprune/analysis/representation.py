@@ -23,7 +23,9 @@ _PASS_THROUGH = {"Flatten", "Reshape", "Squeeze"}
 
 @dataclass(frozen=True)
 class Representation:
-    """A tensor and where its features are: ``channels`` = axis 1, the rest pooled; ``last`` = last axis, rows = the rest."""
+    """A tensor and where its features are: ``channels`` = axis 1, the rest pooled; ``last`` = last axis,
+    rows = the rest.
+    """
 
     tensor: str
     layout: Literal["channels", "last"]

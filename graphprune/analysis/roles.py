@@ -10,7 +10,9 @@ import onnx_graphsurgeon as gs
 
 @dataclass(frozen=True)
 class WeightAxis:
-    """One axis of a constant that ``node`` reads at ``operand``; ``is_output`` tells whether the layer writes along it."""
+    """One axis of a constant that ``node`` reads at ``operand``;
+    ``is_output`` tells whether the layer writes along it.
+    """
 
     node: str
     operand: int

@@ -47,8 +47,9 @@ class Allowance:
         return chosen
 
 
-def allowance(model: Model, joins: Sequence[Join], floor: int | None, skip_first: bool | None,
-              exclude: Sequence[str] = ()) -> Allowance:  # fmt: skip
+def allowance(
+    model: Model, joins: Sequence[Join], floor: int | None, skip_first: bool | None, exclude: Sequence[str] = ()
+) -> Allowance:
     """Apply the rules; ``None`` means on for a CNN (floor 2), off otherwise.
 
     Raises

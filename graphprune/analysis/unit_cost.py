@@ -76,7 +76,9 @@ class UnitCost:
 
 
 def _macs_term(node: gs.Node, typing: Typing, sizes: Sizes) -> _Term | None:
-    """Every weighted node's MACs are the product of its output's axes (ConvTranspose: its input's) and what it sums over."""
+    """Every weighted node's MACs are the product of its output's axes (ConvTranspose:
+    its input's) and what it sums over.
+    """
     whole = node_macs(node, sizes)
     if not whole:
         return None

@@ -20,7 +20,8 @@ _PASS_ON = ("Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity")
 
 @dataclass(frozen=True)
 class Element:
-    """One number. ``piece`` is the one-dimensional tensor that brings it into the last Concat, ``index`` its place there.
+    """One number. ``piece`` is the one-dimensional tensor that brings it into the last Concat,
+    ``index`` its place there.
 
     ``number`` is its value where a constant holds it; ``dim`` is (tensor name, axis) where it is read from a shape.
     """

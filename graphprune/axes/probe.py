@@ -1,8 +1,8 @@
-"""Concrete shapes for axis typing: every dynamic dimension gets a distinctive prime size, and sizes are followed through
-the graph's own shape arithmetic.
+"""Concrete shapes for axis typing: every dynamic dimension gets a distinctive prime size,
+and sizes are followed through the graph's own shape arithmetic.
 
-Distinctive primes, so that a batch of 2 is never mistaken for 2 heads. Nothing is run and no weight is read: each node's
-shape comes from ONNX's own inference with the values of small integer tensors filled in.
+Distinctive primes, so that a batch of 2 is never mistaken for 2 heads. Nothing is run and no weight is read:
+each node's shape comes from ONNX's own inference with the values of small integer tensors filled in.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class Probe:
 def probe(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Probe:
     """Follow prime sizes through ``model``.
 
-    Not every network takes every size: a table of positions ends, a U-Net halves its input four times. Where a node's shape
-    cannot be inferred for large primes, small ones are tried, then the ``sample`` shapes of the inputs.
+    Not every network takes every size: a table of positions ends, a U-Net halves its input four times.
+    Where a node's shape cannot be inferred for large primes, small ones are tried,
+    then the ``sample`` shapes of the inputs.
     """
     best = Probe()
     for choice in _choices(model, sample or {}):
@@ -153,7 +154,8 @@ def _computed(
 ) -> list[np.ndarray] | None:
     """What a node makes of known values: by the table, and by ONNX's own evaluator where that does not know.
 
-    An Unsqueeze of an operator set before 13 is not followed: ONNX's evaluator never did, and plans of old files rest on it.
+    An Unsqueeze of an operator set before 13 is not followed: ONNX's evaluator never did,
+    and plans of old files rest on it.
     """
     if node.op == "Unsqueeze" and not node.has(1):
         return None

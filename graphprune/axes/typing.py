@@ -52,8 +52,8 @@ class Typing:
     Attributes
     ----------
     axes : name of a computed tensor or input -> its axes; absent where the rank is not known.
-    constants : (node, operand) -> axes of the constant read there. Each *use* has its own, for exporters share equal ones.
-    sizes : numbers that must be rewritten when an axis shrinks.
+    constants : (node, operand) -> axes of the constant read there. Each *use* has its own,
+    for exporters share equal ones. sizes : numbers that must be rewritten when an axis shrinks.
     contractions : the places where silencing an index equals removing it.
     missing : nodes without a rule.
     inferred : Reshape -> the one entry that a rewrite leaves open (-1), for its size is computed in the graph.

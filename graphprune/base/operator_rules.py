@@ -32,7 +32,8 @@ class RuleBook(Generic[_Rule]):
                     if since <= latest and earliest <= until:
                         raise GraphpruneError(
                             f"{domain or 'ai.onnx'}::{op} has two rules for opset {max(since, earliest)}: "
-                            f"{other.__name__} in {inspect.getfile(other)} and {function.__name__} in {inspect.getfile(function)}",
+                            f"{other.__name__} in {inspect.getfile(other)} and {function.__name__} in "
+                            f"{inspect.getfile(function)}",
                             "give them ranges that do not overlap, with since= and until=",
                         )
                 self.entries.setdefault((domain, op), []).append((since, until, function))

@@ -30,10 +30,12 @@ _OUTER, _SIDE = 64, 16  # channels around the measured ones, pixels
 
 
 def multiple_for(options: RuntimeOptions, folder: Path | None = None) -> int:
-    """Multiple to which kept widths are rounded on the runtime of ``options``; ``folder`` keeps the times it comes from.
+    """Multiple to which kept widths are rounded on the runtime of ``options``;
+    ``folder`` keeps the times it comes from.
 
-    ONNX Runtime's CPU convolutions work on blocks of channels, and fall back to slower code for other widths: on which blocks,
-    two convolutions with each of some widths between them tell, timed once for a machine and runtime. Tensor cores want multiples of 8.
+    ONNX Runtime's CPU convolutions work on blocks of channels, and fall back to slower code for other widths:
+    on which blocks, two convolutions with each of some widths between them tell, timed once for a machine and runtime.
+    Tensor cores want multiples of 8.
     """
     if options.provider_name in _ON_A_GPU:
         return _TENSOR_CORES

@@ -1,4 +1,6 @@
-"""TensorRT engines built from model files, and kept: building takes minutes on small devices, and tactics are chosen by timing."""
+"""TensorRT engines built from model files, and kept: building takes minutes on small devices,
+and tactics are chosen by timing.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _WORKSPACE_BYTES = 4 << 30
 
 
 class Engines:
-    """Builds engines for the current CUDA device, named ``gpu``, and keeps them and the times of their tactics in ``folder``."""
+    """Builds engines for the current CUDA device, named ``gpu``,
+    and keeps them and the times of their tactics in ``folder``.
+    """
 
     def __init__(self, gpu: str, folder: Path) -> None:
         self._gpu = gpu
@@ -107,7 +111,9 @@ class Engines:
         network: trt.INetworkDefinition,
         shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
-        """Free axes are built for the sizes that are timed, and for no others: an engine for a range would be slower."""
+        """Free axes are built for the sizes that are timed, and for no others:
+        an engine for a range would be slower.
+        """
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         free = [tensor.name for tensor in inputs if -1 in tuple(tensor.shape)]
         if not free:
@@ -128,7 +134,9 @@ class Engines:
 
 
 def _flags() -> int:
-    """Strongly typed, with the batch as an axis: asked for in 10, the only kind in 11, which ignores or lacks the flags."""
+    """Strongly typed, with the batch as an axis: asked for in 10, the only kind in 11,
+    which ignores or lacks the flags.
+    """
     import tensorrt as trt
 
     kinds = trt.NetworkDefinitionCreationFlag

@@ -15,7 +15,9 @@ from graphprune.runtime.sessions import RuntimeOptions, open_session
 def operators(
     model: Path | onnx.ModelProto, options: RuntimeOptions, folder: Path | None = None
 ) -> Counter[str] | None:
-    """Operator (``Conv``, ``nchwc.Conv``) -> how many of them run; None where the runtime cannot write its graph down (TensorRT, over 2 GB)."""
+    """Operator (``Conv``, ``nchwc.Conv``) -> how many of them run;
+    None where the runtime cannot write its graph down (TensorRT, over 2 GB).
+    """
     with tempfile.TemporaryDirectory(prefix="graphprune-") as place:
         path = Path(place) / "optimised.onnx"
         try:

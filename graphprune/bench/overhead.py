@@ -15,7 +15,9 @@ _RUNS = 60
 
 
 def overhead_ms(nodes: int, options: RuntimeOptions) -> float:
-    """Milliseconds of a run of ``nodes`` operators that compute next to nothing, from two chains of different length."""
+    """Milliseconds of a run of ``nodes`` operators that compute next to nothing,
+    from two chains of different length.
+    """
     short, long = (_chain_ms(count, options) for count in (_SHORT, _LONG))
     each = max(0.0, (long - short) / (_LONG - _SHORT))
     return max(0.0, short + (nodes - _SHORT) * each)

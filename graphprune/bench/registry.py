@@ -24,7 +24,8 @@ class BenchOptions:
 
 
 def runtime(spec: str, options: RuntimeOptions, bench: BenchOptions | None = None) -> Runtime:
-    """The runtime that ``NAME`` or ``NAME:PLACE`` names; the place is a provider or a device, by default ``options``' own.
+    """The runtime that ``NAME`` or ``NAME:PLACE`` names; the place is a provider or a device,
+    by default ``options``' own.
 
     Raises
     ------

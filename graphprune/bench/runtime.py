@@ -22,9 +22,9 @@ class Runner:
     """A model that stands ready with its inputs.
 
     ``run`` goes end to end: inputs from host memory, outputs back in it as float32 or as the model has them, the device
-    idle when it returns. ``device_ms`` runs once on inputs that lie on the device, leaves the outputs there and returns the
-    milliseconds by the clock that the environment names; None where host and device are one. ``facts`` is what opening
-    the model showed, e.g. the nodes on each provider.
+    idle when it returns. ``device_ms`` runs once on inputs that lie on the device,
+    leaves the outputs there and returns the milliseconds by the clock that the environment names; None where host and
+    device are one. ``facts`` is what opening the model showed, e.g. the nodes on each provider.
     """
 
     run: Callable[[], list[np.ndarray]]
@@ -59,7 +59,9 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A comparison, end to end, and the circumstances it holds for; ``device`` compares the time on the device alone."""
+    """A comparison, end to end, and the circumstances it holds for;
+    ``device`` compares the time on the device alone.
+    """
 
     comparison: Comparison
     batch: int
@@ -77,7 +79,9 @@ def measure_on(
     undecided_seconds: float = 0.0,
     openings: int = 1,
 ) -> Measurement:
-    """Time both models on the same ``feeds``, interleaved; where there is a device, then once more on the device alone."""
+    """Time both models on the same ``feeds``, interleaved; where there is a device,
+    then once more on the device alone.
+    """
     opened: list[Runner] = []
 
     def open_pair() -> tuple[Callable[[], object], Callable[[], object]]:

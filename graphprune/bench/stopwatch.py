@@ -21,9 +21,11 @@ _PERCENTILE = 25  # disturbances only add
 
 
 def times_ms(
-    models: Sequence[tuple[onnx.ModelProto, Feeds]], options: RuntimeOptions, folder: Path | None = None,
+    models: Sequence[tuple[onnx.ModelProto, Feeds]],
+    options: RuntimeOptions,
+    folder: Path | None = None,
     openings: int = _OPENINGS,
-) -> list[float]:  # fmt: skip
+) -> list[float]:
     """Milliseconds of a run of each: the lower quartile of runs taken in turn, of the best of a few openings."""
     return [float(value) for value in np.min([_opening(models, options, folder) for _ in range(openings)], axis=0)]
 

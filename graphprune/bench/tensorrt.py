@@ -1,8 +1,9 @@
 """TensorRT 10 and 11 by themselves: engines built once and kept on disk, buffers on the device, events around the run.
 
-Networks are created strongly typed: the only kind that 11 has, and the one that makes 10 comparable with it. The file says
-in what types it computes; to time fp16, convert both files. Device memory, streams, events and CUDA graphs are PyTorch's:
-it is at hand where networks are trained and exported, and saves a second binding of CUDA.
+Networks are created strongly typed: the only kind that 11 has, and the one that makes 10 comparable with it.
+The file says in what types it computes; to time fp16, convert both files. Device memory, streams,
+events and CUDA graphs are PyTorch's: it is at hand where networks are trained and exported,
+and saves a second binding of CUDA.
 """
 
 from __future__ import annotations

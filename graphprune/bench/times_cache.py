@@ -1,6 +1,7 @@
 """Measured times kept on disk, by machine, runtime, provider, threads, batch and model; plain JSON, written atomically.
 
-A file that cannot be read, or holds anything but times, is ignored with a note; one that cannot be written is no reason to stop.
+A file that cannot be read, or holds anything but times, is ignored with a note;
+one that cannot be written is no reason to stop.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Latency:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often both models took how long: counts in the bins between ``edges_ms``, which are equally wide on a log scale.
+    """How often both models took how long: counts in the bins between ``edges_ms``,
+    which are equally wide on a log scale.
 
     The outermost bins also hold what lies beyond them: the slowest hundredth is other programs' doing.
     """
@@ -89,14 +90,19 @@ def compare(
 ) -> Comparison:
     """Run the two in turn, the order of each pair alternating, for at least ``min_pairs`` pairs and ``min_seconds``.
 
-    Slow models stop short of ``min_pairs`` after fifteen times ``min_seconds``, but not before five pairs. Where the interval
-    then covers 1, there is a second look of ``undecided_seconds``, and that one counts.
+    Slow models stop short of ``min_pairs`` after fifteen times ``min_seconds``, but not before five pairs.
+    Where the interval then covers 1, there is a second look of ``undecided_seconds``, and that one counts.
     ``timed`` is the host's clock unless another is given.
     """
     return compare_opened(
-        lambda: (first, second), 1, min_pairs=min_pairs, min_seconds=min_seconds, undecided_seconds=undecided_seconds,
-        seed=seed, timed=timed,
-    )  # fmt: skip
+        lambda: (first, second),
+        1,
+        min_pairs=min_pairs,
+        min_seconds=min_seconds,
+        undecided_seconds=undecided_seconds,
+        seed=seed,
+        timed=timed,
+    )
 
 
 def compare_opened(
@@ -111,8 +117,9 @@ def compare_opened(
 ) -> Comparison:
     """As :func:`compare`, the runs shared out over several openings of the two.
 
-    Where a runtime puts buffers and weights differs from opening to opening, and moves the ratio by a few per cent: more runs
-    of one opening make the interval narrower, not truer. What takes longer to open than to time is opened once.
+    Where a runtime puts buffers and weights differs from opening to opening, and moves the ratio by a few per cent:
+    more runs of one opening make the interval narrower, not truer.
+    What takes longer to open than to time is opened once.
     """
     result = _comparison(_openings(open_pair, openings, timed, min_pairs, min_seconds), seed)
     if not result.is_different and undecided_seconds > min_seconds:
@@ -121,9 +128,12 @@ def compare_opened(
 
 
 def _openings(
-    open_pair: Callable[[], tuple[Callable[[], object], Callable[[], object]]], openings: int, timed: Clock,
-    min_pairs: int, min_seconds: float,
-) -> list[NDArray[np.float64]]:  # fmt: skip
+    open_pair: Callable[[], tuple[Callable[[], object], Callable[[], object]]],
+    openings: int,
+    timed: Clock,
+    min_pairs: int,
+    min_seconds: float,
+) -> list[NDArray[np.float64]]:
     """Milliseconds (pairs, 2) of each opening."""
     parts: list[NDArray[np.float64]] = []
     while len(parts) < openings:

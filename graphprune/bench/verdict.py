@@ -73,7 +73,8 @@ def refuse_slower(
     sign = "slower" if low > 1 else "no faster"
     where = measurement.environment
     raise NotFaster(
-        f"the result is {sign} than the original on {where['runtime']}, {where['provider']}, batch {measurement.batch}: "
+        f"the result is {sign} than the original on {where['runtime']}, {where['provider']}, batch "
+        f"{measurement.batch}: "
         f"{times.ratio:.2f} times its time [{low:.3f}, {high:.3f}] ({'; '.join(reasons)}); nothing was written",
         f"{', '.join(advice)}; or --allow-slower" if advice else "--allow-slower writes it all the same",
     )

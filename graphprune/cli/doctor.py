@@ -24,8 +24,8 @@ _MARKS = {"ok": "[green]ok[/]", "absent": "[dim]-[/]", "warning": "[yellow]warn[
 def doctor(provider: str, as_json: bool) -> None:
     """Check which runtimes really start here, and name the pip line that repairs what does not.
 
-    Every provider of the installed ONNX Runtime runs a model of one node, in a process of its own; torch, TensorRT, their
-    libraries and the optional packages are looked at. Exit code 6 if --provider does not start.
+    Every provider of the installed ONNX Runtime runs a model of one node, in a process of its own; torch, TensorRT,
+    their libraries and the optional packages are looked at. Exit code 6 if --provider does not start.
     """
     from rich.console import Console
     from rich.status import Status
@@ -44,7 +44,9 @@ def doctor(provider: str, as_json: bool) -> None:
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
-    """A row for each finding; what to do stands below it where something is wrong, and at the end for what is absent."""
+    """A row for each finding; what to do stands below it where something is wrong,
+    and at the end for what is absent.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table

@@ -69,14 +69,20 @@ class Pixels(click.ParamType[str]):
 )
 @click.option("--attack", "attacks", multiple=True, type=click.Choice(["fgsm", "pgd"]), help="Repeatable; needs torch.")
 @click.option(
-    "--epsilon", "epsilons", multiple=True, type=Epsilon(),
+    "--epsilon",
+    "epsilons",
+    multiple=True,
+    type=Epsilon(),
     help="Strength of the attacks, e.g. 2/255; repeatable. Default: 2/255 and 8/255.",
-)  # fmt: skip
+)
 @click.option("--pgd-steps", type=click.IntRange(1), default=10, show_default=True, help="Steps of pgd.")
 @click.option(
-    "--corruptions", "corruptions", multiple=True, metavar="KIND",
+    "--corruptions",
+    "corruptions",
+    multiple=True,
+    metavar="KIND",
     help="all, common, noise, blur, weather, digital, one by name, or none (default); repeatable.",
-)  # fmt: skip
+)
 @click.option("--severities", type=Severities(), default="1-5", show_default=True, help="Of the corruptions.")
 @click.option("--pixel-mean", type=Pixels(), help="What was subtracted from pixels in [0, 1].")
 @click.option("--pixel-std", type=Pixels(), help="What they were then divided by.")
@@ -103,8 +109,9 @@ def evaluate(
 ) -> None:
     """Compare models: top-1, attacks, corruptions, calibration, energy.
 
-    DENSE is what the others are compared with, on the same samples. Attacks are white-box, made against each model on its
-    own; epsilon is in pixels of [0, 1]. Data that are not pixels need --pixel-mean and --pixel-std.
+    DENSE is what the others are compared with, on the same samples. Attacks are white-box,
+    made against each model on its own; epsilon is in pixels of [0, 1].
+    Data that are not pixels need --pixel-mean and --pixel-std.
 
     \b
     graphprune evaluate dense.onnx small.onnx --data test.npz --attack fgsm

@@ -65,7 +65,8 @@ def finetune(
 ) -> None:
     """Train MODEL with labels, and towards the outputs of the network it was pruned from.
 
-    Names, inputs, outputs and types stay; the best epoch on held-out samples is kept. A run that was killed goes on with
+    Names, inputs, outputs and types stay; the best epoch on held-out samples is kept.
+    A run that was killed goes on with
     --resume and ends with the same weights.
     """
     from graphprune.cli.training import Training, train

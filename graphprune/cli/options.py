@@ -155,7 +155,8 @@ def recovery_options(command: Command) -> Command:
         click.option(
             "--repair",
             type=Repair(),
-            help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both where "
+            help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both "
+            "where "
             "there is data; for a plan what it says.",
         ),
         click.option(
@@ -181,7 +182,8 @@ def data_options(command: Command) -> Command:
         click.option(
             "--data",
             metavar="SOURCE",
-            help=".npz, .npy, Polygraphy's .json, a folder of one of them or of test_data_set_*, or script.py:function.",
+            help=".npz, .npy, Polygraphy's .json, a folder of one of them or of test_data_set_*, or "
+            "script.py:function.",
         ),
         click.option(
             "--num-samples", "samples", type=click.IntRange(1), default=512, show_default=True, help="Samples to use."

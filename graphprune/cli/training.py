@@ -53,9 +53,15 @@ class Training(Shown):
 
 
 def train(
-    model: Path, teacher: Path | None, data: str, samples: int | None, evaluation: str | None, out: Path,
-    options: TrainOptions, shown: Training,
-) -> None:  # fmt: skip
+    model: Path,
+    teacher: Path | None,
+    data: str,
+    samples: int | None,
+    evaluation: str | None,
+    out: Path,
+    options: TrainOptions,
+    shown: Training,
+) -> None:
     """Train ``model`` and write ``out``; the checkpoint goes when the output is there.
 
     Raises

@@ -1,11 +1,11 @@
 """Calibration and evaluation data: one loader that recognises what it is given and streams it in batches.
 
 ``.npz`` (one array per input, first axis = samples; labels in ``labels`` or ``y``), ``.npy`` (one input), a folder of
-either, ``script.py:function`` (default ``load_data``), a folder of ``test_data_set_*/input_*.pb``, inputs that Polygraphy has
-saved as ``.json``, a mapping of arrays, an iterable of dicts, tuples or arrays (a torch or Polygraphy DataLoader, say), a tuple
-of arrays in the order of the inputs with the labels last, or a reader with ``get_next()`` (ONNX Runtime's
-CalibrationDataReader). Torch tensors count as arrays. Nothing is unpickled. Files are streamed; a source that can be read only
-once is kept up to the number of samples asked for.
+either, ``script.py:function`` (default ``load_data``), a folder of ``test_data_set_*/input_*.pb``,
+inputs that Polygraphy has saved as ``.json``, a mapping of arrays, an iterable of dicts, tuples or arrays (a torch or
+Polygraphy DataLoader, say), a tuple of arrays in the order of the inputs with the labels last, or a reader with
+``get_next()`` (ONNX Runtime's CalibrationDataReader). Torch tensors count as arrays. Nothing is unpickled. Files are
+streamed; a source that can be read only once is kept up to the number of samples asked for.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ class Data:
             raise DataError(f"{self.origin} holds less than {need}", "give more data")
 
     def first(self, size: int = 1) -> Arrays:
-        """Feeds of exactly ``size`` samples (or of the graph's fixed batch), repeating samples where there are fewer."""
+        """Feeds of exactly ``size`` samples (or of the graph's fixed batch),
+        repeating samples where there are fewer.
+        """
         wanted = self.fixed_batch or size
         feeds = next(self.batches(wanted)).feeds
         return {name: np.resize(array, (wanted, *array.shape[1:])) for name, array in feeds.items()}
@@ -180,9 +182,16 @@ def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES) ->
     raise DataError(f"cannot read data from a {type(source).__name__}", "give a path, arrays, or a reader")
 
 
-def synthetic(model: Model, seed: int, samples: int, shapes: Mapping[str, tuple[int, ...]],
-              ranges: Mapping[str, tuple[float, float]]) -> Data:  # fmt: skip
-    """Random inputs for a model without data: uniform in [0, 1] or in the range given; ids below the embedding's size."""
+def synthetic(
+    model: Model,
+    seed: int,
+    samples: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    ranges: Mapping[str, tuple[float, float]],
+) -> Data:
+    """Random inputs for a model without data: uniform in [0, 1] or in the range given;
+    ids below the embedding's size.
+    """
     specs = tuple(input_specs(model))
     generator = np.random.default_rng(seed)
     arrays = {
@@ -225,7 +234,8 @@ def _array(values: Any, what: str) -> np.ndarray:
 def _kept(source: Any, limit: int | None) -> Callable[[], Iterator[Any]]:
     """Make a stream restartable by keeping what it gave, up to the number of samples that will be used.
 
-    All of something that can be iterated again (a list, a DataLoader) is read anew each time instead: it may not fit into memory.
+    All of something that can be iterated again (a list, a DataLoader) is read anew each time instead:
+    it may not fit into memory.
     """
     kept: list[Any] = []
 

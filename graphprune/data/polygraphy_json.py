@@ -1,6 +1,7 @@
 """Inputs that Polygraphy has saved (``--save-inputs``): a JSON file with a feed by input name, or a list of them.
 
-An array is ``{"array": base64 of an .npy, "polygraphy_class": "ndarray"}``. Only that is decoded; Polygraphy is not needed.
+An array is ``{"array": base64 of an .npy, "polygraphy_class": "ndarray"}``. Only that is decoded;
+Polygraphy is not needed.
 """
 
 from __future__ import annotations

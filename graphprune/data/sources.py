@@ -150,7 +150,9 @@ def _items(made: Any) -> Iterator[Any]:
 
 
 def is_one_item(made: Any) -> bool:
-    """Whether this is samples as they are (a mapping, an array, a tuple of arrays) rather than something that yields them."""
+    """Whether this is samples as they are (a mapping, an array,
+    a tuple of arrays) rather than something that yields them.
+    """
     if isinstance(made, tuple):
         return bool(made) and all(_is_array(part) for part in made)
     return isinstance(made, Mapping) or _is_array(made)

@@ -28,9 +28,13 @@ class Evaluation:
 
 
 def evaluate(
-    original: Path | onnx.ModelProto, pruned: Path | onnx.ModelProto, folder: Path | None, data: Data, batch: int,
+    original: Path | onnx.ModelProto,
+    pruned: Path | onnx.ModelProto,
+    folder: Path | None,
+    data: Data,
+    batch: int,
     options: RuntimeOptions,
-) -> Evaluation:  # fmt: skip
+) -> Evaluation:
     """Run both models over ``data``; the first output is the one that counts.
 
     Raises

@@ -1,8 +1,9 @@
 """White-box attacks within a box of epsilon around each image, by the gradients of the attacked network itself.
 
-FGSM: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015. PGD: Madry et al., Towards Deep Learning
-Models Resistant to Adversarial Attacks, ICLR 2018. Both maximise the cross-entropy of the given classes; epsilon and
-steps are in pixels of [0, 1], and attacked pixels stay in [0, 1].
+FGSM: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015. PGD: Madry et al.,
+Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
+Both maximise the cross-entropy of the given classes; epsilon and steps are in pixels of [0, 1],
+and attacked pixels stay in [0, 1].
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ def perturb(
 def _odds_against(logits: Any, target: Any) -> Any:
     """Log-odds against the target class, (n,). The cross-entropy is its softplus, so both rise in the same direction.
 
-    But softmax minus one loses the target's part in float32 as soon as a network is sure (a lead of 17), and all of it at
-    100; this does not, so sure networks do not look robust by rounding.
+    But softmax minus one loses the target's part in float32 as soon as a network is sure (a lead of 17),
+    and all of it at 100; this does not, so sure networks do not look robust by rounding.
     """
     own = logits.gather(1, target[:, None])
     others = logits.scatter(1, target[:, None], float("-inf"))

@@ -1,7 +1,8 @@
 """Electrical energy and CO2 of a piece of work, by codecarbon without a network connection and without files.
 
-Where the processor has no readable energy counter (RAPL; most virtual machines), codecarbon estimates from the processor's
-rated power and its load: ``Energy.source`` says which. The whole machine is counted, so keep it quiet while measuring.
+Where the processor has no readable energy counter (RAPL; most virtual machines),
+codecarbon estimates from the processor's rated power and its load: ``Energy.source`` says which. The whole machine is
+counted, so keep it quiet while measuring.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _SOURCES = {"intel_rapl": "RAPL counters", "cpu_load": "rated power times load",
 
 @dataclass(frozen=True)
 class Energy:
-    """``joules`` of processor, memory and graphics card together, over ``seconds``; ``co2_grams`` at the country's mix."""
+    """``joules`` of processor, memory and graphics card together, over ``seconds``;
+    ``co2_grams`` at the country's mix.
+    """
 
     joules: float
     co2_grams: float
@@ -135,8 +138,8 @@ def inference_energy(
 ) -> list[InferenceEnergy]:
     """Energy of each callable, which runs a model over the data once and returns the number of samples.
 
-    The models take turns, ``rounds`` times, so that drift and neighbours hit all of them; each turn repeats the work for
-    at least ``seconds``, because codecarbon looks at the load about once a second.
+    The models take turns, ``rounds`` times, so that drift and neighbours hit all of them;
+    each turn repeats the work for at least ``seconds``, because codecarbon looks at the load about once a second.
     """
     found: list[list[tuple[float, float, float]]] = [[] for _ in work]
     counts, last = [0] * len(work), None

@@ -77,10 +77,11 @@ def mcnemar(lost: int, gained: int) -> float:
 def resampled(
     measure: Callable[[np.ndarray], np.ndarray], samples: int, seed: int
 ) -> tuple[tuple[Estimate, ...], tuple[Difference, ...]]:
-    """Each model's figure, and each difference from the first, where figures are no means of samples: a paired bootstrap.
+    """Each model's figure, and each difference from the first, where figures are no means of samples:
+    a paired bootstrap.
 
-    ``measure`` takes row numbers (n,) and gives one figure per model on those rows. Intervals are value +- 1.96 standard
-    errors: percentiles would carry the bias of a calibration error twice.
+    ``measure`` takes row numbers (n,) and gives one figure per model on those rows.
+    Intervals are value +- 1.96 standard errors: percentiles would carry the bias of a calibration error twice.
     """
     values = measure(np.arange(samples))
     generator = np.random.default_rng(seed)

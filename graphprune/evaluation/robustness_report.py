@@ -16,8 +16,8 @@ ConditionKind = Literal["clean", "attack", "corruption", "mean", "calibration"]
 class ConditionRow:
     """One condition: a figure of each model, and the difference of each but the first from the first.
 
-    Figures are shares of samples (0 to 1) except for Brier (0 to 2) and the likelihood (nats). ``level`` is an epsilon, a
-    severity, or empty where the figure is the mean over severities. ``blind``: samples without a gradient, per model.
+    Figures are shares of samples (0 to 1) except for Brier (0 to 2) and the likelihood (nats). ``level`` is an epsilon,
+    a severity, or empty where the figure is the mean over severities. ``blind``: samples without a gradient, per model.
     """
 
     kind: ConditionKind
@@ -29,15 +29,17 @@ class ConditionRow:
 
     @property
     def is_share(self) -> bool:
-        """Whether the figure is a share of right answers, to be shown in percent; the others are better when smaller."""
+        """Whether the figure is a share of right answers, to be shown in percent;
+        the others are better when smaller.
+        """
         return self.kind != "calibration"
 
 
 class RobustnessReport(Document, frozen=True, tag="graphprune.robustness/1"):
     """``models`` are the files, the first being the one compared with. ``reference`` says what counts as right.
 
-    ``labels``: the labels of the data. ``decisions``: there are none, so on clean inputs the first model's decision, under
-    attack and corruption each model's own clean decision.
+    ``labels``: the labels of the data. ``decisions``: there are none, so on clean inputs the first model's decision,
+    under attack and corruption each model's own clean decision.
     """
 
     models: tuple[str, ...]

@@ -35,8 +35,8 @@ def _silent(task: str, done: int, total: int, /) -> None:
 class EvaluationOptions:
     """What to run besides clean top-1 and calibration.
 
-    ``pixel_mean`` and ``pixel_std`` as in :func:`graphprune.evaluation.pixels.pixel_space`. ``energy_country`` turns the
-    measurement of inference energy on.
+    ``pixel_mean`` and ``pixel_std`` as in :func:`graphprune.evaluation.pixels.pixel_space`.
+    ``energy_country`` turns the measurement of inference energy on.
     """
 
     attacks: tuple[Attack, ...] = ()
@@ -56,8 +56,8 @@ class EvaluationOptions:
 def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptions) -> RobustnessReport:
     """Evaluate the model files at ``paths``; the first is what the others are compared with.
 
-    ``source`` is anything :func:`graphprune.data.dataset.load_data` reads; the same samples, corrupted in the same way, go to
-    every model. Attacks are made against each model on its own and judged on ONNX Runtime.
+    ``source`` is anything :func:`graphprune.data.dataset.load_data` reads; the same samples, corrupted in the same way,
+    go to every model. Attacks are made against each model on its own and judged on ONNX Runtime.
 
     Raises
     ------
@@ -145,10 +145,16 @@ class _Run:
                 part = slice(start, start + batch)
                 parts.append(
                     perturb(
-                        network, samples.inputs[part], truth[part], attack, space,
-                        ends_in_softmax=softmax, seed=self._options.seed, first=start,
+                        network,
+                        samples.inputs[part],
+                        truth[part],
+                        attack,
+                        space,
+                        ends_in_softmax=softmax,
+                        seed=self._options.seed,
+                        first=start,
                     )
-                )  # fmt: skip
+                )
             moved = np.concatenate([part.inputs for part in parts])
             right.append(judge(moved).argmax(1) == truth)
             blind.append(sum(part.blind for part in parts))

@@ -13,8 +13,9 @@ _NOISE = 1e-12  # of a mean square, in float32
 
 
 class StreamedDistance:
-    """``sum |x - y_i|^2 / sum |x - mean x|^2`` over rows x of a reference and y_i of candidates 0, 1, ...: 0 where they are
-    equal, 1 where the candidate knows no more than the mean. The standard error comes from the even and the odd rows.
+    """``sum |x - y_i|^2 / sum |x - mean x|^2`` over rows x of a reference and y_i of candidates 0, 1, ...:
+    0 where they are equal, 1 where the candidate knows no more than the mean.
+    The standard error comes from the even and the odd rows.
     """
 
     def __init__(self) -> None:

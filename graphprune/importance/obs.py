@@ -1,8 +1,9 @@
 """Optimal brain surgeon for groups of inputs: what a layer loses with a unit, after everything left is refitted.
 
-Hassibi & Stork, "Second Order Derivatives for Network Pruning: Optimal Brain Surgeon" (NIPS 1992), for whole units as in OBSPA
-(arXiv 2403.18955) and ZipLM: with the Gram matrix ``H`` of a layer's inputs and its weights ``W`` (inputs, outputs), taking
-out the inputs ``U`` and refitting the rest costs ``tr(W_U' (H^-1_UU)^-1 W_U)`` in squared output error.
+Hassibi & Stork, "Second Order Derivatives for Network Pruning: Optimal Brain Surgeon" (NIPS 1992),
+for whole units as in OBSPA (arXiv 2403.18955) and ZipLM: with the Gram matrix ``H`` of a layer's inputs and its weights
+``W`` (inputs, outputs), taking out the inputs ``U`` and refitting the rest costs ``tr(W_U' (H^-1_UU)^-1 W_U)`` in
+squared output error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _MOST_STEPS = 256  # of one group; past that several units leave at once
 class Reader:
     """One layer that reads the units: its inverse Gram matrix and its weights, both kept up to date.
 
-    ``gram`` (inputs, inputs), ``weights`` (inputs, outputs), ``owner`` (inputs,): the unit each input belongs to, -1 for none.
+    ``gram`` (inputs, inputs), ``weights`` (inputs, outputs), ``owner`` (inputs,): the unit each input belongs to,
+    -1 for none.
     """
 
     def __init__(self, gram: Matrix, weights: Matrix, owner: NDArray[np.intp], units: int) -> None:
@@ -56,8 +58,8 @@ class Reader:
 def removal_losses(readers: Sequence[Reader], units: int) -> Matrix:
     """For each unit the squared error that its leaving adds, when units leave one by one, the cheapest first.
 
-    Never falling in the order of removal, so that sorting gives the order back. The last unit stays; its loss is infinite
-    in effect: as large as the largest times the number of units.
+    Never falling in the order of removal, so that sorting gives the order back. The last unit stays;
+    its loss is infinite in effect: as large as the largest times the number of units.
     """
     losses = np.zeros(units)
     left = list(range(units))

@@ -1,10 +1,10 @@
 """Shape metrics: the angle between two sets of features once one is moved onto the other as well as its group allows.
 
-Williams et al., "Generalized Shape Metrics on Neural Representations" (NeurIPS 2021); as criteria for blocks in "Layer Pruning
-with Consensus" (IEEE Access 2025). Columns are centred. The group is the permutations of features (:func:`permutation`), the
-rotations (:func:`linear`, ``alpha=1``) or all invertible maps (``alpha=0``). Fitted and scored on the same rows: the authors'
-code draws its 8 rows to fit and 2 to score by the number of classes, far fewer than features, so that even equal features come
-out near a right angle.
+Williams et al., "Generalized Shape Metrics on Neural Representations" (NeurIPS 2021);
+as criteria for blocks in "Layer Pruning with Consensus" (IEEE Access 2025). Columns are centred. The group is the
+permutations of features (:func:`permutation`), the rotations (:func:`linear`, ``alpha=1``) or all invertible maps
+(``alpha=0``). Fitted and scored on the same rows: the authors' code draws its 8 rows to fit and 2 to score by the
+number of classes, far fewer than features, so that even equal features come out near a right angle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _RANK_CUT = 1e-10  # of the largest eigenvalue of X'X; rounding in float32 featu
 
 @dataclass(frozen=True)
 class Products:
-    """Centred products of paired features X (n, dx) and Y (n, dy), float64: ``xx = Xc'Xc``, ``yy = Yc'Yc``, ``xy = Xc'Yc``.
+    """Centred products of paired features X (n, dx) and Y (n, dy), float64: ``xx = Xc'Xc``, ``yy = Yc'Yc``,
+    ``xy = Xc'Yc``.
 
     They add up over batches, so all metrics here can be streamed. Features that do not vary have products of zero.
     """
@@ -50,7 +51,9 @@ class Products:
 
 
 def permutation(products: Products) -> float:
-    """``arccos(max_P tr(Xc'Yc P) / (|Xc| |Yc|))`` over all permutations P of the features, in [0, pi]; dx must equal dy."""
+    """``arccos(max_P tr(Xc'Yc P) / (|Xc| |Yc|))`` over all permutations P of the features, in [0, pi];
+    dx must equal dy.
+    """
     from scipy.optimize import linear_sum_assignment  # takes a while to import
 
     if not products.is_finite:
@@ -62,10 +65,11 @@ def permutation(products: Products) -> float:
 def linear(products: Products, alpha: float) -> float:
     """``arccos(|Zx Xc'Yc Zy|_nuclear / (|Xc Zx| |Yc Zy|))`` with partly whitening maps Z, in [0, pi/2].
 
-    ``Z = V diag(alpha + (1 - alpha) lambda^(-1/2)) V'`` from ``Xc'Xc = V diag(lambda) V'``, without directions that hardly vary.
-    With ``alpha=1`` the distance after the best rotation; with ``alpha=0`` the arccos of the mean canonical correlation, which
-    is 0 whenever there are no more rows than features. (The authors' rescaling of Z to the old total variance has no effect on
-    an angle; their cut at an eigenvalue of 1e-7 depends on the scale of the features, this one does not.)
+    ``Z = V diag(alpha + (1 - alpha) lambda^(-1/2)) V'`` from ``Xc'Xc = V diag(lambda) V'``,
+    without directions that hardly vary. With ``alpha=1`` the distance after the best rotation; with ``alpha=0`` the
+    arccos of the mean canonical correlation, which is 0 whenever there are no more rows than features. (The authors'
+    rescaling of Z to the old total variance has no effect on an angle; their cut at an eigenvalue of 1e-7 depends on
+    the scale of the features, this one does not.)
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}, not in [0, 1]")

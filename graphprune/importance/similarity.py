@@ -67,8 +67,8 @@ class Moments:
     def hsic(self, *, debiased: bool = False) -> float:
         """``|Xc' Yc|^2`` (squared Frobenius norm of the centred cross product), or its debiased form.
 
-        Debiased: ``|Xc'Yc|^2 - n/(n-2) sum a_i b_i + (sum a_i)(sum b_i)/((n-1)(n-2))`` with ``a_i``, ``b_i`` the squared
-        norms of the centred rows; equals ``n(n-3)`` times the unbiased HSIC estimator. Needs n > 3.
+        Debiased: ``|Xc'Yc|^2 - n/(n-2) sum a_i b_i + (sum a_i)(sum b_i)/((n-1)(n-2))`` with ``a_i``,
+        ``b_i`` the squared norms of the centred rows; equals ``n(n-3)`` times the unbiased HSIC estimator. Needs n > 3.
         """
         n, mu, nu = self.n, self.x / self.n, self.y / self.n
         cross = self.cross
@@ -115,7 +115,9 @@ def centred(rows: NDArray[np.floating]) -> Matrix:
 
 
 def spanned(rows: Matrix) -> Matrix:
-    """The same rows (n, d) in a basis of their span where they are fewer than features: (n, n), all inner products as before."""
+    """The same rows (n, d) in a basis of their span where they are fewer than features: (n, n),
+    all inner products as before.
+    """
     if len(rows) >= rows.shape[1]:
         return rows
     return np.asarray(np.linalg.qr(rows.T, mode="r"), np.float64).T

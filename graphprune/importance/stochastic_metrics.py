@@ -1,7 +1,8 @@
-"""Stochastic shape metrics: how far apart two sets of features are, class by class, as Gaussians, after the best rotation.
+"""Stochastic shape metrics: how far apart two sets of features are, class by class, as Gaussians,
+after the best rotation.
 
-Duong et al., "Representational Dissimilarity Metric Spaces for Stochastic Neural Networks" (ICLR 2023); as criteria for blocks
-in "Layer Pruning with Consensus" (IEEE Access 2025).
+Duong et al., "Representational Dissimilarity Metric Spaces for Stochastic Neural Networks" (ICLR 2023);
+as criteria for blocks in "Layer Pruning with Consensus" (IEEE Access 2025).
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ def gaussian_stochastic(
 ) -> float:
     """``min_T sqrt(mean_k(alpha |m_k - T m'_k|^2 + (2 - alpha) Bures^2(S_k, T S'_k T')))`` over orthogonal T.
 
-    ``m_k``, ``S_k`` are mean and covariance of class k in ``x`` (n, d), the dashed ones in ``y`` (n, d), whose rows are paired;
-    ``labels`` (n,) are the classes. ``alpha`` 2 compares means only, 0 covariances only, 1 is the 2-Wasserstein distance of
-    the Gaussians. In the units of the features, >= 0; infinite where a feature is not finite.
+    ``m_k``, ``S_k`` are mean and covariance of class k in ``x`` (n, d), the dashed ones in ``y`` (n, d),
+    whose rows are paired; ``labels`` (n,) are the classes. ``alpha`` 2 compares means only, 0 covariances only, 1 is
+    the 2-Wasserstein distance of the Gaussians. In the units of the features, >= 0;
+    infinite where a feature is not finite.
 
-    With centred rows ``R_k' R_k = S_k`` the Bures distance is ``min_Q |R_k - Q R'_k T'|`` over orthogonal Q, so all of it is one
-    Procrustes problem of stacked rows in which each class has a rotation of its own besides. T and the Q_k are found in turn,
-    up to 1000 times or until a turn gains less than a millionth of what is left (the authors': 1e-8 in squared units of the
-    features). It begins with T from the paired rows, all Q_k = 1; theirs from the K means alone, which leave all but K
-    directions to chance. The end is a local
+    With centred rows ``R_k' R_k = S_k`` the Bures distance is ``min_Q |R_k - Q R'_k T'|`` over orthogonal Q,
+    so all of it is one Procrustes problem of stacked rows in which each class has a rotation of its own besides.
+    T and the Q_k are found in turn, up to 1000 times or until a turn gains less than a millionth of what is left (the
+    authors': 1e-8 in squared units of the features). It begins with T from the paired rows, all Q_k = 1; theirs from
+    the K means alone, which leave all but K directions to chance. The end is a local
     optimum: for features that differ much there may be a smaller one, for equal or turned ones it is 0.
     """
     if not 0 <= alpha <= 2:
@@ -65,7 +67,9 @@ def gaussian_stochastic(
 
 
 def _by_class(rows: Matrix, members: Sequence[NDArray[np.intp]]) -> tuple[Matrix, list[Matrix]]:
-    """Means (K, d) and for each class centred rows (n_k, d) whose products are its unbiased covariance (zero for one sample)."""
+    """Means (K, d) and for each class centred rows (n_k, d) whose products are its unbiased covariance (zero for one
+    sample).
+    """
     means = np.stack([rows[each].mean(0) for each in members])
     centred = [
         (rows[each] - mean) / math.sqrt(max(1, len(each) - 1)) for each, mean in zip(members, means, strict=True)

@@ -100,8 +100,8 @@ class StreamedCKA:
     def products(self, index: int, *, in_span: bool = False) -> Products:
         """Centred products with candidate ``index`` over all rows.
 
-        With ``in_span`` in bases of the spans of the rows, where these are fewer than features: (n, n) instead of (d, d), and
-        as good for everything that rotations of X and of Y do not change.
+        With ``in_span`` in bases of the spans of the rows, where these are fewer than features: (n, n) instead of (d,
+        d), and as good for everything that rotations of X and of Y do not change.
         """
         halves = [half for half in self._halves if half.rows]
         if all(half.xx is None for half in halves):

@@ -1,7 +1,8 @@
-"""The passes of graphprune as passes of Olive: ``GraphpruneLayerCKA`` is ``layer-cka``, and so on for every pass there is.
+"""The passes of graphprune as passes of Olive: ``GraphpruneLayerCKA`` is ``layer-cka``,
+and so on for every pass there is.
 
-``graphprune olive-config`` writes the package config with which ``olive run --package-config`` finds them. A class comes into
-being when it is asked for; this module can be imported without Olive.
+``graphprune olive-config`` writes the package config with which ``olive run --package-config`` finds them.
+A class comes into being when it is asked for; this module can be imported without Olive.
 """
 
 from __future__ import annotations

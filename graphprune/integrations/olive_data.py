@@ -27,7 +27,9 @@ def samples(settings: dict[str, Any], model: Path, io_config: dict[str, Any]) ->
 
 
 class _Batches:
-    """Can be iterated again: dicts of arrays with the model's dtypes, and ``labels`` where there is one for each sample."""
+    """Can be iterated again: dicts of arrays with the model's dtypes,
+    and ``labels`` where there is one for each sample.
+    """
 
     def __init__(self, config: Any, model: Path, io_config: dict[str, Any]) -> None:
         validate = extras.olive("common.config_utils").validate_config

@@ -1,4 +1,6 @@
-"""Sizes that are plain numbers: the domain of arrays of integers, floats and booleans, computed by NumPy as ONNX defines it."""
+"""Sizes that are plain numbers: the domain of arrays of integers, floats and booleans,
+computed by NumPy as ONNX defines it.
+"""
 
 from __future__ import annotations
 

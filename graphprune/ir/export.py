@@ -22,8 +22,8 @@ _PROTO_LIMIT_BYTES = 1_900 << 20  # protobuf stops at 2 GiB; leave room for the 
 def to_proto(model: Model, outputs: Sequence[str] | None = None, *, with_weights: bool = True) -> onnx.ModelProto:
     """Export as a ModelProto without intermediate shapes (they may be stale) and without unused initialisers.
 
-    External weights stay references into ``model.folder``. ``outputs`` adds inner tensors to the graph's outputs. Without
-    weights, large ones are references to nowhere: enough to look at the graph, and nothing is copied.
+    External weights stay references into ``model.folder``. ``outputs`` adds inner tensors to the graph's outputs.
+    Without weights, large ones are references to nowhere: enough to look at the graph, and nothing is copied.
     """
     proto = _assembled(model, model.graph, with_weights=with_weights)
     kept = {constant.name for constant in constants(model.graph)}
@@ -68,12 +68,16 @@ def exported_bytes(model: Model) -> int:
 
 
 def _field_bytes(length: int) -> int:
-    """Of a message of that length inside another: a tag (field numbers below 16 take a byte), the length, the content."""
+    """Of a message of that length inside another: a tag (field numbers below 16 take a byte), the length,
+    the content.
+    """
     return 1 + max(1, -(-length.bit_length() // 7)) + length
 
 
 def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.ModelProto:
-    """The header of ``model`` with the nodes of ``graph``, which are some of its own, and the constants that they read."""
+    """The header of ``model`` with the nodes of ``graph``, which are some of its own,
+    and the constants that they read.
+    """
     from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
     from onnx_graphsurgeon.ir.tensor import SparseValues
 

@@ -85,7 +85,8 @@ def locate(tensor: onnx.TensorProto, folder: Path) -> Slice:
     size = path.stat().st_size
     if offset < 0 or length != expected or offset + length > size:
         raise ModelError(
-            f"{where} asks for {length} bytes at {offset} of '{location}', which holds {size} bytes ({expected} expected)",
+            f"{where} asks for {length} bytes at {offset} of '{location}', which holds {size} bytes ({expected} "
+            f"expected)",
             "the data file is truncated or belongs to another model: export again",
         )
     return Slice(path, offset, length)

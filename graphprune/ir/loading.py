@@ -1,4 +1,6 @@
-"""Read a model file into a :class:`graphprune.ir.model.Model`: check it, hash it, normalise it. The file is never changed."""
+"""Read a model file into a :class:`graphprune.ir.model.Model`: check it, hash it, normalise it.
+The file is never changed.
+"""
 
 from __future__ import annotations
 

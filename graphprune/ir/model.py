@@ -58,8 +58,8 @@ class Model:
     def derived(self, make: Callable[[Model], T]) -> T:
         """What ``make`` finds in this model, found once.
 
-        It must not depend on the values of weights: only these may change in a model that is in use. Whatever else changes
-        makes a new model, which starts with nothing derived.
+        It must not depend on the values of weights: only these may change in a model that is in use.
+        Whatever else changes makes a new model, which starts with nothing derived.
         """
         if make not in self._derived:
             self._derived[make] = make(self)

@@ -12,7 +12,9 @@ from graphprune.ir.model import constant_dims
 
 @dataclass(frozen=True)
 class NodeReading:
-    """A node as those who look at one node at a time read it: axis rules, rules of conversion, repair, size arithmetic."""
+    """A node as those who look at one node at a time read it: axis rules, rules of conversion, repair,
+    size arithmetic.
+    """
 
     node: gs.Node
 

@@ -1,7 +1,8 @@
 """Bring a model into the one form the rest of the compiler reads.
 
-Local functions inlined, constants folded, Identity and inference-time Dropout gone, dead nodes and initialisers dropped,
-nodes in topological order with unique names, shapes inferred anew. The numbers the model computes stay the same.
+Local functions inlined, constants folded, Identity and inference-time Dropout gone,
+dead nodes and initialisers dropped, nodes in topological order with unique names, shapes inferred anew. The numbers the
+model computes stay the same.
 """
 
 from __future__ import annotations

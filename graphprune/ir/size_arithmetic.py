@@ -1,8 +1,8 @@
 """What ONNX computes from sizes: one table, operator -> function of arrays, for every kind of number that sizes may be.
 
-Moving numbers about (Gather, Concat, Slice ...) is the same for all kinds and done here by NumPy. What is computed of them
-(Add, Mul, Cast ...) is asked of a :class:`NumberDomain`: concrete integers where a model is probed, Python numbers and nodes
-of a new graph where it is converted, dimensions with names where shapes are folded.
+Moving numbers about (Gather, Concat, Slice ...) is the same for all kinds and done here by NumPy.
+What is computed of them (Add, Mul, Cast ...) is asked of a :class:`NumberDomain`: concrete integers where a model is
+probed, Python numbers and nodes of a new graph where it is converted, dimensions with names where shapes are folded.
 """
 
 from __future__ import annotations

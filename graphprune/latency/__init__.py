@@ -1,1 +1,3 @@
-"""Time as a target: a measured table of what layers cost at which width, a knapsack, and a loop that measures and corrects."""
+"""Time as a target: a measured table of what layers cost at which width, a knapsack,
+and a loop that measures and corrects.
+"""

@@ -21,7 +21,9 @@ from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
 
 class NetworkClock(Protocol):
-    """Times a network; the value is in the unit of the target (a share of the given network's time, or milliseconds)."""
+    """Times a network; the value is in the unit of the target (a share of the given network's time,
+    or milliseconds).
+    """
 
     asked: float
     dense: float

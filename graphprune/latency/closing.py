@@ -56,9 +56,10 @@ def close_in(
 ) -> Closing[T]:
     """Find what takes ``asked``; the present network takes ``start``.
 
-    ``propose`` returns the best thing whose estimate fits a budget (a share of the present time), or, where nothing does,
-    the least there is. Each reading corrects the next budget: savings scale as the last measurement says, and once the asked
-    time lies between two readings, the budget is interpolated between theirs.
+    ``propose`` returns the best thing whose estimate fits a budget (a share of the present time), or,
+    where nothing does, the least there is. Each reading corrects the next budget:
+    savings scale as the last measurement says, and once the asked time lies between two readings, the budget is
+    interpolated between theirs.
     """
     readings: dict[Hashable, Reading[T]] = {}
     budget = asked / start

@@ -1,7 +1,7 @@
 """Passes run for a time: each is asked for proposals, candidates are rewritten in memory and measured whole.
 
-Passes run in turn, each from what the one before left. A pass that removes blocks goes in steps; where another pass follows,
-it stops above the asked time, and the last one closes the gap.
+Passes run in turn, each from what the one before left. A pass that removes blocks goes in steps;
+where another pass follows, it stops above the asked time, and the last one closes the gap.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What each layer of a network costs at which width, measured on the runtime; the time of any choice of units by product.
+"""What each layer of a network costs at which width, measured on the runtime;
+the time of any choice of units by product.
 
-A segment that two groups shrink is timed for each of them alone, and its time for both is the product of the two ratios.
+A segment that two groups shrink is timed for each of them alone,
+and its time for both is the product of the two ratios.
 """
 
 from __future__ import annotations
@@ -86,7 +88,8 @@ class LatencyProfiler:
         """The cost of ``analysis`` at full width, and with each atom at each of its ``levels`` (counts below its size).
 
         Of a network with very many groups that share segments only some levels are measured, the lowest always.
-        Among counts that are multiples of the atom's entry in ``steps``, fewer never take longer: what says otherwise is noise.
+        Among counts that are multiples of the atom's entry in ``steps``, fewer never take longer:
+        what says otherwise is noise.
         """
         found = layer_segments(analysis.flow)
         inside = atoms_in(analysis.model, analysis.typing, found) if levels else [frozenset[Atom]()] * len(found)
@@ -111,9 +114,12 @@ class LatencyProfiler:
         return CostTable(self._costs(found, whole, narrow, steps))
 
     def _costs(
-        self, found: Sequence[Segment], whole: Sequence[str], narrow: Mapping[tuple[int, Atom, int], str],
+        self,
+        found: Sequence[Segment],
+        whole: Sequence[str],
+        narrow: Mapping[tuple[int, Atom, int], str],
         steps: Mapping[Atom, int],
-    ) -> list[SegmentCost]:  # fmt: skip
+    ) -> list[SegmentCost]:
         idle = overhead_ms(1, self._options)
         times = {name: max(_LEAST_MS, ms - idle) for name, ms in self.cache.times_ms.items()}
         costs = [SegmentCost(segment, times[name]) for segment, name in zip(found, whole, strict=True)]
@@ -157,7 +163,9 @@ class LatencyProfiler:
 
 
 def smoothed(shares: Mapping[int, float], step: int) -> tuple[list[int], list[float]]:
-    """Ascending counts and their shares of the full time, those at multiples of ``step`` (and the full one) made monotone."""
+    """Ascending counts and their shares of the full time, those at multiples of ``step`` (and the full one) made
+    monotone.
+    """
     counts = sorted(shares)
     even = [count for count in counts if count % step == 0 or count == counts[-1]]
     fitted = isotonic_regression([shares[count] for count in even]).x

@@ -15,8 +15,22 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 Indices = tuple[np.ndarray, ...]
 """For each axis of a tensor the indices that stay, ascending."""
 
-_COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "heads", "nheads", "num_key_value_heads",
-           "num_kv_heads", "n_kv_heads", "num_key_value_groups", "n_rep", "encoder_attention_heads", "decoder_attention_heads")  # fmt: skip
+_COUNTS = (
+    "num_heads",
+    "num_attention_heads",
+    "n_heads",
+    "n_head",
+    "nhead",
+    "heads",
+    "nheads",
+    "num_key_value_heads",
+    "num_kv_heads",
+    "n_kv_heads",
+    "num_key_value_groups",
+    "n_rep",
+    "encoder_attention_heads",
+    "decoder_attention_heads",
+)
 _WIDTHS = ("all_head_size", "inner_dim", "inner_size", "split_size", "attention_head_size_all", "hidden_dim", "kv_dim")
 
 
@@ -31,7 +45,8 @@ class Change:
 
 
 def cut(module: nn.Module, cuts: Mapping[str, Indices], groups: Mapping[str, int]) -> None:
-    """Slice the tensors of ``cuts`` in place; ``groups`` has the new group count of the convolutions with these weights.
+    """Slice the tensors of ``cuts`` in place; ``groups`` has the new group count of the convolutions with these
+    weights.
 
     A parameter that several modules hold stays one; whether it is trained stays as it was.
     """
@@ -101,7 +116,9 @@ def refresh(part: nn.Module, groups: int | None) -> None:
 def set_counts(
     module: nn.Module, parts: Sequence[str], sizes: Mapping[int, int], widths: Mapping[int, int]
 ) -> list[Change]:
-    """Change counts of heads, and widths made of them, in the modules around ``parts`` whose attributes have known names."""
+    """Change counts of heads, and widths made of them, in the modules around ``parts`` whose attributes have known
+    names.
+    """
     changes: list[Change] = []
     around = dict.fromkeys(parent for path in parts for parent in _parents(path))
     for path in around:

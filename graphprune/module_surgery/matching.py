@@ -14,7 +14,9 @@ from graphprune.plan.plan import Plan, RemovedUnits
 
 @dataclass
 class Matched:
-    """What of a plan fits: the masks of the groups, by atom; the groups by their name in the plan; why the rest does not."""
+    """What of a plan fits: the masks of the groups, by atom; the groups by their name in the plan;
+    why the rest does not.
+    """
 
     kept: dict[Atom, np.ndarray] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)

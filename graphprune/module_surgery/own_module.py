@@ -39,7 +39,8 @@ class Report:
     unapplied : one sentence for each part of the plan that was not carried out, with the reason.
     shapes : name of each tensor that was cut -> shape before and after.
     changes : counts of heads in attributes that were changed along.
-    error : ``max|a - b| / max|a|`` between the module and the pruned ONNX file on the example; NaN when nothing was cut.
+    error : ``max|a - b| / max|a|`` between the module and the pruned ONNX file on the example;
+    NaN when nothing was cut.
     """
 
     applied: tuple[str, ...]
@@ -82,11 +83,12 @@ class _Trial:
 def apply_plan(module: nn.Module, plan: Plan, example: Example) -> Report:
     """Remove the units of ``plan`` from ``module``, in place, and prove it on ``example``.
 
-    Parameters and buffers are sliced, and the sizes that layers note beside their weights follow, as do counts of heads in
-    attributes of well-known names. The module is exported twice: once with numbered weights, to see which elements of which
-    tensor go, and once as it is, to be cut as a file and run by ONNX Runtime; the cut module must equal that to 1e-4. Groups
-    with which it does not are left out, for the module's own code holds their count; if none is left, nothing is
-    changed. Optimizers hold the old parameters: make them anew. Blocks cannot be removed from a module.
+    Parameters and buffers are sliced, and the sizes that layers note beside their weights follow,
+    as do counts of heads in attributes of well-known names. The module is exported twice: once with numbered weights,
+    to see which elements of which tensor go, and once as it is, to be cut as a file and run by ONNX Runtime; the cut
+    module must equal that to 1e-4. Groups with which it does not are left out, for the module's own code holds their
+    count; if none is left, nothing is changed. Optimizers hold the old parameters: make them anew.
+    Blocks cannot be removed from a module.
 
     Raises
     ------
@@ -97,12 +99,22 @@ def apply_plan(module: nn.Module, plan: Plan, example: Example) -> Report:
     """
     twin = tagged(module)
     wide = _cast(example, torch.float64 if twin.is_double else torch.float32)
-    subject = _Subject(module, plan, _cast(example, torch.float32), twin, _File.of(twin.module, wide),
-                       _File.of(_plain(module), _cast(example, torch.float32)))  # fmt: skip
+    subject = _Subject(
+        module,
+        plan,
+        _cast(example, torch.float32),
+        twin,
+        _File.of(twin.module, wide),
+        _File.of(_plain(module), _cast(example, torch.float32)),
+    )
     everything = match(plan, subject.numbered.groups)
     best = subject.largest(list(everything.groups))
-    refused = [f"{name}: the module's code works no more, or computes something else, with fewer of them; it may hold their "
-               "count" for name in everything.groups if best is None or name not in best.matched.groups]  # fmt: skip
+    refused = [
+        f"{name}: the module's code works no more, or computes something else, with fewer of them; it may hold their "
+        "count"
+        for name in everything.groups
+        if best is None or name not in best.matched.groups
+    ]
     unapplied = (*everything.unapplied, *refused)
     if best is None:
         return Report((), unapplied, {})
@@ -184,7 +196,9 @@ def _values(example: Example) -> list[Tensor]:
 
 
 def _follow(module: nn.Module, matched: Matched, indices: Mapping[str, Indices], shapes: _Shapes) -> list[Change]:
-    """Set the counts of heads, and the widths made of them, that the modules around the cut weights note in attributes."""
+    """Set the counts of heads, and the widths made of them, that the modules around the cut weights note in
+    attributes.
+    """
     parts = [name.rpartition(".")[0] for name in indices]
     counts = {group.size: int(np.count_nonzero(matched.kept[group.atom])) for group in matched.groups.values()}
     widths: dict[int, int] = {}

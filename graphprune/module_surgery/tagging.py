@@ -1,7 +1,9 @@
-"""Which element of which parameter stands where in an export: every element is a number of its own, which survives copying.
+"""Which element of which parameter stands where in an export: every element is a number of its own,
+which survives copying.
 
-Exporters transpose, slice and join parameters, and forget their names. In a copy of the module whose elements are numbered, a
-constant of the exported graph says by itself where each of its elements comes from, whatever was done to arrange them.
+Exporters transpose, slice and join parameters, and forget their names.
+In a copy of the module whose elements are numbered, a constant of the exported graph says by itself where each of its
+elements comes from, whatever was done to arrange them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``rescore=repaired``: the best of a pass's own ranking are judged again after their repair, and that decides.
 
-The ranking of the pass is made on the network pruned *and repaired* so far, from the same few samples; it only has to keep the
-right block among the first few.
+The ranking of the pass is made on the network pruned *and repaired* so far, from the same few samples;
+it only has to keep the right block among the first few.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Rescoring:
         self._trials.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._trials.__exit__(kind, error, trace)
 
     @property
@@ -87,7 +89,9 @@ class Rescoring:
         return segments
 
     def judged(self, candidates: Sequence[Block], scores: Sequence[Score]) -> tuple[list[int], list[Score]]:
-        """The candidates with the lowest of ``scores``, by index in order of execution, and what they score after repair."""
+        """The candidates with the lowest of ``scores``, by index in order of execution,
+        and what they score after repair.
+        """
         first = sorted(np.argsort([score.score for score in scores], kind="stable")[: self._shortlist].tolist())
         comparisons = self._trials.judge([candidates[index].join for index in first], _JUDGES[self._judge])
         found = []

@@ -29,10 +29,12 @@ class Pass(ABC):
     """Base of all passes. Subclasses are frozen dataclasses with a kebab-case ``name`` and the ``paper`` they follow.
 
     ``needs_data`` tells whether the scores come from samples; without any, the user is warned accordingly.
-    ``is_coarse`` tells that it takes so much at once that, of several passes on the way to a time, a later one should close the gap.
+    ``is_coarse`` tells that it takes so much at once that, of several passes on the way to a time,
+    a later one should close the gap.
 
     Every field is an option: typed, with a default, and with its one-line description in ``metadata["help"]``.
-    A pass is run by :meth:`run`; a subclass says in :meth:`decide` what goes, and that may be all of it (CONTRIBUTING.md has one).
+    A pass is run by :meth:`run`; a subclass says in :meth:`decide` what goes,
+    and that may be all of it (CONTRIBUTING.md has one).
     """
 
     name: ClassVar[str]
@@ -42,7 +44,8 @@ class Pass(ABC):
 
     @final
     def run(self, context: Context, carry_out: CarryOut) -> Iterator[tuple[Decision, ModelAnalysis]]:
-        """Each decision, carried out, with the network after it. What the pass requires and ensures is checked around them.
+        """Each decision, carried out, with the network after it.
+        What the pass requires and ensures is checked around them.
 
         Raises
         ------
@@ -67,7 +70,8 @@ class Pass(ABC):
         """
 
     def decisions(self, context: Context) -> Iterator[Decision]:
-        """One decision after another until the target is met, each on what the one before left; most passes make one only.
+        """One decision after another until the target is met, each on what the one before left;
+        most passes make one only.
 
         With ``context.goal.in_rounds`` the first decision is all: the pass is asked again.
         """
@@ -98,7 +102,9 @@ class Pass(ABC):
         check_decision(str(self), context.analysis, decision)
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
-        """What it would remove so that a share of the present time is left; here what it decides for that share of the MACs."""
+        """What it would remove so that a share of the present time is left;
+        here what it decides for that share of the MACs.
+        """
         return ByMacs(self.decide, context)
 
     def limit_rules(self, context: Context) -> list[str]:

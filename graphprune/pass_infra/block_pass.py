@@ -121,7 +121,9 @@ class BlockPass(Pass):
     def _rescored(
         self, second: Rescoring, origin: Segments, candidates: Sequence[Block], notes: list[str]
     ) -> tuple[list[Block], list[Score]]:
-        """The candidates that come first by the pass's own score, in the network repaired so far, judged after their repair."""
+        """The candidates that come first by the pass's own score, in the network repaired so far,
+        judged after their repair.
+        """
         here = second.blocks(candidates)
         scoring = BlockScoring(
             second.context, second.segments(here, origin), second.representations, frozenset(), notes

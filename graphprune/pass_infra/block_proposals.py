@@ -15,7 +15,9 @@ _LEAST = 1e-6
 
 
 class Prefixes:
-    """The pass is asked for fewer and fewer MACs until the blocks it removes take enough time; each prefix is a proposal."""
+    """The pass is asked for fewer and fewer MACs until the blocks it removes take enough time;
+    each prefix is a proposal.
+    """
 
     def __init__(self, decide: Callable[[Context], Decision], context: Context, table: EstimatedTimes) -> None:
         self._decide, self._context, self._table = decide, context, table

@@ -19,7 +19,8 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class BlockScoring:
-    """Where candidates are scored: the sessions of the model, what is compared, and the joins of the blocks already gone.
+    """Where candidates are scored: the sessions of the model, what is compared,
+    and the joins of the blocks already gone.
 
     What a reader of the scores must know goes into ``notes``.
     """

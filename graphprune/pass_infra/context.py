@@ -19,8 +19,9 @@ from graphprune.runtime.execution import Execution
 class Context:
     """What a pass may look at.
 
-    ``analysis`` is the present model with its structure and its cost, ``goal`` how far the pass has to go. Scores may come from
-    ``data``, run as ``execution`` says, and from nothing random but ``seed``. Timings are for ``bench_batch`` samples.
+    ``analysis`` is the present model with its structure and its cost, ``goal`` how far the pass has to go.
+    Scores may come from ``data``, run as ``execution`` says, and from nothing random but ``seed``.
+    Timings are for ``bench_batch`` samples.
     """
 
     analysis: ModelAnalysis

@@ -1,4 +1,6 @@
-"""What every decision of every pass must keep to: it names what the network has, once, and leaves something of each group."""
+"""What every decision of every pass must keep to: it names what the network has, once,
+and leaves something of each group.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ class Proposal(Generic[T]):
 
 
 Proposals = Callable[[float], Proposal[Decision]]
-"""The best decision whose estimate fits a budget (a share of the present time), or, where none does, the least there is."""
+"""The best decision whose estimate fits a budget (a share of the present time), or, where none does,
+the least there is.
+"""
 
 
 class EstimatedTimes(Protocol):
@@ -61,7 +63,9 @@ class Profiler(Protocol):
 
 
 class ByMacs:
-    """For any pass: what it decides when as large a share of the MACs may be left as of the time. No table is needed."""
+    """For any pass: what it decides when as large a share of the MACs may be left as of the time.
+    No table is needed.
+    """
 
     def __init__(self, decide: Callable[[Context], Decision], context: Context) -> None:
         self._decide, self._context = decide, context

@@ -27,7 +27,9 @@ _HALVINGS = 12
 
 @dataclass(frozen=True)
 class ScoredGroups:
-    """What the pass ``spec`` thinks of groups: the importance of their units (low goes first), of which ``most`` may go."""
+    """What the pass ``spec`` thinks of groups: the importance of their units (low goes first),
+    of which ``most`` may go.
+    """
 
     spec: str
     context: Context
@@ -43,7 +45,8 @@ def even_steps(multiples: Multiples, groups: Sequence[Group]) -> dict[Atom, int]
 
 
 def levels(multiples: Multiples, least: Sequence[int], groups: Sequence[Group]) -> dict[Atom, list[int]]:
-    """The counts at which groups are timed: steps of the runtime's kernels and half of them, down to the ``least`` of each.
+    """The counts at which groups are timed: steps of the runtime's kernels and half of them,
+    down to the ``least`` of each.
 
     Where the user asks for multiples, these.
     """
@@ -82,7 +85,9 @@ class Knapsack:
         return self._proposal(counts)
 
     def _solved(self, budget: float) -> dict[Atom, int] | None:
-        """Counts that fit the budget; the table is not additive, so the budget of the sum is corrected by what came out."""
+        """Counts that fit the budget; the table is not additive,
+        so the budget of the sum is corrected by what came out.
+        """
         counts: dict[Atom, int] = {group.atom: group.size for group in self._scored.groups}
         best: dict[Atom, int] | None = None
         slack = 0.0

@@ -15,7 +15,8 @@ from graphprune.runtime.sessions import RuntimeOptions
 
 @dataclass(frozen=True)
 class WidthPolicy:
-    """Kept widths are to be multiples of ``align``; ``auto`` asks the ``runtime``, and ``cache_dir`` keeps the times that tell.
+    """Kept widths are to be multiples of ``align``; ``auto`` asks the ``runtime``,
+    and ``cache_dir`` keeps the times that tell.
 
     ``min_multiple`` lets ``auto`` go below its multiple, by halves down to this.
     """
@@ -26,7 +27,9 @@ class WidthPolicy:
     min_multiple: int | None = None
 
     def measured(self) -> Multiples:
-        """The multiples. With ``auto`` this times the runtime, for seconds, where neither this process nor the cache knows it."""
+        """The multiples. With ``auto`` this times the runtime, for seconds,
+        where neither this process nor the cache knows it.
+        """
         if self.align != "auto":
             return Multiples(self.align, is_automatic=False)
         return Multiples(multiple_for(self.runtime, self.cache_dir), is_automatic=True)

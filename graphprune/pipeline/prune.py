@@ -48,9 +48,10 @@ def prune(
 ) -> Result:
     """Prune a model; the same as ``graphprune SOURCE --pass ... --data ... --target ... -o OUTPUT``.
 
-    ``source`` may be a ``torch.nn.Module``: it is exported as it is called with ``example`` (a tensor, a tuple, a dict by
-    argument; default: the first samples of ``data``), and ``result.module()`` is the pruned one. The module given is not touched.
-    Without ``output`` nothing stays on disk and ``result.model`` holds the model; with ``dry_run`` the decision is all.
+    ``source`` may be a ``torch.nn.Module``: it is exported as it is called with ``example`` (a tensor, a tuple,
+    a dict by argument; default: the first samples of ``data``), and ``result.module()`` is the pruned one.
+    The module given is not touched. Without ``output`` nothing stays on disk and ``result.model`` holds the model; with
+    ``dry_run`` the decision is all.
 
     Raises
     ------

@@ -95,7 +95,8 @@ class Rounds:
         return analyse(model, loaded.feeds, options.runtime)
 
     def end(self, proved: ModelAnalysis, better: ModelAnalysis, path: Path) -> None:
-        """Write ``better`` over the file of the network that was ``proved``; what is removed from now on is a new round.
+        """Write ``better`` over the file of the network that was ``proved``;
+        what is removed from now on is a new round.
 
         Raises
         ------
@@ -109,7 +110,9 @@ class Rounds:
         check_written(path, proved.model, self._loaded.data.first(1), self._options.runtime)
 
     def close(self, small: ModelAnalysis) -> ModelAnalysis:
-        """A whole round between two removals, of which no file stays; see :meth:`prove` and :meth:`end` for what it raises."""
+        """A whole round between two removals, of which no file stays;
+        see :meth:`prove` and :meth:`end` for what it raises.
+        """
         with tempfile.TemporaryDirectory(prefix="graphprune-") as folder:
             path = Path(folder) / "model.onnx"
             self.prove(small, path)

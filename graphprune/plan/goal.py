@@ -13,8 +13,8 @@ class Goal:
     """``dense`` is the cost before the first pass; ``removed_before`` counts the units that earlier passes took, of the
     ``considered_before`` that they looked at. ``is_last`` tells that no later pass can help to reach the target.
 
-    ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units, and is asked
-    again.
+    ``in_rounds`` tells that training follows each removal: a pass then takes one block, or a tenth of its units,
+    and is asked again.
     """
 
     target: Target

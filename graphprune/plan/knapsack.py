@@ -1,7 +1,7 @@
 """The multiple-choice knapsack: one option of every group, such that the loss is least and the cost fits.
 
-HALP (arXiv 2210.06659) and MDP (arXiv 2504.02168) choose channels so, with importance as value and measured time as cost.
-Solved exactly by HiGHS, through SciPy.
+HALP (arXiv 2210.06659) and MDP (arXiv 2504.02168) choose channels so,
+with importance as value and measured time as cost. Solved exactly by HiGHS, through SciPy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Option:
 
 
 def solve(groups: Sequence[Sequence[Option]], budget: float, most_removed: int | None = None) -> list[Option] | None:
-    """One option of each group with the least total loss at a total cost of at most ``budget``; None where nothing fits.
+    """One option of each group with the least total loss at a total cost of at most ``budget``;
+    None where nothing fits.
 
     No more than ``most_removed`` units go, counted from the option of each group that keeps most.
     """

@@ -10,7 +10,9 @@ WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")
 
 @dataclass(frozen=True)
 class Multiples:
-    """``width_multiple`` is for wide groups; if it ``is_automatic``, narrow ones take a part of it, and less will do if it must."""
+    """``width_multiple`` is for wide groups; if it ``is_automatic``, narrow ones take a part of it,
+    and less will do if it must.
+    """
 
     width_multiple: int
     is_automatic: bool

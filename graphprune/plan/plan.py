@@ -48,9 +48,9 @@ class RemovedBlock:
 class RemovedUnits:
     """Units of one dependency group to remove: filters, neurons, heads.
 
-    ``group`` names the group as ``inspect --groups`` does, ``size`` is how many units it has; ``removed`` are the indices
-    that go, ascending; ``scores`` has one importance per unit (low = removed first). ``macs`` and ``params`` are what the
-    group gives up with all other groups as they are.
+    ``group`` names the group as ``inspect --groups`` does, ``size`` is how many units it has;
+    ``removed`` are the indices that go, ascending; ``scores`` has one importance per unit (low = removed first).
+    ``macs`` and ``params`` are what the group gives up with all other groups as they are.
     """
 
     group: str
@@ -66,11 +66,12 @@ class RemovedUnits:
 class TrajectoryPoint:
     """One step of a pass that weighs two ways to shrink against each other and goes on from the winner.
 
-    ``kind`` is what went (``layer``, ``filters``, ``units``), ``removed`` tells it in short texts: the name of a block, or
-    ``group: 3 of 16``. ``macs`` and ``params`` are those of the whole model after the step. ``score`` is the winner's figure
-    before the arbiter: with ``cka`` the similarity to the network before the step (higher wins), with ``loss`` the
-    cross-entropy (lower wins). ``rival_kind`` and ``rival_score`` are the child that lost; None where there was none.
-    ``latency_ratio`` is the measured time after the step over that of the dense network; None where it was not measured.
+    ``kind`` is what went (``layer``, ``filters``, ``units``), ``removed`` tells it in short texts: the name of a block,
+    or ``group: 3 of 16``. ``macs`` and ``params`` are those of the whole model after the step.
+    ``score`` is the winner's figure before the arbiter: with ``cka`` the similarity to the network before the step
+    (higher wins), with ``loss`` the cross-entropy (lower wins). ``rival_kind`` and ``rival_score`` are the child that
+    lost; None where there was none. ``latency_ratio`` is the measured time after the step over that of the dense
+    network; None where it was not measured.
     """
 
     kind: str
@@ -88,9 +89,9 @@ class TrajectoryPoint:
 class Decision:
     """What one pass decided, in order of removal.
 
-    ``spec`` prints the pass with its options; ``limit`` names the constraint that stopped it, empty when the target did.
-    ``considered`` is how many units were candidates; ``notes`` tell what a reader of the scores must know. ``score_title``
-    says in a word or two what the scores of the blocks are.
+    ``spec`` prints the pass with its options; ``limit`` names the constraint that stopped it,
+    empty when the target did. ``considered`` is how many units were candidates; ``notes`` tell what a reader of the
+    scores must know. ``score_title`` says in a word or two what the scores of the blocks are.
     ``trajectory`` is how a pass that goes step by step came here, in the steps of this decision.
     """
 
@@ -114,8 +115,9 @@ class Decision:
 class Plan:
     """Everything needed to make the same smaller model again.
 
-    ``model_sha256`` is the hash of the file (and its external data) the plan was made for. ``asked`` and ``reached`` are
-    the target and its figure. ``repair`` names the repairs made, in order. ``data`` says what the scores were computed from.
+    ``model_sha256`` is the hash of the file (and its external data) the plan was made for.
+    ``asked`` and ``reached`` are the target and its figure. ``repair`` names the repairs made, in order. ``data`` says
+    what the scores were computed from.
     """
 
     model_sha256: str

@@ -1,10 +1,11 @@
 """Which units go: the least important first, over all groups at once, until a target is met.
 
-The cost after every step is exact, computed from the axis types. Kept counts can be rounded to multiples that the hardware
-likes; then units go in chunks from one multiple to the next. No group goes below its floor, none is emptied.
+The cost after every step is exact, computed from the axis types.
+Kept counts can be rounded to multiples that the hardware likes; then units go in chunks from one multiple to the next.
+No group goes below its floor, none is emptied.
 
-What a large last step made needless is put back. So a result is as small as its order allows, but it is not nested: asking
-for more may keep a unit that asking for less removed.
+What a large last step made needless is put back. So a result is as small as its order allows, but it is not nested:
+asking for more may keep a unit that asking for less removed.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def select(
 ) -> Selection:
     """Take chunks in order of importance until ``is_met``; then put back, most important first, what was not needed.
 
-    ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group, to within
-    one chunk, and puts back only what keeps it so. No more than ``most`` units go: a group whose next chunk is too large for
-    what is left of them is done.
+    ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group,
+    to within one chunk, and puts back only what keeps it so. No more than ``most`` units go:
+    a group whose next chunk is too large for what is left of them is done.
     """
     chunks = [candidate.chunks() for candidate in candidates]
     keys = [_keys(candidate, own, scope) for candidate, own in zip(candidates, chunks, strict=True)]
@@ -112,9 +113,13 @@ def _keep(cost: UnitCost, candidate: Candidate, gone: int) -> None:
 
 
 def _put_back(
-    candidates: Sequence[Candidate], chunks: Sequence[list[NDArray[np.intp]]], taken: list[tuple[int, int]],
-    gone: list[int], cost: UnitCost, is_met: Met,
-) -> None:  # fmt: skip
+    candidates: Sequence[Candidate],
+    chunks: Sequence[list[NDArray[np.intp]]],
+    taken: list[tuple[int, int]],
+    gone: list[int],
+    cost: UnitCost,
+    is_met: Met,
+) -> None:
     """The last, largest step overshoots; some of what went before it may stay after all."""
     closed: set[int] = set()  # groups of which a later chunk had to go
     for index, position in reversed(taken):

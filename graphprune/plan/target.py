@@ -14,8 +14,10 @@ TargetKind = Literal["flops", "params", "removed", "ratio", "latency"]
 @dataclass(frozen=True)
 class Target:
     """``flops=0.5`` and ``params=0.5``: the share that is *left*; ``removed=10``: the number of units that go;
-    ``ratio=0.3``: the share of the units considered that goes, to the nearest unit; ``latency=0.6``: the share of the measured
-    time that is left, or, with the ``unit`` ms, ``latency=5ms``. Only a measurement tells whether a latency is reached."""
+    ``ratio=0.3``: the share of the units considered that goes, to the nearest unit; ``latency=0.6``:
+    the share of the measured time that is left, or, with the ``unit`` ms, ``latency=5ms``. Only a measurement tells
+    whether a latency is reached.
+    """
 
     kind: TargetKind
     value: float
@@ -55,7 +57,9 @@ class Target:
         return cls(kind, value, unit)  # type: ignore[arg-type]  # narrowed by the check against get_args
 
     def reached(self, dense: Cost, now: Cost, removed: int, considered: int = 0) -> float:
-        """The figure to compare with ``value``: the share left, the units removed, or their share of those considered."""
+        """The figure to compare with ``value``: the share left, the units removed,
+        or their share of those considered.
+        """
         assert self.kind != "latency", "a latency is measured, not computed"
         if self.kind == "removed":
             return removed

@@ -1,7 +1,8 @@
 """``ridge`` for convolutions whose windows are too many numbers: one matrix from the channels left to all channels.
 
-The map from the channels that the layer reads now to those it read in the original network is fitted, and multiplied into
-the original kernels (GRAIL, CPAL 2026). It knows nothing of positions or of what the layer's output is for.
+The map from the channels that the layer reads now to those it read in the original network is fitted,
+and multiplied into the original kernels (GRAIL, CPAL 2026). It knows nothing of positions or of what the layer's output
+is for.
 """
 
 from __future__ import annotations

@@ -28,8 +28,14 @@ class Sums:
 
     @classmethod
     def empty(cls, groups: int, inputs: int, outputs: int) -> Sums:
-        return cls(0, np.zeros((groups, inputs)), np.zeros((groups, outputs)), np.zeros((groups, inputs, inputs)),
-                   np.zeros((groups, inputs, outputs)), np.zeros((groups, outputs)))  # fmt: skip
+        return cls(
+            0,
+            np.zeros((groups, inputs)),
+            np.zeros((groups, outputs)),
+            np.zeros((groups, inputs, inputs)),
+            np.zeros((groups, inputs, outputs)),
+            np.zeros((groups, outputs)),
+        )
 
     def add(self, x: Array, t: Array) -> None:
         """Rows x (n, groups, inputs) and t (n, groups, outputs)."""

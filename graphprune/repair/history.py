@@ -10,7 +10,8 @@ from graphprune.rewrite.removal import Removal
 
 @dataclass(frozen=True)
 class History:
-    """``removals`` led from ``origin``, the network as given, to the present one, whose weights have followed if it ``is_repaired``.
+    """``removals`` led from ``origin``, the network as given, to the present one,
+    whose weights have followed if it ``is_repaired``.
 
     ``repairs`` names those that are made at the end.
     """

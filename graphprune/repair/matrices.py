@@ -76,7 +76,9 @@ def rows(node: gs.Node, values: np.ndarray, places: NDArray[np.intp] | None = No
 
 
 def picked(values: np.ndarray, own_axes: int, places: NDArray[np.intp] | None) -> np.ndarray:
-    """Some positions (flat) of each sample of (samples, *positions, ...), whose last ``own_axes`` axes are no positions."""
+    """Some positions (flat) of each sample of (samples, *positions, ...),
+    whose last ``own_axes`` axes are no positions.
+    """
     if places is None:
         return values
     space = values.shape[1 : values.ndim - own_axes]
@@ -95,8 +97,14 @@ def patches(node: gs.Node, values: np.ndarray) -> np.ndarray:
     padded = np.pad(values, [(0, 0), (0, 0), *padding(node, values.shape[2:], reach, strides)])
     axes = tuple(range(2, 2 + count))
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
-    picked = windows[(slice(None), slice(None), *(slice(None, None, step) for step in strides),
-                      *(slice(None, None, step) for step in dilations))]  # fmt: skip
+    picked = windows[
+        (
+            slice(None),
+            slice(None),
+            *(slice(None, None, step) for step in strides),
+            *(slice(None, None, step) for step in dilations),
+        )
+    ]
     return np.moveaxis(picked, 1, 1 + count)
 
 

@@ -31,10 +31,15 @@ Losses = NDArray[np.float64]
 
 
 def obs_losses(
-    analysis: ModelAnalysis, groups: Sequence[Group], data: Data, batch: int, options: RuntimeOptions,
+    analysis: ModelAnalysis,
+    groups: Sequence[Group],
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
     progress: Callable[[int], None],
-) -> list[Losses]:  # fmt: skip
-    """For each group the losses (size,) of :func:`removal_losses`, as a share of the variance of the streams that its readers write to.
+) -> list[Losses]:
+    """For each group the losses (size,) of :func:`removal_losses`,
+    as a share of the variance of the streams that its readers write to.
 
     Groups are taken together as far as their sums fit the memory, one pass over the data for each such part.
 

@@ -22,7 +22,8 @@ _LEAST_VARIANCE = 1e-6  # of the mean square: inputs that hardly vary tell nothi
 class Fit:
     """New weights (groups, inputs, outputs) and shift (groups, outputs).
 
-    ``before`` and ``after`` are held-out errors: squared, as a share of the targets' variation; ``penalty`` is what served.
+    ``before`` and ``after`` are held-out errors: squared, as a share of the targets' variation;
+    ``penalty`` is what served.
     """
 
     matrix: Array
@@ -37,8 +38,8 @@ def refit(
 ) -> Fit:
     """The best weights for ``sums``, and how the present ones (``matrix``, ``shift``) and they do on held-out rows.
 
-    ``argmin |T - X W - b|^2 + penalty |W - W_0|^2``: an infinite penalty changes nothing. Without ``with_shift``, b stays;
-    so do the weights of outputs (groups, outputs) that are not ``alive``.
+    ``argmin |T - X W - b|^2 + penalty |W - W_0|^2``: an infinite penalty changes nothing. Without ``with_shift``,
+    b stays; so do the weights of outputs (groups, outputs) that are not ``alive``.
     """
     free = np.broadcast_to(True if alive is None else alive, shift.shape)
     one, other = sums.halves

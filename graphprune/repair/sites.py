@@ -1,9 +1,11 @@
 """The layers of a pruned network that can make up for what is gone, and what each of them should compute.
 
-A layer is a site if its inputs differ from the original's: some were cut, or something before it was cut or removed. What
-it should compute is the original's value at the end of the per-channel operations behind it (a bias, BatchNorm): its
-*exit*. Where that goes into a residual join, it should rather compute the original's join minus the shortcut of the pruned
-network, so that the branch also pays back the drift that earlier removals left on the stream (``design.md`` 2.5).
+A layer is a site if its inputs differ from the original's: some were cut, or something before it was cut or removed.
+What it should compute is the original's value at the end of the per-channel operations behind it (a bias, BatchNorm):
+its
+*exit*. Where that goes into a residual join, it should rather compute the original's join minus the shortcut of the
+pruned network, so that the branch also pays back the drift that earlier removals left on the stream (``design.md``
+2.5).
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class Bias:
 class RepairLayer:
     """A layer and the per-channel operations behind it.
 
-    ``scale`` and ``shift`` (channels,) make the exit out of the weighted sum, ``axis`` counts channels there (-1: the last).
-    ``join`` is the residual join it feeds, ``shortcut`` the other operand; empty if it feeds none.
+    ``scale`` and ``shift`` (channels,) make the exit out of the weighted sum, ``axis`` counts channels there (-1:
+    the last). ``join`` is the residual join it feeds, ``shortcut`` the other operand; empty if it feeds none.
     """
 
     node: str
@@ -170,7 +172,9 @@ def _own_affine(model: Model, node: gs.Node) -> tuple[Vector, Vector, list[Bias]
 
 
 def affine_of(model: Model, node: gs.Node, chain: Sequence[str]) -> tuple[Vector, Vector]:
-    """Scale and shift (channels,) of a convolution with the operations named in ``chain`` behind it, whoever else reads."""
+    """Scale and shift (channels,) of a convolution with the operations named in ``chain`` behind it,
+    whoever else reads.
+    """
     scale, shift, _ = _own_affine(model, node)
     nodes = {each.name: each for each in model.graph.nodes}
     tensor = node.outputs[0].name

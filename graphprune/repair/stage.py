@@ -53,14 +53,21 @@ def parse_methods(text: str) -> tuple[Method, ...]:
 
 
 def repair(
-    original: Model, pruned: Model, steps: Sequence[Removal], sizes: Sizes, data: Data, batch: int,
-    methods: Sequence[Method], options: RuntimeOptions, progress: Callable[[str, int, int], None],
+    original: Model,
+    pruned: Model,
+    steps: Sequence[Removal],
+    sizes: Sizes,
+    data: Data,
+    batch: int,
+    methods: Sequence[Method],
+    options: RuntimeOptions,
+    progress: Callable[[str, int, int], None],
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
-) -> tuple[Model, RepairReport]:  # fmt: skip
+) -> tuple[Model, RepairReport]:
     """A copy of ``pruned`` with other weights and biases, and what became of each layer.
 
-    ``steps`` led from ``original`` to ``pruned``; ``sizes`` are the concrete tensor shapes of ``pruned``. No shape, no node
-    and no name changes. Labels are not looked at.
+    ``steps`` led from ``original`` to ``pruned``; ``sizes`` are the concrete tensor shapes of ``pruned``. No shape,
+    no node and no name changes. Labels are not looked at.
     """
     started = time.perf_counter()
     layers: list[LayerRepair] = []

@@ -1,10 +1,10 @@
 """What would be left to repair without a block? Candidates judged after the layers behind the gap have been refitted.
 
-A candidate costs what follows it: its network is walked from the last known tensor before the gap, over a few samples held in
-memory, and only the layers that the removal concerns, or the first few of them, are refitted, as :func:`repair` does it. All
-candidates share the original's activations and those of the network pruned so far. Their Gram matrices have nothing in
-common: each gap changes what all later layers read. The winner's weights are the next parent's, so later removals are judged on
-top of earlier repairs.
+A candidate costs what follows it: its network is walked from the last known tensor before the gap,
+over a few samples held in memory, and only the layers that the removal concerns, or the first few of them, are
+refitted, as :func:`repair` does it. All candidates share the original's activations and those of the network pruned so
+far. Their Gram matrices have nothing in common: each gap changes what all later layers read. The winner's weights are
+the next parent's, so later removals are judged on top of earlier repairs.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ C = TypeVar("C", bound=FeatureComparison[object])
 class TrialSetup:
     """What trials stand on: the network as given, what led from it to that of ``analysis``, and the samples.
 
-    ``representations`` are tensors of the present network that are compared, after at most ``refits`` layers of each candidate
-    have been refitted.
+    ``representations`` are tensors of the present network that are compared,
+    after at most ``refits`` layers of each candidate have been refitted.
     """
 
     history: History
@@ -72,7 +72,9 @@ class _Trial:
 
 
 class RepairedTrials:
-    """Judges removals from ``parent``, the network pruned and repaired so far; :meth:`settle` makes one of them the parent."""
+    """Judges removals from ``parent``, the network pruned and repaired so far;
+    :meth:`settle` makes one of them the parent.
+    """
 
     def __init__(self, setup: TrialSetup) -> None:
         self._setup, self._removals = setup, setup.history.removals
@@ -108,7 +110,9 @@ class RepairedTrials:
             self._move_to(repaired)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._mine.close()
         self._open.close()
 
@@ -187,7 +191,9 @@ class RepairedTrials:
             ]
 
     def _known(self, trial: _Trial, blocks: dict[str, Block], flow: DataFlow) -> list[str]:
-        """Entries of blocks whose values are the parent's: before the gap, and before the first layer to be refitted."""
+        """Entries of blocks whose values are the parent's: before the gap,
+        and before the first layer to be refitted.
+        """
         before = self.parent.derived(DataFlow).order
         first = min((flow.order[task.node.name] for task in trial.tasks), default=len(flow.order))
         entries = [each.entry for each in blocks.values() if before[each.join] <= before[trial.block.join]]
@@ -201,7 +207,9 @@ def _arrays(part: Batch) -> Values:
 
 
 def _in_original(setup: TrialSetup) -> list[str]:
-    """What the representations are called, and stand for, in the network as given: past a removed block, for its exit."""
+    """What the representations are called, and stand for, in the network as given: past a removed block,
+    for its exit.
+    """
     names = []
     for representation in setup.representations:
         tensor = representation.tensor

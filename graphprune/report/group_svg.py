@@ -1,8 +1,9 @@
 """The groups of a model as a picture: one SVG file, drawn by hand, that needs nothing from anywhere.
 
-Layers stand in a column in execution order, groups in a column beside it, at the first layer that writes each. From its box
-a group's rail runs down between the columns, short ones inside; it ends at every layer that reads the group, and further
-layers that write it join it. The layout of it all is in :mod:`graphprune.report.rails`.
+Layers stand in a column in execution order, groups in a column beside it, at the first layer that writes each.
+From its box a group's rail runs down between the columns, short ones inside;
+it ends at every layer that reads the group, and further layers that write it join it. The layout of it all is in
+:mod:`graphprune.report.rails`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The groups of a model on a terminal: what can shrink in a table, what cannot by reason, operators without a rule last."""
+"""The groups of a model on a terminal: what can shrink in a table, what cannot by reason,
+operators without a rule last.
+"""
 
 from __future__ import annotations
 

@@ -43,10 +43,11 @@ class Inspection(Document, frozen=True, tag="graphprune.inspection/1"):
 class GroupRow:
     """A group of weights that shrink together.
 
-    ``macs`` and ``params`` are all that has an axis of the group: what would leave with its last unit. A layer counts for
-    the group that it writes and for the one that it reads, so the rows add up to more than the model. ``unit_macs`` and
-    ``unit_params`` leave with the first unit; None where none can go. ``node`` is where the ``reason`` lies, a node or an
-    input or output of the model, ``module`` the module it belongs to, where the exporter noted that elsewhere.
+    ``macs`` and ``params`` are all that has an axis of the group: what would leave with its last unit.
+    A layer counts for the group that it writes and for the one that it reads,
+    so the rows add up to more than the model. ``unit_macs`` and ``unit_params`` leave with the first unit; None where
+    none can go. ``node`` is where the ``reason`` lies, a node or an input or output of the model, ``module`` the module
+    it belongs to, where the exporter noted that elsewhere.
     """
 
     name: str
@@ -85,7 +86,9 @@ class GroupsFile(Document, frozen=True, tag="graphprune.groups/1"):
 
 @dataclass(frozen=True)
 class GroupInspection:
-    """Cost of the whole model at one sample, its groups in execution order, and them with ops and weights as a graph."""
+    """Cost of the whole model at one sample, its groups in execution order,
+    and them with ops and weights as a graph.
+    """
 
     source: str
     cost: Cost

@@ -25,7 +25,8 @@ class Rail:
     def paths(self, x: int, left: int, box: int) -> tuple[str, str]:
         """SVG path data of the lines, and of the arrow heads and dots.
 
-        The rail stands at ``x``; what joins it and where it stops is at ``left``; it leaves a box whose edge is ``box``.
+        The rail stands at ``x``; what joins it and where it stops is at ``left``;
+        it leaves a box whose edge is ``box``.
         """
         if not self.joins and not self.stops:
             return "", ""

@@ -37,8 +37,8 @@ class MeasurementEntry:
 class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     """The JSON of a :class:`graphprune.report.result.Result`.
 
-    ``blocks_removed`` are names of blocks, ``units_removed`` counts the units that went from each group. What did not run is
-    null.
+    ``blocks_removed`` are names of blocks, ``units_removed`` counts the units that went from each group.
+    What did not run is null.
     """
 
     source: str

@@ -20,7 +20,9 @@ _OTHERS = 2  # models beside the first that fit 80 columns
 
 
 def print_robustness(console: Console, report: RobustnessReport, verbose: bool) -> None:
-    """Headline, legend, table, energy. ``verbose`` adds a row for every corruption; the JSON file has every severity."""
+    """Headline, legend, table, energy. ``verbose`` adds a row for every corruption;
+    the JSON file has every severity.
+    """
     for which in range(1, len(report.models)):
         console.print(f"[bold]{_headline(report, which)}[/]")
     for which, model in enumerate(report.models):

@@ -123,9 +123,12 @@ def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None
         table.add_column("", overflow="fold")
         for layer in repair.layers:
             table.add_row(
-                escape(layer.layer), layer.method, f"{layer.before:.4f}", f"{layer.after:.4f}",
+                escape(layer.layer),
+                layer.method,
+                f"{layer.before:.4f}",
+                f"{layer.after:.4f}",
                 escape(layer.note) if layer.is_kept else f"left as it was; {escape(layer.note)}".rstrip("; "),
-            )  # fmt: skip
+            )
         console.print(table)
 
 

@@ -31,7 +31,9 @@ def compact(number: int) -> str:
 
 
 def without_common(names: Iterable[str]) -> dict[str, str]:
-    """Names without the modules that all dotted ones begin with: ``model.vit.layers.0`` is ``layers.0`` among its like."""
+    """Names without the modules that all dotted ones begin with:
+    ``model.vit.layers.0`` is ``layers.0`` among its like.
+    """
     paths = {name: name.split(".") for name in names}
     dotted = [path for path in paths.values() if len(path) > 1]
     shared = 0

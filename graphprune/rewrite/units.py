@@ -98,8 +98,9 @@ def _unused(name: str, taken: set[str]) -> str:
     return f"{name}/cut{number}"
 
 
-def _write_sizes(model: Model, node: gs.Node, fields: list[SizeField], typing: Typing, counts: Counts,
-                 joined: Joined) -> None:  # fmt: skip
+def _write_sizes(
+    model: Model, node: gs.Node, fields: list[SizeField], typing: Typing, counts: Counts, joined: Joined
+) -> None:
     """Give a node's numbers their new values."""
     attributes = [field for field in fields if field.attribute]
     if attributes:
@@ -150,7 +151,9 @@ def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], coun
 
 
 def _set_attributes(model: Model, node: gs.Node, values: Mapping[str, int | list[int] | None]) -> None:
-    """Change attributes (None: drop them) of a node and of the protobuf it is written as; the original's stays as it was."""
+    """Change attributes (None: drop them) of a node and of the protobuf it is written as;
+    the original's stays as it was.
+    """
     proto = onnx.NodeProto()
     proto.CopyFrom(model.node_protos[node.name])
     untouched = [attribute for attribute in proto.attribute if attribute.name not in values]
@@ -175,12 +178,11 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     _set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
-def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing,
-             joined: Joined) -> None:  # fmt: skip
+def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing, joined: Joined) -> None:
     """Write a computed list of sizes anew, with numbers in place of those that change.
 
-    Reshape and Expand have words for "as in the input"; where these say it all, a constant is enough. Else the pieces of the
-    old list are joined with the new numbers.
+    Reshape and Expand have words for "as in the input"; where these say it all, a constant is enough.
+    Else the pieces of the old list are joined with the new numbers.
     """
     found = elements(node.inputs[operand], typing.probe) or []
     numbers = [new.get(index, element.number) for index, element in enumerate(found)]
@@ -223,8 +225,9 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
     return _append(model, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64)
 
 
-def _append(model: Model, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor],
-            kind: int) -> gs.Variable:  # fmt: skip
+def _append(
+    model: Model, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor], kind: int
+) -> gs.Variable:
     """A new node and what it writes."""
     result = gs.Variable(f"{label}/out", dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
     model.graph.nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))

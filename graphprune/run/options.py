@@ -18,7 +18,9 @@ from graphprune.training import TrainOptions
 from graphprune.workers import Backend
 
 Between = Callable[[Decision, ModelAnalysis, float], None]
-"""Called between passes: what the last one decided (``spec`` names it), the network that it left, and the seconds it took."""
+"""Called between passes: what the last one decided (``spec`` names it), the network that it left,
+and the seconds it took.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class TimingOptions:
 class RecoveryOptions:
     """What follows a removal: ``repair`` names repairs in order; None takes the default where there are samples.
 
-    ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default: all
-    of the calibration data).
+    ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default:
+    all of the calibration data).
     """
 
     repair: tuple[Method, ...] | None = None
@@ -86,9 +88,9 @@ class WorkerOptions:
 class RunOptions:
     """Everything about a run that is not the decision itself.
 
-    ``batch`` is for scoring and validation. Widths are kept to multiples of ``align``; "auto" takes what the runtime was
-    measured to like. ``report`` is an HTML file to write; ``command`` is what the user typed, for that report.
-    ``between`` is called after each decision of a pass.
+    ``batch`` is for scoring and validation. Widths are kept to multiples of ``align``;
+    "auto" takes what the runtime was measured to like. ``report`` is an HTML file to write; ``command`` is what the
+    user typed, for that report. ``between`` is called after each decision of a pass.
     """
 
     seed: int = 0

@@ -1,4 +1,5 @@
-"""How many threads BLAS may take: as many as the user allows, and one where sums must not depend on the number of cores.
+"""How many threads BLAS may take: as many as the user allows,
+and one where sums must not depend on the number of cores.
 
 BLAS splits products by threads, and rounds by how it split them.
 """
@@ -36,6 +37,8 @@ def one_blas_thread() -> Iterator[None]:
 
 @contextmanager
 def blas_threads(count: int) -> Iterator[None]:
-    """BLAS with at most ``count`` threads; left to itself it takes every core, and several runs side by side then spin for hours."""
+    """BLAS with at most ``count`` threads; left to itself it takes every core,
+    and several runs side by side then spin for hours.
+    """
     with threadpool_limits(count, user_api="blas"):
         yield

@@ -85,12 +85,16 @@ def require_provider(options: RuntimeOptions) -> None:
     if name not in ort.get_all_providers():
         raise OptionError(f"there is no provider '{options.provider}'", f"this ONNX Runtime offers {offered}")
     wheel = _WHEELS.get(name, "graphprune[gpu]")
-    raise RuntimeMissing(f"the provider {name} is not in the installed ONNX Runtime (it offers {offered})",
-                         f"install the wheel that holds it, e.g. pip install '{wheel}'; see graphprune doctor")  # fmt: skip
+    raise RuntimeMissing(
+        f"the provider {name} is not in the installed ONNX Runtime (it offers {offered})",
+        f"install the wheel that holds it, e.g. pip install '{wheel}'; see graphprune doctor",
+    )
 
 
 def open_model(model: Model, options: RuntimeOptions, outputs: Sequence[str] | None = None) -> Any:
-    """A session of a model in memory, as :func:`open_session` opens it; ``outputs`` are inner tensors that it gives, too."""
+    """A session of a model in memory, as :func:`open_session` opens it; ``outputs`` are inner tensors that it gives,
+    too.
+    """
     return open_session(lambda: to_proto(model, outputs), options, model.folder)
 
 
@@ -105,8 +109,9 @@ def open_session(
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
     Of a ``model`` given as a function that makes it, nothing is left when the runtime takes its own share of memory.
-    ``folder`` is where the external data of an in-memory model lies. ``optimised_path`` also writes the optimised graph.
-    ``record_assignment`` lets the session tell which provider took which node, where this ONNX Runtime can.
+    ``folder`` is where the external data of an in-memory model lies.
+    ``optimised_path`` also writes the optimised graph. ``record_assignment`` lets the session tell which provider took
+    which node, where this ONNX Runtime can.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""The one loop that times: callables run in turn, round after round, so that drift and neighbours hit all of them alike."""
+"""The one loop that times: callables run in turn, round after round,
+so that drift and neighbours hit all of them alike.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Candidate blocks compared with the network that still has them: one set of forward passes, any number of comparisons.
 
-What is found out about a candidate does not depend on which others are asked about with it, so portions of the candidates can
-go to other processes, each with all of the data.
+What is found out about a candidate does not depend on which others are asked about with it,
+so portions of the candidates can go to other processes, each with all of the data.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def compare_blocks(
 ) -> list[Compared[R]]:
     """One comparison per representation, which has seen all of ``data`` without each of ``candidates``, in their order.
 
-    The reference is the network without the blocks in ``gone`` (join names), or the whole one with ``against_original``. With
-    ``workers`` each of them sees to a portion of the candidates; the answer is the same to the last bit.
+    The reference is the network without the blocks in ``gone`` (join names),
+    or the whole one with ``against_original``. With ``workers`` each of them sees to a portion of the candidates; the
+    answer is the same to the last bit.
     """
     if workers is None:
         question = _Question(representations, candidates, gone, batch, threads, make, against_original)

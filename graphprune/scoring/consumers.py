@@ -19,7 +19,9 @@ from graphprune.ir.model import Model, read_values
 
 @dataclass(frozen=True)
 class Consumer:
-    """A layer whose weights sum over ``axis``: data ``tensor`` along its axis ``place``, weights ``operand`` along ``row``."""
+    """A layer whose weights sum over ``axis``: data ``tensor`` along its axis ``place``,
+    weights ``operand`` along ``row``.
+    """
 
     node: gs.Node
     axis: Axis

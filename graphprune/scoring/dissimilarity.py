@@ -1,7 +1,7 @@
 """The eight dissimilarities of the consensus, of one reference against many candidates, all on the same features.
 
-What CKA, permutation and linear need are products, which are streamed; the Wasserstein and Gaussian distances need the rows,
-which are kept where one of these is asked for.
+What CKA, permutation and linear need are products, which are streamed;
+the Wasserstein and Gaussian distances need the rows, which are kept where one of these is asked for.
 """
 
 from __future__ import annotations

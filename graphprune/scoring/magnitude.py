@@ -1,7 +1,8 @@
 """Magnitude of units: the norm of every weight that leaves with them.
 
-Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017) rank a filter by its own weights; here the norm runs over the
-whole dependency group, as in Fang et al., "DepGraph" (CVPR 2023), or over the layers that write it only.
+Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017) rank a filter by its own weights;
+here the norm runs over the whole dependency group, as in Fang et al., "DepGraph" (CVPR 2023),
+or over the layers that write it only.
 """
 
 from __future__ import annotations

@@ -67,14 +67,20 @@ def _entries_by_head(consumer: Consumer, heads: set[Atom], own: NDArray[np.intp]
 
 
 def projection_scores(
-    model: Model, typing: Typing, groups: Sequence[Group], all_groups: Sequence[Group], data: Data, batch: int,
-    options: RuntimeOptions, progress: Callable[[int], None],
-) -> list[NDArray[np.float64]]:  # fmt: skip
+    model: Model,
+    typing: Typing,
+    groups: Sequence[Group],
+    all_groups: Sequence[Group],
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
+    progress: Callable[[int], None],
+) -> list[NDArray[np.float64]]:
     """Scores (size,) of every group, in the unit of the activations (heads: times weights); low goes first.
 
-    Heads: ``I_h``, the mean L1 norm of what the head adds to the stream; a key-value group gets the mean of its query heads.
-    Neurons: ``I_m``, the mean absolute input of the layer that reads them. An input named ``attention_mask`` tells which
-    tokens count. One pass over the data serves all groups.
+    Heads: ``I_h``, the mean L1 norm of what the head adds to the stream;
+    a key-value group gets the mean of its query heads. Neurons: ``I_m``, the mean absolute input of the layer that
+    reads them. An input named ``attention_mask`` tells which tokens count. One pass over the data serves all groups.
 
     Raises
     ------

@@ -51,13 +51,22 @@ class _Tap:
 
 
 def vip_scores(
-    model: Model, typing: Typing, groups: Sequence[Group], data: Data, batch: int, options: RuntimeOptions, *,
-    components: int, pool: Pool, estimator: Estimator, progress: Callable[[int], None],
-) -> tuple[list[NDArray[np.float64]], bool]:  # fmt: skip
+    model: Model,
+    typing: Typing,
+    groups: Sequence[Group],
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
+    *,
+    components: int,
+    pool: Pool,
+    estimator: Estimator,
+    progress: Callable[[int], None],
+) -> tuple[list[NDArray[np.float64]], bool]:
     """VIP (size,) of every unit of every group, and whether the data's own labels served.
 
-    Without labels the classes are the model's own arg-max. Each written channel is one feature, pooled over everything but
-    samples; a unit that several channels or layers write gets their mean.
+    Without labels the classes are the model's own arg-max. Each written channel is one feature,
+    pooled over everything but samples; a unit that several channels or layers write gets their mean.
 
     Raises
     ------

@@ -25,7 +25,9 @@ Features = list[NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Ablation:
-    """One batch: the reference's features, those without each candidate, in the order asked for, and the samples' labels."""
+    """One batch: the reference's features, those without each candidate, in the order asked for,
+    and the samples' labels.
+    """
 
     reference: Features
     candidates: list[Features]
@@ -45,8 +47,8 @@ def ablations(
 ) -> Iterator[Ablation]:
     """Yield an :class:`Ablation` per batch of ``data``; at most ``threads`` batches are in memory.
 
-    The reference is the network without the blocks in ``removed``, or the whole one (``segments.origin`` if there is one) with
-    ``against_original``.
+    The reference is the network without the blocks in ``removed``,
+    or the whole one (``segments.origin`` if there is one) with ``against_original``.
     """
     origin = (segments.origin or segments) if against_original else None
     is_same = origin is None or (origin is segments and not removed)

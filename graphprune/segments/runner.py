@@ -1,10 +1,11 @@
-"""Segments of one network run one after another; and "what comes out without block i?" at the price of what follows block i.
+"""Segments of one network run one after another; and "what comes out without block i?" at the price of what follows
+block i.
 
-Each segment has a single-threaded session of its own: many thread pools in one process fight for the cores, so callers run
-batches side by side instead. A batch runs through all segments once and leaves what they write in an environment. Cut at the
-entries and exits of candidate blocks, a candidate's question re-runs only the segments that its removal changes. Removing a
-block for good rebuilds nothing: its segment is skipped from then on. Memory is the sessions (the model's weights once) plus
-the environment of one batch.
+Each segment has a single-threaded session of its own: many thread pools in one process fight for the cores,
+so callers run batches side by side instead. A batch runs through all segments once and leaves what they write in an
+environment. Cut at the entries and exits of candidate blocks, a candidate's question re-runs only the segments that its
+removal changes. Removing a block for good rebuilds nothing: its segment is skipped from then on. Memory is the sessions
+(the model's weights once) plus the environment of one batch.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class SessionChain:
         return open_session(lambda: self.proto(segment), self.options, self.folder)
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> tuple[Environment, list[float]]:
-        """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed; milliseconds of each segment."""
+        """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed;
+        milliseconds of each segment.
+        """
         value = extras.onnxruntime().OrtValue
         env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in feeds.items()}
         times_ms = []
@@ -110,8 +113,9 @@ class SessionChain:
 class Segments:
     """A chain cut at candidate blocks; ``targets`` are the tensors whose values are asked for.
 
-    ``origin`` are the segments of the network as given, where this one has come out of it with other weights; ``seconds`` is
-    the total run time of each segment in the full passes (not in the re-runs): the floor that scoring is compared with.
+    ``origin`` are the segments of the network as given, where this one has come out of it with other weights;
+    ``seconds`` is the total run time of each segment in the full passes (not in the re-runs):
+    the floor that scoring is compared with.
     """
 
     def __init__(self, chain: SessionChain, targets: Sequence[str], model: Model | None = None) -> None:
@@ -139,7 +143,9 @@ class Segments:
         return env
 
     def without(self, env: Environment, block: Block, removed: frozenset[str] = frozenset()) -> Environment:
-        """The targets as they would be without ``block`` as well; ``env`` is what :meth:`run` returned for ``removed``."""
+        """The targets as they would be without ``block`` as well;
+        ``env`` is what :meth:`run` returned for ``removed``.
+        """
         changed: Environment = {}
         for index, segment in enumerate(self.chain.segments):
             here = segment.block

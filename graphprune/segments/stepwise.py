@@ -1,8 +1,8 @@
 """Walk a network from input to output over all data, from stop to stop, holding only what is still needed.
 
 At each stop some tensors are looked at, batch by batch. Every node runs once, with the weights it has when it is
-reached: what a stop has changed is in force from there on. Tensors that wait are kept in memory up to a limit, beyond it in
-files of a temporary folder.
+reached: what a stop has changed is in force from there on. Tensors that wait are kept in memory up to a limit,
+beyond it in files of a temporary folder.
 """
 
 from __future__ import annotations
@@ -81,9 +81,13 @@ class StepwiseRun:
     """
 
     def __init__(
-        self, model: Model, stops: Sequence[Sequence[str]], options: RuntimeOptions,
-        limit_bytes: int = _MEMORY_LIMIT_BYTES, known: Collection[str] = (),
-    ) -> None:  # fmt: skip
+        self,
+        model: Model,
+        stops: Sequence[Sequence[str]],
+        options: RuntimeOptions,
+        limit_bytes: int = _MEMORY_LIMIT_BYTES,
+        known: Collection[str] = (),
+    ) -> None:
         self.model, self._stops, self._options = model, [list(stop) for stop in stops], options
         self._temporary = tempfile.TemporaryDirectory(prefix="graphprune-")
         self._waiting = TensorStore(Path(self._temporary.name), limit_bytes)
@@ -95,7 +99,9 @@ class StepwiseRun:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._temporary.cleanup()
 
     @property

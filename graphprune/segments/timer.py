@@ -1,4 +1,6 @@
-"""How long each part of two networks takes: parts run one after another, each in a session of its own, on one thread."""
+"""How long each part of two networks takes: parts run one after another, each in a session of its own,
+on one thread.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The bridge to PyTorch: a model as a trainable module, its values back into the file, and modules from outside.
 
-``to_torch`` makes ordinary modules of a model, ``write_back`` puts what they have learned into a copy of it, ``from_torch``
-exports a module. torch is imported on first use. A user's own module is cut by :mod:`graphprune.module_surgery`, which stands
-above this room; its ``apply_plan`` and ``Report`` also go by the name they had here.
+``to_torch`` makes ordinary modules of a model, ``write_back`` puts what they have learned into a copy of it,
+``from_torch`` exports a module. torch is imported on first use. A user's own module is cut by
+:mod:`graphprune.module_surgery`, which stands above this room;
+its ``apply_plan`` and ``Report`` also go by the name they had here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Sizes in the graph under construction: what ONNX computes from them, done while the module is built where it can be."""
+"""Sizes in the graph under construction: what ONNX computes from them,
+done while the module is built where it can be.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +92,8 @@ def _shape(node: NodeConversion) -> list[Numbers] | None:
 class GraphNumbers:
     """The :class:`graphprune.ir.size_arithmetic.NumberDomain` of Python numbers and of graph nodes that give one each.
 
-    What is computed of known numbers is known at once; of others it becomes a call in the graph. ``node`` is the one whose
-    outputs are computed.
+    What is computed of known numbers is known at once; of others it becomes a call in the graph.
+    ``node`` is the one whose outputs are computed.
     """
 
     node: NodeConversion

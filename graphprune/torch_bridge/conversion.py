@@ -1,4 +1,6 @@
-"""A conversion under way: what the file says, the graph, the weights, and the module that is made of them in the end."""
+"""A conversion under way: what the file says, the graph, the weights,
+and the module that is made of them in the end.
+"""
 
 from __future__ import annotations
 

@@ -23,10 +23,11 @@ for _module in pkgutil.iter_modules(rules.__path__):
 def to_torch(source: Model | str | os.PathLike[str] | onnx.ModelProto) -> fx.GraphModule:
     """The model as a module of ordinary layers, with the model's weights, in eval mode.
 
-    ``forward`` takes the inputs in the order of the graph and returns the output, or a tuple of them in that order. Layers stand
-    where their weights' names say (``layer1.0.conv1.weight`` is that key of the state dict), dense layers whose weights lost
-    their name where their node says. :mod:`graphprune.torch_bridge.weights` says which constants are parameters. A free
-    batch axis stays free. It can be trained, compiled and run under autocast; Dropout was already removed on loading.
+    ``forward`` takes the inputs in the order of the graph and returns the output, or a tuple of them in that order.
+    Layers stand where their weights' names say (``layer1.0.conv1.weight`` is that key of the state dict),
+    dense layers whose weights lost their name where their node says. :mod:`graphprune.torch_bridge.weights` says which
+    constants are parameters. A free batch axis stays free. It can be trained, compiled and run under autocast; Dropout
+    was already removed on loading.
 
     Raises
     ------

@@ -27,15 +27,21 @@ OPSETS = {"dynamo": 18, "torchscript": 17}
 Example = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
 
-def from_torch(module: nn.Module, example: Example, *, dynamic_batch: bool = True, output_names: tuple[str, ...] = (),
-               keep_norms: bool = False) -> Model:  # fmt: skip
+def from_torch(
+    module: nn.Module,
+    example: Example,
+    *,
+    dynamic_batch: bool = True,
+    output_names: tuple[str, ...] = (),
+    keep_norms: bool = False,
+) -> Model:
     """The module as a model, as it computes in eval mode.
 
     ``example`` is what it is called with: a tensor, a tuple of them, or a dict by the names of its arguments. With
-    ``dynamic_batch`` the first axis of every input is free. The current exporter of torch is tried first, with and without a free
-    batch axis, then the TorchScript one. Parameters keep their names as initialisers, but for those an exporter folds:
-    transposed matrices, and BatchNorm behind a convolution unless ``keep_norms`` leaves it apart.
-    The module is left as it was, in the mode it was in.
+    ``dynamic_batch`` the first axis of every input is free. The current exporter of torch is tried first,
+    with and without a free batch axis, then the TorchScript one. Parameters keep their names as initialisers,
+    but for those an exporter folds: transposed matrices, and BatchNorm behind a convolution unless ``keep_norms``
+    leaves it apart. The module is left as it was, in the mode it was in.
 
     Raises
     ------
@@ -116,8 +122,9 @@ def _call(module: nn.Module, example: Example) -> _Call:
     return _Call(names, values, by_name=False, is_variadic=is_variadic)
 
 
-def _export_dynamo(module: nn.Module, call: _Call, path: Path, names: list[str] | None, *, dynamic_batch: bool,
-                   is_folded: bool) -> None:  # fmt: skip
+def _export_dynamo(
+    module: nn.Module, call: _Call, path: Path, names: list[str] | None, *, dynamic_batch: bool, is_folded: bool
+) -> None:
     shapes: Any = call.shapes(torch.export.Dim("batch", min=1, max=1 << 16)) if dynamic_batch else None
     program = torch.onnx.export(
         module,
@@ -142,8 +149,9 @@ def _export_dynamo(module: nn.Module, call: _Call, path: Path, names: list[str] 
     program.save(path, external_data=False)
 
 
-def _export_torchscript(module: nn.Module, call: _Call, path: Path, names: list[str] | None, *, dynamic_batch: bool,
-                        is_folded: bool) -> None:  # fmt: skip
+def _export_torchscript(
+    module: nn.Module, call: _Call, path: Path, names: list[str] | None, *, dynamic_batch: bool, is_folded: bool
+) -> None:
     axes = {name: {0: "batch"} for name, tensor in zip(call.names, call.tensors, strict=True) if tensor.ndim}
     axes |= {name: {0: "batch"} for name in names or ()}
     named: Any = (dict(zip(call.names, call.tensors, strict=True)),)

@@ -28,8 +28,8 @@ def is_module(source: Any) -> TypeIs[nn.Module]:
 def proto_of(module: Any, example: Any, data: Any) -> onnx.ModelProto:
     """The module as a ModelProto, BatchNorm left apart so that all parameters keep their names.
 
-    ``example`` is what the module is called with; by default the first samples of ``data``, if that is an array or a mapping of
-    arrays by the names of its arguments.
+    ``example`` is what the module is called with; by default the first samples of ``data``,
+    if that is an array or a mapping of arrays by the names of its arguments.
 
     Raises
     ------

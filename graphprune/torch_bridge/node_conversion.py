@@ -68,13 +68,21 @@ class NodeConversion(Operands):
                 return found
         return self.conversion.source.layer_path(self.name)
 
-    def layer(self, make: Callable[[], nn.Module], inputs: Sequence[Any], weights: Mapping[str, int], *,
-              path: str = "", options: Any = (), statistics: Mapping[str, int] | None = None,
-              ) -> fx.Node:  # fmt: skip
+    def layer(
+        self,
+        make: Callable[[], nn.Module],
+        inputs: Sequence[Any],
+        weights: Mapping[str, int],
+        *,
+        path: str = "",
+        options: Any = (),
+        statistics: Mapping[str, int] | None = None,
+    ) -> fx.Node:
         """A node that calls a layer; ``weights`` maps its members to the operands they are read from.
 
-        ``make`` gives the layer with members of the right shape. Nodes with the same weights and the same ``options`` share
-        the module. ``statistics`` are buffers, which every layer has for itself.
+        ``make`` gives the layer with members of the right shape.
+        Nodes with the same weights and the same ``options`` share the module. ``statistics`` are buffers,
+        which every layer has for itself.
         """
         parameters, counted = self.conversion.parameters, statistics or {}
         constants = {key: self.inputs[operand] for key, operand in (*weights.items(), *counted.items())}

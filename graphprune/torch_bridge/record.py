@@ -27,7 +27,9 @@ class Stored:
 
 
 def remember(module: nn.Module, stored: list[Stored]) -> None:
-    """Note on a module where its weights come from: in ``meta``, which copies keep, and as an attribute, which pickles keep."""
+    """Note on a module where its weights come from: in ``meta``, which copies keep, and as an attribute,
+    which pickles keep.
+    """
     meta: Any = module.meta
     meta[_RECORD] = stored
     setattr(module, _RECORD, stored)

@@ -11,7 +11,9 @@ from torch import fx
 
 
 class KeepFunctions(fx.Tracer):
-    """Unpickling traces a module anew; what the bridge's functions do inside is none of its graph, nor are buffers' values."""
+    """Unpickling traces a module anew; what the bridge's functions do inside is none of its graph,
+    nor are buffers' values.
+    """
 
     proxy_buffer_attributes = True
 

@@ -1,9 +1,9 @@
 """What an ONNX tensor becomes while a module is built: a tensor of the new graph, or numbers.
 
 A size is no tensor in torch, and must not become one: reading a tensor back into a size breaks the graph for compilers
-and stops at the first dynamic axis. So whatever is computed from sizes alone stays *numbers*: an array of Python numbers and
-of graph nodes that give one number each. What ONNX does to such arrays (Gather, Concat, Slice ...) NumPy does while the
-module is built, and nothing of it is left in the module.
+and stops at the first dynamic axis. So whatever is computed from sizes alone stays *numbers*:
+an array of Python numbers and of graph nodes that give one number each. What ONNX does to such arrays (Gather, Concat,
+Slice ...) NumPy does while the module is built, and nothing of it is left in the module.
 """
 
 from __future__ import annotations

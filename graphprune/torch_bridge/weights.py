@@ -6,11 +6,11 @@ ONNX does not tell a parameter from a buffer. Here a floating-point constant is 
 2. it has more than one element, its name is one that an author gives to a member of a module (``pos_embed``,
    ``blocks.0.gamma``; not ``val_12``, ``onnx::Add_7``) and not one of those by custom given to what is no weight
    (``inv_freq``, ``mask``, ``cos`` ...), or
-3. it is a vector along one axis, added to or multiplied with something that itself depends on a parameter: a bias or scale
-   whose name the exporter has lost.
+3. it is a vector along one axis, added to or multiplied with something that itself depends on a parameter:
+   a bias or scale whose name the exporter has lost.
 
-Masks, that is values of -1000 and below or none but one, are never parameters. Everything else is a buffer: scalars, tables of
-positions, integers. Buffers without an author's name are left out of the state dict.
+Masks, that is values of -1000 and below or none but one, are never parameters. Everything else is a buffer: scalars,
+tables of positions, integers. Buffers without an author's name are left out of the state dict.
 """
 
 from __future__ import annotations
@@ -51,5 +51,7 @@ def is_trained(name: str, values: np.ndarray, *, reader_is_learned: bool) -> boo
 
 
 def module_path(name: str, role: str) -> str:
-    """The module whose member ``role`` the constant is: ``conv1`` of ``conv1.weight``; empty where the name does not say."""
+    """The module whose member ``role`` the constant is: ``conv1`` of ``conv1.weight``;
+    empty where the name does not say.
+    """
     return name[: -len(role) - 1] if is_named(name) and name.endswith(f".{role}") else ""

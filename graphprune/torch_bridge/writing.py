@@ -20,10 +20,11 @@ from graphprune.torch_bridge.record import Stored, remembered
 
 
 def write_back(model: Model, module: nn.Module) -> Model:
-    """A copy of ``model`` with the present parameters and running statistics of the ``module`` that ``to_torch`` made of it.
+    """A copy of ``model`` with the present parameters and running statistics of the ``module`` that ``to_torch`` made
+    of it.
 
-    Each initialiser keeps its name, shape and type; nothing else changes. Statistics that the file shares between norms and
-    that training has driven apart get an initialiser each.
+    Each initialiser keeps its name, shape and type; nothing else changes.
+    Statistics that the file shares between norms and that training has driven apart get an initialiser each.
 
     Raises
     ------
@@ -33,8 +34,10 @@ def write_back(model: Model, module: nn.Module) -> Model:
     module = _unwrapped(module)
     stored = remembered(module)
     if stored is None:
-        raise InputError("the module was not made by to_torch, so its weights have no place in the model",
-                         "give the module that to_torch returned")  # fmt: skip
+        raise InputError(
+            "the module was not made by to_torch, so its weights have no place in the model",
+            "give the module that to_torch returned",
+        )
     small = model.copy()
     small.dtypes, small.shapes = dict(model.dtypes), dict(model.shapes)
     found = {constant.name: constant for constant in constants(small.graph)}
@@ -42,8 +45,10 @@ def write_back(model: Model, module: nn.Module) -> Model:
     changed: dict[str, list[tuple[Stored, np.ndarray]]] = defaultdict(list)
     for entry in stored:
         if entry.initialiser not in found:
-            raise InputError(f"the model has no initialiser '{entry.initialiser}', which the module has a weight for",
-                             "give the model that the module was made from")  # fmt: skip
+            raise InputError(
+                f"the model has no initialiser '{entry.initialiser}', which the module has a weight for",
+                "give the model that the module was made from",
+            )
         changed[entry.initialiser].append((entry, _present(entry, state, found[entry.initialiser], model)))
     nodes = {node.name: node for node in small.graph.nodes}
     for name, entries in changed.items():
@@ -78,8 +83,9 @@ def _present(entry: Stored, state: Mapping[str, torch.Tensor], constant: gs.Cons
     return joined
 
 
-def _store(model: Model, nodes: Mapping[str, gs.Node], constant: gs.Constant,
-           entries: list[tuple[Stored, np.ndarray]]) -> None:  # fmt: skip
+def _store(
+    model: Model, nodes: Mapping[str, gs.Node], constant: gs.Constant, entries: list[tuple[Stored, np.ndarray]]
+) -> None:
     """One value for all readers, and a constant of its own for each reader that has another one."""
     original = read_values(constant, model.folder)
     common = entries[0][1]

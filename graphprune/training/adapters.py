@@ -1,7 +1,7 @@
 """LoRA: low-rank adapters beside the dense layers, trained in their place and merged into them at the end.
 
-Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2022; scale and dropout as in AMP (methods.md 5). The package
-peft carries it out.
+Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2022; scale and dropout as in AMP (methods.md 5).
+The package peft carries it out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _DROPOUT = 0.05
 
 
 def adapt(module: nn.Module, rank: int) -> Any:
-    """Freeze ``module`` and put adapters of ``rank`` beside its dense layers, in place; returns peft's handle to :func:`merge`.
+    """Freeze ``module`` and put adapters of ``rank`` beside its dense layers, in place;
+    returns peft's handle to :func:`merge`.
 
     Layers that share a weight with another are left as they are: what is merged into one would change the other.
 

@@ -1,7 +1,7 @@
 """The state of a training run in one file that is either the old one or the new one, whole, whenever the process dies.
 
-The file is a digest and what torch.save wrote: torch.load checks no checksums, so a flipped bit would go unseen. Reading
-admits tensors and plain values only, never pickled code.
+The file is a digest and what torch.save wrote: torch.load checks no checksums, so a flipped bit would go unseen.
+Reading admits tensors and plain values only, never pickled code.
 """
 
 from __future__ import annotations

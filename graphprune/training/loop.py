@@ -30,7 +30,9 @@ _LOG = logging.getLogger("graphprune.training")
 
 @dataclass
 class State:
-    """Where a run is: ``step`` steps of ``epoch`` are done. ``rows`` are the epochs behind it, ``best`` the weights of the best."""
+    """Where a run is: ``step`` steps of ``epoch`` are done. ``rows`` are the epochs behind it,
+    ``best`` the weights of the best.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -44,7 +46,9 @@ class State:
 
 @dataclass
 class Material:
-    """What the loop reads: ``train(epoch)`` and ``held_out()`` give batches, an epoch has ``steps``; ``images`` are the inputs to augment."""
+    """What the loop reads: ``train(epoch)`` and ``held_out()`` give batches, an epoch has ``steps``;
+    ``images`` are the inputs to augment.
+    """
 
     train: Callable[[int], Iterator[Batch]]
     held_out: Callable[[], Iterator[Batch]]
@@ -53,12 +57,22 @@ class Material:
 
 
 class Trainer:
-    """Trains ``student`` towards ``objective``; ``save`` is called with a state dict whenever the state is worth keeping."""
+    """Trains ``student`` towards ``objective``; ``save`` is called with a state dict whenever the state is worth
+    keeping.
+    """
 
     def __init__(
-        self, student: TrainableNetwork, teacher: TrainableNetwork | None, objective: Objective, material: Material, options: TrainOptions,
-        lr: float, clip: float | None, progress: Progress, save: Callable[[dict[str, Any]], None],
-    ) -> None:  # fmt: skip
+        self,
+        student: TrainableNetwork,
+        teacher: TrainableNetwork | None,
+        objective: Objective,
+        material: Material,
+        options: TrainOptions,
+        lr: float,
+        clip: float | None,
+        progress: Progress,
+        save: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._student, self._teacher, self._objective, self._material = student, teacher, objective, material
         self._options, self._progress, self._save = options, progress, save
         self._lr, self._clip = lr, clip
@@ -110,7 +124,9 @@ class Trainer:
         self._close(self._judged(self._set_lr(state.epoch * steps - 1), state.loss_sum / max(1, state.step)))
 
     def _augmenter(self, epoch: int, done: int) -> Callable[[tuple[int, Batch]], tuple[int, Batch | None]]:
-        """Makes of a step's number and batch the batch as it is trained on; None for the ``done`` steps before a resumption."""
+        """Makes of a step's number and batch the batch as it is trained on;
+        None for the ``done`` steps before a resumption.
+        """
 
         def prepare(numbered: tuple[int, Batch]) -> tuple[int, Batch | None]:
             index, batch = numbered
@@ -179,10 +195,14 @@ class Trainer:
         left = (self._options.epochs - row.epoch) * sum(spent) / max(1, len(spent))
         _LOG.info(
             "epoch %d of %d: loss %s, held-out loss %.4f%s, %.1f s%s",
-            row.epoch, self._options.epochs, "-" if row.train_loss is None else f"{row.train_loss:.4f}", row.held_out_loss,
-            "" if row.score is None else f", score {100 * row.score:.2f} %", row.seconds,
+            row.epoch,
+            self._options.epochs,
+            "-" if row.train_loss is None else f"{row.train_loss:.4f}",
+            row.held_out_loss,
+            "" if row.score is None else f", score {100 * row.score:.2f} %",
+            row.seconds,
             f", about {left:.0f} s left" if spent and left else "",
-        )  # fmt: skip
+        )
 
     def _checkpoint(self, *, epoch_ended: bool = False) -> None:
         now = time.monotonic()
@@ -219,9 +239,12 @@ class Trainer:
         if options.lora is not None:
             return torch.optim.AdamW(self._weights, lr=self._lr, weight_decay=options.weight_decay)
         return torch.optim.SGD(
-            self._weights, lr=self._lr, momentum=options.momentum, nesterov=options.momentum > 0,
+            self._weights,
+            lr=self._lr,
+            momentum=options.momentum,
+            nesterov=options.momentum > 0,
             weight_decay=options.weight_decay,
-        )  # fmt: skip
+        )
 
     def _set_lr(self, done: int) -> float:
         lr = lr_at(self._options.schedule, self._lr, done, self._options.epochs * self._material.steps)

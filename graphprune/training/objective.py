@@ -107,7 +107,9 @@ def hits(scores: Tensor, target: Tensor) -> tuple[int, int]:
 
 
 def objective_for(model: Model, options: TrainOptions, is_labelled: bool) -> Objective:
-    """The loss that suits the model's first output: class scores are what a dense layer or a softmax gives, or what has labels."""
+    """The loss that suits the model's first output: class scores are what a dense layer or a softmax gives,
+    or what has labels.
+    """
     producers = model.graph.outputs[0].inputs
     last = producers[0].op if producers else ""
     match = options.match

@@ -37,7 +37,8 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     """Outcome of :func:`graphprune.training.finetune`.
 
     ``epochs`` begins with epoch 0, the network as it came in; ``kept`` is the epoch whose weights were written.
-    ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go. ``seconds`` counts all runs.
+    ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go.
+    ``seconds`` counts all runs.
     """
 
     kind: MetricKind

@@ -29,7 +29,8 @@ _FOLDED_CLIP = (
 )
 _SORTED_SHARE = 0.05  # neighbours that differ; shuffled samples of ten classes differ in nine cases out of ten
 FOLDED_NOTE = (
-    "the model has no BatchNorm, or it is folded into the convolutions: gradients are clipped to a norm of 1 (training option "
+    "the model has no BatchNorm, or it is folded into the convolutions: gradients are clipped to a norm of 1 (training "
+    "option "
     "clip); where you can, prune and train before folding"
 )
 
@@ -44,10 +45,10 @@ def finetune(
 ) -> tuple[Model, TrainingReport]:
     """Train ``model`` on ``data`` and return a copy with the best weights seen, and how it went.
 
-    ``teacher`` is the unpruned network, whose outputs the model is to come near; labels in ``data`` count too. The best epoch
-    is judged on ``evaluation``, or on a share of ``data`` that is then not trained on; epoch 0, the model as it came in, is
-    a candidate, so that the result is never worse there. Names, inputs, outputs and dtypes stay. ``data`` should have no
-    limit: ``load_data(source, model, None)``.
+    ``teacher`` is the unpruned network, whose outputs the model is to come near; labels in ``data`` count too.
+    The best epoch is judged on ``evaluation``, or on a share of ``data`` that is then not trained on; epoch 0,
+    the model as it came in, is a candidate, so that the result is never worse there. Names, inputs, outputs and dtypes
+    stay. ``data`` should have no limit: ``load_data(source, model, None)``.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Training samples as a stream: held-out ones sifted out, the rest shuffled. Memory holds a buffer, never the data set.
 
 Which samples are held out depends on their bytes alone, not on their place: it stays the same for every run, seed and
-order of a self-shuffling loader, and copies of one sample fall on the same side. The order of the others is a pure function
-of (seed, epoch), so that a resumed run finds the place where it stopped by reading the stream again.
+order of a self-shuffling loader, and copies of one sample fall on the same side.
+The order of the others is a pure function of (seed, epoch), so that a resumed run finds the place where it stopped by
+reading the stream again.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def capacity(row_bytes: int, size: int, wanted: int | None) -> int:
 
 
 def shuffled(parts: Iterator[Batch], size: int, room: int, key: tuple[int, int]) -> Iterator[Batch]:
-    """Batches of ``size`` drawn at random from a buffer of ``room`` samples; the order depends on ``key`` = (seed, epoch).
+    """Batches of ``size`` drawn at random from a buffer of ``room`` samples; the order depends on ``key`` = (seed,
+    epoch).
 
     The rest that fills no batch is dropped, unless it is all there is: then it is the one batch.
     """

@@ -1,4 +1,6 @@
-"""The check at the end: the model with the trained weights does in ONNX Runtime what the trained module does in PyTorch."""
+"""The check at the end: the model with the trained weights does in ONNX Runtime what the trained module does in
+PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ _HALF_TOLERANCE = 3e-2
 
 
 def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays) -> float:
-    """Run both on one batch, the network as :meth:`TrainableNetwork.settle` left it; returns the largest difference relative to the largest output.
+    """Run both on one batch, the network as :meth:`TrainableNetwork.settle` left it; returns the largest difference
+    relative to the largest output.
 
     Raises
     ------
@@ -41,7 +44,8 @@ def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays) -> f
     tolerance = _HALF_TOLERANCE if network.is_half else _TOLERANCE
     if not worst <= tolerance:
         raise ValidationFailed(
-            f"the trained weights do not do in the ONNX model what they do in PyTorch: the outputs differ by {worst:.1e} "
+            f"the trained weights do not do in the ONNX model what they do in PyTorch: the outputs differ by "
+            f"{worst:.1e} "
             f"of the largest (limit {tolerance:.0e})",
             "report it with the model",
         )

@@ -1,8 +1,8 @@
 """The oracle of every rewrite: the original model with what is to be removed silenced where it is consumed.
 
-Removing a unit is, by definition, the same as silencing it where it is consumed: a block's branch is multiplied by zero at
-its join, a filter, neuron or head is multiplied by zero where a layer sums over it. Built from the exported protobuf, by
-other code than the rewrite.
+Removing a unit is, by definition, the same as silencing it where it is consumed:
+a block's branch is multiplied by zero at its join, a filter, neuron or head is multiplied by zero where a layer sums
+over it. Built from the exported protobuf, by other code than the rewrite.
 """
 
 from __future__ import annotations

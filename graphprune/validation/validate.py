@@ -1,9 +1,9 @@
 """Translation validation: the written file must compute what the plan says, or it is not written.
 
-The oracle is the original with everything removed silenced, see :mod:`graphprune.validation.masked_original.masked_original`. Several passes make several steps,
-each compared with the model it started from. Also checked: the normalised model against the file as it was given
-(:func:`check_normalisation`), the ONNX checker, strict shape inference, and that the
-runtime loads and runs the result.
+The oracle is the original with everything removed silenced, see
+:mod:`graphprune.validation.masked_original.masked_original`. Several passes make several steps, each compared with the
+model it started from. Also checked: the normalised model against the file as it was given
+(:func:`check_normalisation`), the ONNX checker, strict shape inference, and that the runtime loads and runs the result.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def validate(steps: Sequence[Removal], written: Path, data: Data, batch: int, op
     return Validation(worst, tolerance, samples)
 
 
-def _compare(step: Removal, result: Path | Model, data: Data, batch: int, options: RuntimeOptions,
-             tolerance: float) -> tuple[float, int]:  # fmt: skip
+def _compare(
+    step: Removal, result: Path | Model, data: Data, batch: int, options: RuntimeOptions, tolerance: float
+) -> tuple[float, int]:
     """Largest relative error of ``result`` against the oracle, and the number of samples."""
     names = [tensor.name for tensor in step.model.graph.outputs]
     batches = (part.feeds for part in data.batches(batch))
@@ -122,7 +123,9 @@ def _tolerance(model: Model) -> float:
 
 
 def _check_file(path: Path, original: Model) -> None:
-    """The checker, and strict shape inference where the original itself passes it: some operators' inference is faulty."""
+    """The checker, and strict shape inference where the original itself passes it:
+    some operators' inference is faulty.
+    """
     reason = ""
     try:
         onnx.checker.check_model(str(path))

@@ -1,7 +1,8 @@
 """Work done elsewhere: in processes of this machine, or on a Dask or Ray cluster that is already there.
 
-All of it goes through joblib. The work must be a function of its arguments alone, so that it does not matter who does it,
-how often it is tried, or which other items it is sent along with: the results are those of a plain loop.
+All of it goes through joblib. The work must be a function of its arguments alone,
+so that it does not matter who does it, how often it is tried, or which other items it is sent along with:
+the results are those of a plain loop.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ __all__ = ["Backend", "Workers", "hired"]
 def hired(jobs: int | None, backend: Backend | None = None, cluster: str | None = None) -> Iterator[Workers | None]:
     """The workers asked for, let go at the end; None where this process is to do everything itself.
 
-    ``jobs`` is how many items are worked on at once, -1 = as many as there are cores; None = one on this machine, all that
-    a cluster can take. ``cluster`` is the address of the ``backend``'s scheduler; without it its environment variable counts.
+    ``jobs`` is how many items are worked on at once, -1 = as many as there are cores; None = one on this machine,
+    all that a cluster can take. ``cluster`` is the address of the ``backend``'s scheduler;
+    without it its environment variable counts.
 
     Raises
     ------

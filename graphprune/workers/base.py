@@ -24,7 +24,9 @@ class Lost(Exception):
 
 
 class Workers(ABC):
-    """Workers of one kind. ``notes`` tell the user what happened to them; ``are_remote`` that they may be on other machines."""
+    """Workers of one kind. ``notes`` tell the user what happened to them;
+    ``are_remote`` that they may be on other machines.
+    """
 
     are_remote: ClassVar[bool]
 
@@ -47,8 +49,8 @@ class Workers(ABC):
     def map(self, work: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]) -> list[Result]:
         """``[work(shared, item) for item in items]``.
 
-        ``shared`` travels once for as long as calls bring the same object. Items whose worker died are tried again, and then
-        done by this process.
+        ``shared`` travels once for as long as calls bring the same object. Items whose worker died are tried again,
+        and then done by this process.
 
         Raises
         ------
@@ -115,7 +117,9 @@ class Workers(ABC):
 
 @dataclass(frozen=True)
 class Answer:
-    """Of a worker: who it is, and a result or an error of the work's own (one that is raised comes from the way there)."""
+    """Of a worker: who it is, and a result or an error of the work's own (one that is raised comes from the way
+    there).
+    """
 
     facts: Facts
     value: Any = None

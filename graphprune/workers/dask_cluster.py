@@ -1,4 +1,6 @@
-"""The workers of a Dask cluster, through joblib's Dask backend. Dask itself gives the tasks of a dead worker to others."""
+"""The workers of a Dask cluster, through joblib's Dask backend.
+Dask itself gives the tasks of a dead worker to others.
+"""
 
 from __future__ import annotations
 

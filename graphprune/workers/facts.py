@@ -17,7 +17,9 @@ from graphprune.errors import RuntimeMissing
 
 @dataclass(frozen=True)
 class Facts:
-    """Versions decide over results, and so does the processor, in the last digits: kernels are chosen by what it can do."""
+    """Versions decide over results, and so does the processor, in the last digits:
+    kernels are chosen by what it can do.
+    """
 
     host: str
     versions: tuple[tuple[str, str], ...]

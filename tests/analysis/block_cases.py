@@ -33,7 +33,8 @@ def batch_norm(x: str, y: str, name: str) -> str:
 def decomposed_norm(x: str, y: str) -> str:
     """Layer normalisation the way exporters without the operator write it."""
     return f"""
-      {y}m = ReduceMean<axes = [-1]>({x}) {y}d = Sub({x}, {y}m) {y}q = Pow({y}d, two) {y}v = ReduceMean<axes = [-1]>({y}q)
+      {y}m = ReduceMean<axes = [-1]>({x}) {y}d = Sub({x}, {y}m) {y}q = Pow({y}d, two)
+      {y}v = ReduceMean<axes = [-1]>({y}q)
       {y}e = Add({y}v, eps) {y}s = Sqrt({y}e) {y}n = Div({y}d, {y}s) {y}g = Mul({y}n, gamma) {y} = Add({y}g, beta)"""
 
 
@@ -103,7 +104,8 @@ REMOVABLE = {
     "inverted-residual": Case(
         f"""{CNN} {{
           h = Conv<{SAME}>(x, w0) a = Conv(h, w1) b = Clip(a, zero, six)
-          c = Conv<{SAME}, group = 16>(b, w2) d = Clip(c, zero, six) e = Conv(d, w3) [join] last = Add(h, e) {HEAD} }}""",
+          c = Conv<{SAME}, group = 16>(b, w2) d = Clip(c, zero, six) e = Conv(d, w3)
+          [join] last = Add(h, e) {HEAD} }}""",
         STEM
         | {"w1": (16, 8, 1, 1), "w2": (16, 1, 3, 3), "w3": (8, 16, 1, 1)}
         | {"zero": np.array(0, np.float32), "six": np.array(6, np.float32)},

@@ -18,8 +18,16 @@ NODES = """
     [down] b = MatMul(r, w_down) [join] j = Add(h, b)
     [odd] o = CumSum(j, axis) [head] y = MatMul(o, w_head)
 """
-WEIGHTS = {"w_stem": (4, 6), "w_up": (6, 5), "w_down": (5, 6), "w_head": (6, 3), "scale": (5,), "shift": (5,),
-           "mean": (5,), "variance": (5,)}  # fmt: skip
+WEIGHTS = {
+    "w_stem": (4, 6),
+    "w_up": (6, 5),
+    "w_down": (5, 6),
+    "w_head": (6, 3),
+    "scale": (5,),
+    "shift": (5,),
+    "mean": (5,),
+    "variance": (5,),
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,12 @@ def test_weights_belong_to_ops_and_shrink_with_groups(graph: nx.DiGraph) -> None
 
 def test_attributes_of_groups_and_ops(graph: nx.DiGraph) -> None:
     assert graph.nodes["group", "up/neurons"] == {
-        "kind": "neurons", "label": "up/neurons", "size": 5, "prunable": True, "reason": ""
-    }  # fmt: skip
+        "kind": "neurons",
+        "label": "up/neurons",
+        "size": 5,
+        "prunable": True,
+        "reason": "",
+    }
     frozen = graph.nodes["group", "stem/width"]
     assert (frozen["size"], frozen["prunable"]) == (6, False)
     assert "CumSum" in frozen["reason"]

@@ -1,4 +1,6 @@
-"""Groups of small graphs: what they are called, what their units are, who writes and reads them, why some cannot shrink."""
+"""Groups of small graphs: what they are called, what their units are, who writes and reads them,
+why some cannot shrink.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,23 @@ GROUPED_HEADS = """
     s = MatMul(qt, kt) p = Softmax<axis=-1>(s) c = MatMul(p, vt)
     ct = Transpose<perm=[0,3,1,2,4]>(c) o = Reshape(ct, join) y = MatMul(o, head.weight)
 """
-ATTENTION: Weights = {"l.attn.q.weight": (12, 32), "l.attn.k.weight": (12, 32), "l.attn.v.weight": (12, 32),
-             "head.weight": (32, 5), "split": np.array([0, 0, 4, 8]), "join": np.array([0, 0, 32])}  # fmt: skip
-GROUPED: Weights = {"l.attn.q.weight": (12, 48), "l.attn.k.weight": (12, 16), "l.attn.v.weight": (12, 16),
-           "head.weight": (48, 5), "split_q": np.array([0, 0, 2, 3, 8]), "split_kv": np.array([0, 0, 2, 1, 8]),
-           "join": np.array([0, 0, 48])}  # fmt: skip
+ATTENTION: Weights = {
+    "l.attn.q.weight": (12, 32),
+    "l.attn.k.weight": (12, 32),
+    "l.attn.v.weight": (12, 32),
+    "head.weight": (32, 5),
+    "split": np.array([0, 0, 4, 8]),
+    "join": np.array([0, 0, 32]),
+}
+GROUPED: Weights = {
+    "l.attn.q.weight": (12, 48),
+    "l.attn.k.weight": (12, 16),
+    "l.attn.v.weight": (12, 16),
+    "head.weight": (48, 5),
+    "split_q": np.array([0, 0, 2, 3, 8]),
+    "split_kv": np.array([0, 0, 2, 1, 8]),
+    "join": np.array([0, 0, 48]),
+}
 
 CASES = {
     "filters": Case(
@@ -76,7 +90,12 @@ CASES = {
     "residual": Case(
         f"h = Conv(x, s.stem.weight) a = Conv<pads=[1,1,1,1]>(h, s.c1.weight) "
         f"b = Conv<pads=[1,1,1,1]>(a, s.c2.weight) f = Add(h, b) {IMAGE_END}",
-        {"s.stem.weight": (6, 3, 1, 1), "s.c1.weight": (4, 6, 3, 3), "s.c2.weight": (6, 4, 3, 3), "head.weight": (6, 5)},
+        {
+            "s.stem.weight": (6, 3, 1, 1),
+            "s.c1.weight": (4, 6, 3, 3),
+            "s.c2.weight": (6, 4, 3, 3),
+            "head.weight": (6, 5),
+        },
         [("s/width", 6, ""), ("s.c1/filters", 4, ""), OUTPUT],
     ),
     "neurons": Case(
@@ -92,7 +111,8 @@ CASES = {
         TEXT,
     ),
     "gated neurons": Case(
-        "a = MatMul(x, mlp.up.weight) b = MatMul(x, mlp.gate.weight) c = Sigmoid(b) d = Mul(a, c) y = MatMul(d, head.weight)",
+        "a = MatMul(x, mlp.up.weight) b = MatMul(x, mlp.gate.weight) c = Sigmoid(b) d = Mul(a, c) y = MatMul(d, "
+        "head.weight)",
         {"mlp.up.weight": (12, 7), "mlp.gate.weight": (12, 7), "head.weight": (7, 5)},
         [("mlp/neurons", 7, ""), OUTPUT],
         TEXT,
@@ -110,15 +130,17 @@ CASES = {
         TEXT,
     ),
     "heads by Einsum": Case(
-        HEADS.replace("kt = Transpose<perm=[0,2,3,1]>(k4)", "kt = Transpose<perm=[0,2,1,3]>(k4)").replace(
-            "s = MatMul(qt, kt)", 's = Einsum<equation="bhqd,bhkd->bhqk">(qt, kt)'
-        ).replace("c = MatMul(p, vt)", 'c = Einsum<equation="bhqk,bhkd->bhqd">(p, vt)'),
+        HEADS.replace("kt = Transpose<perm=[0,2,3,1]>(k4)", "kt = Transpose<perm=[0,2,1,3]>(k4)")
+        .replace("s = MatMul(qt, kt)", 's = Einsum<equation="bhqd,bhkd->bhqk">(qt, kt)')
+        .replace("c = MatMul(p, vt)", 'c = Einsum<equation="bhqk,bhkd->bhqd">(p, vt)'),
         ATTENTION,
         [("l.attn/heads", 4, ""), ("l.attn/head-dim", 8, ""), ("l.attn.v/head-dim", 8, ""), OUTPUT],
         TEXT,
     ),
     "frozen head-dim": Case(
-        HEADS.replace("qt = Transpose<perm=[0,2,1,3]>(q4)", "qs = Softmax<axis=3>(q4) qt = Transpose<perm=[0,2,1,3]>(qs)"),
+        HEADS.replace(
+            "qt = Transpose<perm=[0,2,1,3]>(q4)", "qs = Softmax<axis=3>(q4) qt = Transpose<perm=[0,2,1,3]>(qs)"
+        ),
         ATTENTION,
         [("l.attn/heads", 4, ""), ("l.attn/head-dim", 8, "Softmax runs over it"), ("l.attn.v/head-dim", 8, ""), OUTPUT],
         TEXT,
@@ -126,18 +148,24 @@ CASES = {
     "heads in groups": Case(
         GROUPED_HEADS,
         GROUPED,
-        [("l.attn/kv-heads", 2, ""), ("l.attn.q/query-heads", 3, ""), ("l.attn/head-dim", 8, ""),
-         ("l.attn.v/head-dim", 8, ""), OUTPUT],
+        [
+            ("l.attn/kv-heads", 2, ""),
+            ("l.attn.q/query-heads", 3, ""),
+            ("l.attn/head-dim", 8, ""),
+            ("l.attn.v/head-dim", 8, ""),
+            OUTPUT,
+        ],
         TEXT,
     ),
     "one product is no attention": Case(  # over the channels of an image: no heads, so their depth is no head's
-        "c = Conv(x, b.theta.weight) d = Conv(x, b.phi.weight) e = Reshape(c, rows) z = Reshape(d, rows) t = Transpose<perm=[0,2,1]>(e) "
+        "c = Conv(x, b.theta.weight) d = Conv(x, b.phi.weight) e = Reshape(c, rows) z = Reshape(d, rows) t = "
+        "Transpose<perm=[0,2,1]>(e) "
         "s = MatMul(t, z) p = Softmax<axis=-1>(s) y = ReduceMax<axes=[1,2],keepdims=0>(p)",
         {"b.theta.weight": (6, 3, 1, 1), "b.phi.weight": (6, 3, 1, 1), "rows": np.array([0, 6, -1])},
         [("b/filters", 6, "")],
         ("float[N,3,8,8] x", "float[N] y"),
     ),
-}  # fmt: skip
+}
 
 
 def parse(ends: tuple[str, str], nodes: str, weights: Weights) -> onnx.ModelProto:
@@ -172,8 +200,11 @@ def test_writers_readers_and_the_node_of_the_reason() -> None:
     assert heads.freeze.node == "mix"
     assert (depth.writers, depth.readers) == (("q", "k"), ())
     assert {(use.node, use.operand, use.axis) for use in heads.uses} == {
-        ("q", 1, 1), ("k", 1, 1), ("v", 1, 1), ("out", 1, 0)
-    }  # fmt: skip
+        ("q", 1, 1),
+        ("k", 1, 1),
+        ("v", 1, 1),
+        ("out", 1, 0),
+    }
 
 
 def chain(names: Sequence[str], weights: Sequence[str]) -> list[str]:
@@ -219,10 +250,10 @@ def test_groups_that_would_share_a_name_take_that_of_their_first_layer() -> None
     names = path_names(["/net/stem/MatMul", up, down, f"{up}_1", f"{down}_1"])
     assert names == ["net/width", "net.up/neurons.1", "net.up/neurons.2"]
     case = CASES["residual"]
-    twice = (
-        case.nodes.replace("g = Glob", "h2 = Conv(f, s.down.weight) a2 = Conv(h2, s.c3.weight) "
-        "b2 = Conv(a2, s.c4.weight) f2 = Add(h2, b2) g = Glob").replace("AveragePool(f)", "AveragePool(f2)")
-    )  # fmt: skip
+    twice = case.nodes.replace(
+        "g = Glob",
+        "h2 = Conv(f, s.down.weight) a2 = Conv(h2, s.c3.weight) b2 = Conv(a2, s.c4.weight) f2 = Add(h2, b2) g = Glob",
+    ).replace("AveragePool(f)", "AveragePool(f2)")
     weights = {**case.weights, "s.down.weight": (6, 6, 1, 1), "s.c3.weight": (4, 6, 1, 1), "s.c4.weight": (6, 4, 1, 1)}
     found = groups_of(parse(case.ends, twice, weights))
     assert [group.name for group in found][:3] == ["s.stem/width", "s.c1/filters", "s.down/width"]

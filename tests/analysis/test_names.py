@@ -46,17 +46,36 @@ def block(index: int, weights: list[str], paths: list[str]) -> list[Node]:
     ("first", "second", "paths", "expected"),
     [
         # Names of parameters.
-        (["s.0.up.weight", "s.0.down.weight"], ["s.1.up.weight", "s.1.down.weight"], ["a", "b", "c", "d"], ["s.0", "s.1"]),
+        (
+            ["s.0.up.weight", "s.0.down.weight"],
+            ["s.1.up.weight", "s.1.down.weight"],
+            ["a", "b", "c", "d"],
+            ["s.0", "s.1"],
+        ),
         # Exporters that rename weights keep paths in node names; only what tells them apart is shown.
-        (["w0", "w1"], ["w2", "w3"], ["/net/l.0/up/M", "/net/l.0/down/M", "/net/l.1/up/M", "/net/l.1/down/M"], ["l.0", "l.1"]),
-        (["w0", "w1"], ["w2", "w3"], ["/s.0/l.1/f/up/M", "/s.0/l.1/f/down/M", "/s.1/l.1/f/up/M", "/s.1/l.1/f/down/M"],
-         ["s.0/l.1/f", "s.1/l.1/f"]),
+        (
+            ["w0", "w1"],
+            ["w2", "w3"],
+            ["/net/l.0/up/M", "/net/l.0/down/M", "/net/l.1/up/M", "/net/l.1/down/M"],
+            ["l.0", "l.1"],
+        ),
+        (
+            ["w0", "w1"],
+            ["w2", "w3"],
+            ["/s.0/l.1/f/up/M", "/s.0/l.1/f/down/M", "/s.1/l.1/f/up/M", "/s.1/l.1/f/down/M"],
+            ["s.0/l.1/f", "s.1/l.1/f"],
+        ),
         # Nothing usable: the join's own name.
         (["w0", "w1"], ["w2", "w3"], ["a", "b", "c", "d"], ["join0", "join1"]),
         # One prefix for both.
-        (["s.up.weight", "s.down.weight"], ["s.in.weight", "s.out.weight"], ["a", "b", "c", "d"], ["s/mlp#join0", "s/mlp#join1"]),
+        (
+            ["s.up.weight", "s.down.weight"],
+            ["s.in.weight", "s.out.weight"],
+            ["a", "b", "c", "d"],
+            ["s/mlp#join0", "s/mlp#join1"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_names(first: list[str], second: list[str], paths: list[str], expected: list[str]) -> None:
     assert names([*block(0, first, paths[:2]), *block(1, second, paths[2:])]) == expected
 

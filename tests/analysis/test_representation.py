@@ -30,11 +30,15 @@ def network(tail: str, classes_in: int) -> onnx.ModelProto:
         # One position: flattening loses nothing.
         ("p = GlobalAveragePool(r) f = Flatten(p) y = MatMul(f, w)", 4, Representation("f", "last")),
         # Channels last: axis 1 is a position.
-        ("p = GlobalAveragePool(r) t = Transpose<perm = [0, 2, 3, 1]>(p) f = Flatten(t) y = MatMul(f, w)", 4, Representation("f", "last")),
+        (
+            "p = GlobalAveragePool(r) t = Transpose<perm = [0, 2, 3, 1]>(p) f = Flatten(t) y = MatMul(f, w)",
+            4,
+            Representation("f", "last"),
+        ),
         ("t = Transpose<perm = [0, 2, 3, 1]>(r) f = Flatten(t) y = MatMul(f, w)", 144, Representation("f", "last")),
         ("p = GlobalAveragePool(r) f = Flatten(p) z = MatMul(f, w) y = Softmax(z)", 4, Representation("f", "last")),
     ],
-)  # fmt: skip
+)
 def test_input_of_the_last_layer(tail: str, classes_in: int, expected: Representation) -> None:
     assert find_representations(load(network(tail, classes_in)), []) == [expected]
 

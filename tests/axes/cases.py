@@ -45,9 +45,18 @@ class Case:
         return parse(self.text, self.weights, self.opset, self.domains)
 
 
-def case(name: str, text: str, weights: Weights, free: str = "", *, opset: int = 17, missing: str = "",
-         frozen: Mapping[str, str] | None = None, domains: Mapping[str, int] | None = None,
-         sizes: tuple[Mapping[str, int], ...] = ({}, {"N": 3, "S": 5})) -> Case:  # fmt: skip
+def case(
+    name: str,
+    text: str,
+    weights: Weights,
+    free: str = "",
+    *,
+    opset: int = 17,
+    missing: str = "",
+    frozen: Mapping[str, str] | None = None,
+    domains: Mapping[str, int] | None = None,
+    sizes: tuple[Mapping[str, int], ...] = ({}, {"N": 3, "S": 5}),
+) -> Case:
     """``free`` names the prunable groups, separated by blanks."""
     return Case(name, text, weights, tuple(free.split()), frozen or {}, opset, sizes, domains or {}, missing)
 

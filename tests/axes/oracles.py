@@ -1,7 +1,8 @@
 """What must hold of every rewrite, whatever the model and whatever was removed. Each oracle is its own function.
 
-None of them trusts the rewrite: outputs are compared with the masked original, weights are poisoned where they should have
-left, costs are counted on the written graph, and ONNX Runtime and the ONNX checker judge the file.
+None of them trusts the rewrite: outputs are compared with the masked original,
+weights are poisoned where they should have left, costs are counted on the written graph,
+and ONNX Runtime and the ONNX checker judge the file.
 """
 
 from __future__ import annotations

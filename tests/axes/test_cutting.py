@@ -25,8 +25,13 @@ TIED = case(
     {"w1": (4, 8), "w": (8, 6), "w2": (8, 5)},
     "",
 )
-GROUPED = case("grouped", "(float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) { [first] a = Conv(x, w1) [g] h = Conv<group = 3>(a, w) "
-               "[last] y = Conv(h, w2) }", {"w1": (12, 3, 1, 1), "w": (6, 4, 1, 1), "w2": (4, 6, 1, 1)}, "")  # fmt: skip
+GROUPED = case(
+    "grouped",
+    "(float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) { [first] a = Conv(x, w1) [g] h = Conv<group = 3>(a, w) "
+    "[last] y = Conv(h, w2) }",
+    {"w1": (12, 3, 1, 1), "w": (6, 4, 1, 1), "w2": (4, 6, 1, 1)},
+    "",
+)
 
 
 def shapes(model: Model) -> dict[str, tuple[int, ...]]:
@@ -70,8 +75,10 @@ def test_weight_cut_alike_by_all_readers_keeps_its_name_and_is_one() -> None:
 
 def test_square_weight_read_along_either_axis_is_cut_along_each() -> None:
     """Both readers have one axis that shrinks, the same one, but not at the same place."""
-    text = ("(float[N, 4] x) => (float[N, 8] y, float[N, 8] z) { [first] a = MatMul(x, w1) [c] y = MatMul(a, w) "
-            "[d] z = Gemm<transB = 1>(a, w) }")  # fmt: skip
+    text = (
+        "(float[N, 4] x) => (float[N, 8] y, float[N, 8] z) { [first] a = MatMul(x, w1) [c] y = MatMul(a, w) "
+        "[d] z = Gemm<transB = 1>(a, w) }"
+    )
     model, typing, groups = typed(case("square", text, {"w1": (4, 8), "w": (8, 8)}))
     free = [group for group in groups if group.is_prunable]
     assert [group.size for group in free] == [8]
@@ -158,8 +165,10 @@ def test_batch_norm_of_one_axis() -> None:
 
 
 def test_einsum_that_broadcasts_what_it_sums_over() -> None:
-    text = ('(float[N, 4] x, float[N, 1] z) => (float[N, 5] y) { [first] a = MatMul(x, w1) '
-            '[e] s = Einsum<equation = "ni,ni->n">(z, a) u = Unsqueeze(s, one) y = MatMul(u, w2) }')  # fmt: skip
+    text = (
+        "(float[N, 4] x, float[N, 1] z) => (float[N, 5] y) { [first] a = MatMul(x, w1) "
+        '[e] s = Einsum<equation = "ni,ni->n">(z, a) u = Unsqueeze(s, one) y = MatMul(u, w2) }'
+    )
     model, typing, groups = typed(case("broadcast", text, {"w1": (4, 8), "w2": (1, 5), "one": np.array([1])}))
     free = [group for group in groups if group.is_prunable]
     assert [group.size for group in free] == [8]

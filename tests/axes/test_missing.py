@@ -46,7 +46,7 @@ CASES = [
     case("Scan", "(float[S, 4] x) => (float[S, 5] y) { [first] a = MatMul(x, w1) [scan] , h = Scan<num_scan_inputs = 1, body = step (float[8] s, float[8] e) "
          "=> (float[8] t, float[8] o) { t = Add(s, e) o = Relu(t) }>(zero, a) [last] y = MatMul(h, w2) }", {**W, "zero": np.zeros(8, np.float32)}, "",
          frozen={"first:8": "a subgraph may use it"}, missing="scan Scan"),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)
@@ -93,7 +93,7 @@ def test_model_inputs_and_outputs_are_frozen_by_name() -> None:
     reasons = [next(iter(algebra.atoms_of(axis))).freeze for axis in (*typing.axes["x"], typing.axes["y"][1])]
     assert [(why.reason, why.node) for why in reasons if why] == [
         ("it is an axis of a model input", "x"), ("it is an axis of a model input", "x"), ("it is an axis of a model output", "y")
-    ]  # fmt: skip
+    ]  # fmt: skip  # a table, a row a line
 
 
 @pytest.mark.parametrize("share", [0.4, 0.75])

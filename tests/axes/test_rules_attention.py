@@ -14,8 +14,10 @@ def ints(*values: int) -> np.ndarray:
 
 
 def layers(attend: str, *, more: str = "", out: str = "float[N, S, 5] y", after: str = "") -> str:
-    return (f"(float[N, S, 4] x{more}) => ({out}) {{ [q] q = MatMul(x, wq) [k] k = MatMul(x, wk) [v] v = MatMul(x, wv) {attend} "
-            f"[out] y = MatMul(h, wo) {after} }}")  # fmt: skip
+    return (
+        f"(float[N, S, 4] x{more}) => ({out}) {{ [q] q = MatMul(x, wq) [k] k = MatMul(x, wk) [v] v = MatMul(x, wv) {attend} "
+        f"[out] y = MatMul(h, wo) {after} }}"
+    )
 
 
 def widths(heads: int, depth: int, *, kv: int = 0, depth_v: int = 0, **more: tuple[int, ...]) -> Weights:
@@ -78,7 +80,7 @@ STANDARD = [
          frozen={"q:4": "turns pairs"}),
     case("RotaryEmbedding-without-positions", layers(_SPLIT + "r4 = RotaryEmbedding<interleaved = 1>(q4, cos, sin) h4 = Attention(r4, k4, v4)" + _JOIN).replace("[N, S", "[2, 5"),
          {**widths(4, 4, cos=(2, 5, 2), sin=(2, 5, 2)), **apart(4, 4)}, "q:4 v:4", opset=23, frozen={"q:4": "turns pairs"}, sizes=({},))
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 _PACKED = "(float[N, S, 4] x) => (float[N, S, 5] y) {{ [in] a = MatMul(x, w1) h = com.microsoft.Attention<num_heads = 4{}>(a, w, b{}) [out] y = MatMul(h, wo) }}"
 _LENGTHS = ", int32[N, 1] seqlens, int32 total"
@@ -114,7 +116,7 @@ FUSED = [
          more=", int64[N, S] p"), {**widths(4, 8, cos=(7, 2), sin=(7, 2)), **apart(4, 8)}, "q:4", domains=MS),
     case("contrib-RotaryEmbedding-unknown-heads", layers("r = com.microsoft.RotaryEmbedding(q, p, cos, sin) h = com.microsoft.MultiHeadAttention<num_heads = 4>(r, k, v)",
          more=", int64[N, S] p"), widths(4, 8, cos=(7, 4), sin=(7, 4)), "", domains=MS, frozen={"q:32": "this use of RotaryEmbedding"}, missing="RotaryEmbedding"),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 CASES = [*STANDARD, *FUSED]
 
 

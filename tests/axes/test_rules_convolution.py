@@ -13,8 +13,10 @@ def net(body: str, *, dims: int = 2) -> str:
     """``body`` makes ``h`` of ``a``; both layers around it are convolutions that keep the space."""
     space = _SPACE[dims]
     places = ", ".join(f"s{index}" for index in range(dims))
-    return (f"(float[N, 3, {space}] x) => (float[N, 4, {places}] y) "
-            f"{{ [first] a = Conv(x, w1) {body} [last] y = Conv(h, w2) }}")  # fmt: skip
+    return (
+        f"(float[N, 3, {space}] x) => (float[N, 4, {places}] y) "
+        f"{{ [first] a = Conv(x, w1) {body} [last] y = Conv(h, w2) }}"
+    )
 
 
 def weights(first: int, last: int, dims: int = 2, **more: tuple[int, ...]) -> Weights:
@@ -66,7 +68,7 @@ CASES = [
          "[d] r = Conv(q, w) h = Mul(b, r)"), weights(8, 6, v=(8, 3, 1, 1), w=(6, 8, 1, 1)), "first:8 c:6 e:8"),
     case("a-convolution-of-weights", "(float[N, 3, 6, 6] x, float[8, 4, 1, 1] k) => (float[N, C, s0, s1] y) "
          "{ [c] m = Conv(w1, k) y = Conv(x, m) }", {"w1": (6, 4, 3, 3)}, "", frozen={}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 MS = {"com.microsoft": 1}
 CASES += [
@@ -76,7 +78,7 @@ CASES += [
          "c, b)"), weights(8, 6, w=(6, 8, 1, 1), v=(6, 8, 1, 1), c=(6,)), "first:8 c:6", domains=MS),
     case("fused-depthwise", net('h = com.microsoft.FusedConv<activation = "Relu", group = 8>(a, w, b)'),
          weights(8, 8, w=(8, 1, 3, 3), b=(8,)), "first:8", domains=MS),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

@@ -87,8 +87,13 @@ def _compare(op: str) -> Case:
     return case(op, between(f"{SECOND} c = {op}(a, b) h = Cast<to = 1>(c)"), TWO, "first:8")
 
 
-ONE_BY_ONE = [*map(_unary, [*_UNARY, *_NEW]), *map(_binary, _BINARY), *map(_compare, _COMPARE), *map(_logic, _LOGIC),
-              *map(_bits, _BITS)]  # fmt: skip
+ONE_BY_ONE = [
+    *map(_unary, [*_UNARY, *_NEW]),
+    *map(_binary, _BINARY),
+    *map(_compare, _COMPARE),
+    *map(_logic, _LOGIC),
+    *map(_bits, _BITS),
+]
 
 CASES = [
     *ONE_BY_ONE,
@@ -126,18 +131,18 @@ CASES = [
          "t = Transpose<perm = [0, 2, 1, 3]>(r) m = MatMul(t, k) c = Trilu(m) [last] y = MatMul(c, w2) }",
          {"w1": (4, 6), "four": np.array([0, 6, 3, 2]), "k": (2, 6), "w2": (6, 5)}, "first:2",
          frozen={"first:3": "model output", "last:5": "model output"}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 _OVER = {"CumSum": ", last", "LpNormalization": "", "Hardmax": "", "Softmax": "", "LogSoftmax": ""}
 CASES += [
     case(f"{op}-last", between(f"h = {op}(a{more})"), {**W, "last": np.array(-1)}, "",
          frozen={"first:8": f"{op} runs over it"}) for op, more in _OVER.items()
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 _TOKENS = "(float[N, 6, 4] x) => (float[N, 6, 5] y) {{ [first] a = MatMul(x, w1) {} [last] y = MatMul(h, w2) }}"
 CASES += [
     case(f"{op}-other-axis", _TOKENS.format(f"h = {op}{'' if more else '<axis = 1>'}(a{more})"),
          {**W, "last": np.array(1)}, "first:8") for op, more in _OVER.items()
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 CASES += [
     case("softmax-11-flattens", _TOKENS.format("h = Softmax<axis = 1>(a)"), W, "", opset=11,
          frozen={"first:8": "Softmax runs over it"}),
@@ -149,7 +154,7 @@ CASES += [
          "[last] y = Conv(h, w2) }", {"w1": (8, 3, 1, 1), "w2": (4, 8, 1, 1)}, "", frozen={"first:8": "LRN runs"}),
     case("ReverseSequence", "(float[6, N, 4] x, int64[N] n) => (float[6, N, 5] y) { [first] a = MatMul(x, w1) "
          "h = ReverseSequence(a, n) [last] y = MatMul(h, w2) }", W, "first:8"),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 MS = {"com.microsoft": 1}
 CASES += [

@@ -73,7 +73,7 @@ CASES = [
          W, "", frozen={"first:8": "size takes part"}),
     case("Size-of-data-as-output", "(float[N, 4] x) => (float[N, 5] y, int64 s) { [first] a = MatMul(x, w1) h = Relu(a) s = Size(h) [last] y = MatMul(h, w2) }",
          W, "", frozen={"first:8": "size takes part"}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

@@ -142,7 +142,7 @@ CASES = [
          frozen={"first:12": "size takes part in a computation"}),
     case("shape-in-a-computation", tokens("s = Shape(a) f = Cast<to = 1>(s) r = ReduceMax<keepdims = 0>(f) h = Div(a, r)"), W, "",
          frozen={"first:12": "size takes part in a computation"}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

@@ -63,7 +63,7 @@ CASES = [
     case("FusedMatMul-transBatch", "(float[N, S, 4] x) => (float[N, 8, 8] y) { [first] a = MatMul(x, w1) "
          "h = com.microsoft.FusedMatMul<transBatchA = 1>(a, w) [last] y = MatMul(h, w2) }", {"w1": (4, 8), "w": (8, 8), "w2": (8, 8)},
          "", domains=MS, frozen={"first:8": "this use of FusedMatMul"}, missing="FusedMatMul", sizes=()),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

@@ -66,7 +66,7 @@ CASES = [
          "[also] c = MatMul(x, v) t = Add(h, c) [up] u = MatMul(t, wu) r = Relu(u) [down] y = MatMul(r, wd) }",
          {"words": (4, 8), "places": (16, 8), "s": (8,), "b": (8,), "v": (4, 8), "wu": (8, 6), "wd": (6, 3)}, "up:6",
          domains=MS, frozen={"also:8": "EmbedLayerNormalization runs", "down:3": "model output"}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

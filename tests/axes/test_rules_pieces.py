@@ -25,8 +25,13 @@ def sliced(name: str, start: int, end: int, last: int, free: str, frozen: str = 
         "i": ints(-1),
         "t": ints(step),
     }
-    return case(name, between("h = Slice(a, s, e, i, t)", out="float[N, 5] z, float[N, 5]", after="[all] z = MatMul(a, w3)"),
-                weights, free, frozen={"first:10": frozen} if frozen else {})  # fmt: skip
+    return case(
+        name,
+        between("h = Slice(a, s, e, i, t)", out="float[N, 5] z, float[N, 5]", after="[all] z = MatMul(a, w3)"),
+        weights,
+        free,
+        frozen={"first:10": frozen} if frozen else {},
+    )
 
 
 CASES = [
@@ -99,7 +104,7 @@ CASES = [
          "s = Slice(r, zero, most, space, two) p = Pad(s, pads) d = Add(c, p) g = GlobalAveragePool(d) [last] y = Conv(g, w2) }",
          {"w1": (6, 3, 1, 1), "v1": (8, 6, 3, 3), "v2": (12, 8, 3, 3), "w2": (4, 12, 1, 1), "zero": ints(0, 0), "most": ints(MAX, MAX),
           "space": ints(2, 3), "two": ints(2, 2), "pads": ints(0, 3, 0, 0, 0, 3, 0, 0)}, "first:6 c1:8 c2:3 c2:3"),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

@@ -24,11 +24,19 @@ def recurrent(op: str, *, directions: int = 1, layout: int = 0) -> Case:
     summed = (
         "z = ReduceMax<axes = [1], keepdims = 0>(o)" if not layout else "z = ReduceMax<axes = [2], keepdims = 0>(o)"
     )
-    text = (f"(float[S, N, 4] x) => (float[S, N, 5] y) {{ [first] a = MatMul(x, w1) {time_first if layout else ''} {body} {summed} "
-            f"[last] y = MatMul(z, w2) }}")  # fmt: skip
+    text = (
+        f"(float[S, N, 4] x) => (float[S, N, 5] y) {{ [first] a = MatMul(x, w1) {time_first if layout else ''} {body} {summed} "
+        f"[last] y = MatMul(z, w2) }}"
+    )
     sides = ("", "-both-ways")[directions - 1] + ("", "-batch-first")[layout]
-    return case(f"{op}{sides}", text, weights, "first:8", frozen={f"rnn:{rows}": f"hidden state of {op}"},
-                sizes=() if layout else ({}, {"N": 3, "S": 5}))  # fmt: skip
+    return case(
+        f"{op}{sides}",
+        text,
+        weights,
+        "first:8",
+        frozen={f"rnn:{rows}": f"hidden state of {op}"},
+        sizes=() if layout else ({}, {"N": 3, "S": 5}),
+    )
 
 
 CASES = [recurrent(op, directions=directions) for op in _GATES for directions in (1, 2)]
@@ -40,7 +48,7 @@ CASES += [
     case("GRU-of-an-embedding", "(int64[S, N] x) => (float[1, N, 5] y) { [table] a = Gather(t, x) [rnn] , h = GRU<hidden_size = 6, linear_before_reset = 1>(a, w, r) "
          "[up] u = MatMul(h, w1) q = Relu(u) [last] y = MatMul(q, w2) }", {"t": (11, 8), "w1": (6, 7), "w2": (7, 5), "w": (1, 18, 8), "r": (1, 18, 6)},
          "table:8 up:7", frozen={"rnn:18": "hidden state of GRU"}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

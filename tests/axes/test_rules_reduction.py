@@ -49,7 +49,7 @@ CASES = [
          {**W, "two": ints(2)}, "first:8"),
     case("TopK-of-channels", tokens("v, i = TopK(a, eight) [last] y = MatMul(v, w2)", "N, 6, 5"), {**W, "eight": ints(8)}, "",
          frozen={"first:8": "TopK runs over it"}),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

@@ -22,8 +22,14 @@ def image(body: str) -> str:
     return f"(float[N, 3, 6, 6] x) => (float[N, 4, P, Q] y) {{ [first] a = Conv(x, w1) {body} [last] y = Conv(h, w2) }}"
 
 
-_POOLS = {"AveragePool": "<kernel_shape = [2, 2], strides = [2, 2]>", "MaxPool": "<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>",
-          "LpPool": "<kernel_shape = [2, 2]>", "GlobalAveragePool": "", "GlobalMaxPool": "", "GlobalLpPool": ""}  # fmt: skip
+_POOLS = {
+    "AveragePool": "<kernel_shape = [2, 2], strides = [2, 2]>",
+    "MaxPool": "<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>",
+    "LpPool": "<kernel_shape = [2, 2]>",
+    "GlobalAveragePool": "",
+    "GlobalMaxPool": "",
+    "GlobalLpPool": "",
+}
 
 CASES = [
     *(case(op, image(f"h = {op}{attributes}(a)"), W, "first:8") for op, attributes in _POOLS.items()),
@@ -52,7 +58,7 @@ CASES = [
          {**W, "w3": (4, 3, 1, 1), "w2": (4, 3, 1, 1)}, "first:2", frozen={"first:2": "moves it into space"}),
     case("GridSample", "(float[N, 3, 6, 6] x, float[N, P, Q, 2] g) => (float[N, 4, P, Q] y) { [first] a = Conv(x, w1) h = GridSample(a, g) "
          "[last] y = Conv(h, w2) }", W, "first:8"),
-]  # fmt: skip
+]  # fmt: skip  # a table, a row a line
 
 
 @all_of(CASES)

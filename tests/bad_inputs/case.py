@@ -21,8 +21,8 @@ def _as_it_is(folder: Path) -> None:
 class Case:
     """A run that must fail with ``code`` and a message that matches the pattern ``says``.
 
-    Every case starts in a folder with ``model.onnx`` (residual), ``calib.npz`` (16 samples) and ``plan.json``; ``arrange``
-    changes that folder. ``line`` replaces the whole command line.
+    Every case starts in a folder with ``model.onnx`` (residual), ``calib.npz`` (16 samples) and ``plan.json``;
+    ``arrange`` changes that folder. ``line`` replaces the whole command line.
     """
 
     name: str

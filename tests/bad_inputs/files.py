@@ -141,10 +141,17 @@ CASES = [
     Case("random bytes", 1, "not an ONNX file", content(random_bytes())),
     Case("zip", 1, "not an ONNX file", content(zipped())),
     Case("json", 1, "not an ONNX file", content(b'{"ir_version": 8, "graph": {"node": []}}')),
-    Case("no graph", 1, "holds no ONNX graph", content(onnx.ModelProto(ir_version=8, producer_name="p").SerializeToString())),
+    Case(
+        "no graph",
+        1,
+        "holds no ONNX graph",
+        content(onnx.ModelProto(ir_version=8, producer_name="p").SerializeToString()),
+    ),
     Case("no nodes", 1, "holds no ONNX graph", text(f"{PLAIN} {{ }}")),
     Case("no opset import", 1, "operator set", edited(lambda model: model.ClearField("opset_import"))),
-    Case("opset of another domain only", 1, "operator set", edited(lambda m: setattr(m.opset_import[0], "domain", "x"))),
+    Case(
+        "opset of another domain only", 1, "operator set", edited(lambda m: setattr(m.opset_import[0], "domain", "x"))
+    ),
     Case("opset 10", 1, "opset 10; graphprune reads 11", opset(10)),
     Case("future opset", 1, "opset 999.*knows up to", opset(999)),
     Case("cycle", 1, "not valid ONNX", text(f"{PLAIN} {{ a = Add(x, b) b = Relu(a) y = Neg(b) }}")),
@@ -152,14 +159,29 @@ CASES = [
     Case("dangling output", 1, "not valid ONNX|output", text(f"{PLAIN} {{ z = Relu(x) }}")),
     Case("duplicate output names", 1, "not valid ONNX", text(f"{PLAIN} {{ y = Relu(x) y = Neg(x) }}")),
     Case("unknown operator", 1, "Frobnicate", text(f"{PLAIN} {{ y = Frobnicate(x) }}")),
-    Case("unknown operator of another domain", 1, "Frobnicate", text(
-        f"{PLAIN} {{ a = Relu(x) b = acme.Frobnicate(a) y = Add(a, b) }}", 'ir_version: 8, opset_import: ["": 17, "acme": 1]'),
-         data=None),
+    Case(
+        "unknown operator of another domain",
+        1,
+        "Frobnicate",
+        text(
+            f"{PLAIN} {{ a = Relu(x) b = acme.Frobnicate(a) y = Add(a, b) }}",
+            'ir_version: 8, opset_import: ["": 17, "acme": 1]',
+        ),
+        data=None,
+    ),
     Case("wrong dtype", 1, r"[Tt]ype", edited(wrong_dtype)),
-    Case("wrong dtype in a plain chain", 1, r"[Tt]ype", text(f"{PLAIN} {{ k = Cast<to = 7>(x) y = Add(x, k) }}"), data=None),
+    Case(
+        "wrong dtype in a plain chain",
+        1,
+        r"[Tt]ype",
+        text(f"{PLAIN} {{ k = Cast<to = 7>(x) y = Add(x, k) }}"),
+        data=None,
+    ),
     Case("unsorted nodes", 1, "not valid ONNX.*sorted", edited(unsorted_nodes)),
     Case("constant graph", 1, "computes nothing", text(f"{PLAIN} {{ y = Constant<value_floats = [1.0]>() }}")),
-    Case("no inputs", 1, "input", text("g () => (float[2] y) { a = RandomNormal<shape = [2]>() y = Relu(a) }"), data=None),
+    Case(
+        "no inputs", 1, "input", text("g () => (float[2] y) { a = RandomNormal<shape = [2]>() y = Relu(a) }"), data=None
+    ),
     Case("sequence input", 1, "xs", edited(sequence_input), data=None),
     Case("input without a shape", 1, "'x' has no shape", edited(no_shape), data=None),
     Case("scalar input", 1, "'x'.* no sample axis", text("g (float x) => (float y) { y = Relu(x) }"), data=None),
@@ -181,4 +203,4 @@ CASES = [
     Case("external length wrong", 1, "asks for 12 bytes", external("weights.bin", length="12")),
     Case("external of unknown dtype", 1, "blocks.2.conv.weight", untyped_external),
     Case("external in a Constant climbs out", 1, "outside|external|data", constant_outside),
-]  # fmt: skip
+]

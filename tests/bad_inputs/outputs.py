@@ -62,6 +62,11 @@ CASES = [
     Case("inspect: json in a missing folder", 1, "nowhere", line=f"{INSPECT} --json nowhere/i.json"),
     Case("apply: json is the input", 1, "input file itself", line=f"{APPLY} -o out.onnx --json model.onnx"),
     Case("apply: output is the plan", 1, "plan.json", line=f"{APPLY} -o plan.json"),
-    Case("bench: json is the input", 1, "input file itself", linked,
-         line="bench model.onnx hard.onnx --data calib.npz --duration 0 --json model.onnx"),
-]  # fmt: skip
+    Case(
+        "bench: json is the input",
+        1,
+        "input file itself",
+        linked,
+        line="bench model.onnx hard.onnx --data calib.npz --duration 0 --json model.onnx",
+    ),
+]

@@ -76,11 +76,24 @@ CASES = [
     bad("plan with a number for a limit", "remark is not a text", lambda p: p["decisions"][0].update(limit=5)),
     bad("plan with a number for a note", "remark is not a text", lambda p: p["decisions"][0].update(notes=[5])),
     bad("plan with a number for a title", "remark is not a text", lambda p: p["decisions"][0].update(score_title=5)),
-    bad("plan with a word for a figure", "no numbers by name", lambda p: blocks(p)[0]["scores"][0].update(details={"cka": "low"})),
-    bad("plan with a list for figures", "no numbers by name", lambda p: blocks(p)[0]["scores"][0].update(details=[0.5])),
-    bad_units("plan of an unknown group", "units of head/filters .8 units., but there is no such group", group="head/filters"),
-    bad_units("plan of a group that stays", "this model does not allow: .*(model output|interface)", group="gemm/neurons",
-              size=3, removed=[0]),
+    bad(
+        "plan with a word for a figure",
+        "no numbers by name",
+        lambda p: blocks(p)[0]["scores"][0].update(details={"cka": "low"}),
+    ),
+    bad(
+        "plan with a list for figures", "no numbers by name", lambda p: blocks(p)[0]["scores"][0].update(details=[0.5])
+    ),
+    bad_units(
+        "plan of an unknown group", "units of head/filters .8 units., but there is no such group", group="head/filters"
+    ),
+    bad_units(
+        "plan of a group that stays",
+        "this model does not allow: .*(model output|interface)",
+        group="gemm/neurons",
+        size=3,
+        removed=[0],
+    ),
     bad_units("plan with another size", "but it has 8 units here", size=12),
     bad_units("plan with an index too large", r"removes units \[3, 8\] .* has 8", removed=[3, 8]),
     bad_units("plan with a negative index", r"removes units \[-1\] .* has 8", removed=[-1]),
@@ -96,7 +109,11 @@ CASES = [
     bad_units("plan with a word for a cost", "wrong type", macs="many"),
     bad_units("plan with an unknown entry for a group", "unknown entries.*colour", colour="red"),
     Case("plan with a group twice in a decision", 1, "lists .* twice in one decision", twice, line=APPLY),
-    Case("plan for another model", 1, "another model",
-         edited(lambda model: setattr(model, "producer_name", "somebody else")),
-         line=APPLY),
-]  # fmt: skip
+    Case(
+        "plan for another model",
+        1,
+        "another model",
+        edited(lambda model: setattr(model, "producer_name", "somebody else")),
+        line=APPLY,
+    ),
+]

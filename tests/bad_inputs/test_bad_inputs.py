@@ -104,8 +104,11 @@ def test_bad_input_to_a_process(case: Case, limit_bytes: int | None, folder: Pat
 
     done = subprocess.run(
         [sys.executable, "-m", "graphprune", *case.arguments()],
-        capture_output=True, text=True, timeout=60, preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=limit,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT))), "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+    )
     wrong = problems(case, done.returncode, done.stdout, done.stderr, before, snapshot(folder.parent))
     assert not wrong, "\n".join([*wrong, f"stderr: {done.stderr}"])

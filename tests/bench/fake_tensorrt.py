@@ -1,7 +1,7 @@
 """A TensorRT that exists only on paper, and the torch that lends it memory: both record what they are asked for.
 
-It holds what the real bindings have of what we call (names, arguments, what is returned), for version 10 and for 11, which
-lacks the flags of 10 that turned precisions on.
+It holds what the real bindings have of what we call (names, arguments, what is returned), for version 10 and for 11,
+which lacks the flags of 10 that turned precisions on.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ def test_a_step_that_saves_less_than_half_of_its_width_is_not_taken() -> None:
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize(("block", "timed"), [(8, [12]), (4, [12, 36])], ids=["eight", "four"])
 def test_measured_once_and_kept(block: int, timed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files hold the times, the process the answer; another runtime is measured anew. Odd widths wait for a reason."""
+    """The files hold the times, the process the answer; another runtime is measured anew.
+    Odd widths wait for a reason.
+    """
     calls: list[RuntimeOptions] = []
     staircases = [staircase(block, 1.5, seed) for seed in range(100)]
 

@@ -1,4 +1,6 @@
-"""tools/figures/bench_gpu.py, tried on the CPU with networks of a few numbers: what it writes, skips and goes on with."""
+"""tools/figures/bench_gpu.py, tried on the CPU with networks of a few numbers: what it writes,
+skips and goes on with.
+"""
 
 from __future__ import annotations
 

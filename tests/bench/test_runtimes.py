@@ -1,4 +1,6 @@
-"""Runtimes: the right one starts or an error says why; what runs on a device is timed with and without the way there."""
+"""Runtimes: the right one starts or an error says why; what runs on a device is timed with and without the way
+there.
+"""
 
 from __future__ import annotations
 

@@ -69,9 +69,12 @@ def test_an_interval_that_does_not_stay_below_one_is_refused(low: float, high: f
 
 def test_odd_widths_are_named_with_the_multiple_that_fits() -> None:
     decided = plan(
-        units("wide", 64, 61), units("narrow", 12, 7), units("tiny", 3, 2), units("even", 64, 56),
+        units("wide", 64, 61),
+        units("narrow", 12, 7),
+        units("tiny", 3, 2),
+        units("even", 64, 56),
         units("heads", 12, 11, "heads"),
-    )  # fmt: skip
+    )
     with pytest.raises(NotFaster) as caught:
         judge(timed(1.0, 1.1), decided)
     assert "odd widths: wide keeps 61 of 64, no multiple of 8; narrow keeps 7 of 12, no multiple of 4" in str(

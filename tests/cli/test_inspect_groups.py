@@ -53,7 +53,9 @@ def test_lists_every_group_in_80_columns(
 def test_macs_and_parameters_are_those_of_the_layers_that_have_the_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hidden layer carries both of its matrices; the stream, of width 8 in, out and in between, every matrix there is."""
+    """A hidden layer carries both of its matrices; the stream, of width 8 in, out and in between,
+    every matrix there is.
+    """
     report, blocks = tmp_path / "groups.json", 3
     path = save(residual_mlp(blocks), tmp_path)
     assert run(monkeypatch, "inspect", path, "--groups", "--json", report, "-q") == 0
@@ -122,7 +124,10 @@ def test_what_cannot_shrink_is_collected_by_reason(
 def test_operators_without_a_rule_are_listed_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nodes = "[up] a = MatMul(x, w) [odd] b = CenterCropPad<axes=[0]>(a, n) [again] c = CenterCropPad<axes=[0]>(b, n) [down] y = MatMul(c, v)"
+    nodes = (
+        "[up] a = MatMul(x, w) [odd] b = CenterCropPad<axes=[0]>(a, n) [again] c = CenterCropPad<axes=[0]>(b, n) "
+        "[down] y = MatMul(c, v)"
+    )
     proto = build(
         f"(float[N,4] x) => (float[1,3] y) {{ {nodes} }}", {"w": (4, 6), "v": (6, 3), "n": np.array([1])}, opset=18
     )

@@ -26,7 +26,9 @@ NEEDS = {CUDA: [*CUDA_LIBRARIES], TENSORRT: ["libnvinfer.so.10", "libnvonnxparse
 
 @dataclass
 class Described:
-    """A machine. ``providers`` are offered; ``fails`` gives the error of those that do not start, or of another probe."""
+    """A machine. ``providers`` are offered; ``fails`` gives the error of those that do not start,
+    or of another probe.
+    """
 
     packages: Mapping[str, str] = field(default_factory=dict)
     providers: tuple[str, ...] = (CPU,)
@@ -237,8 +239,11 @@ def test_libraries_are_found_where_pip_and_the_loader_have_them(
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    monkeypatch.setattr(system, "_package", lambda name: {
-        "nvidia": tmp_path / "site/nvidia", "tensorrt_libs": tmp_path / "site/tensorrt_libs"}.get(name))  # fmt: skip
+    monkeypatch.setattr(
+        system,
+        "_package",
+        lambda name: {"nvidia": tmp_path / "site/nvidia", "tensorrt_libs": tmp_path / "site/tensorrt_libs"}.get(name),
+    )
     monkeypatch.setattr(
         system, "_said_by", lambda *words: "\tlibcublas.so.13 (libc6,x86-64) => /usr/lib/libcublas.so.13"
     )

@@ -113,9 +113,13 @@ def test_mean_and_std_lead_to_the_same_pixels(
     ],
 )
 def test_mistakes_are_one_sentence(
-    words: list[str], code: int, says: str,
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    words: list[str],
+    code: int,
+    says: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert command(monkeypatch, "evaluate", "0.onnx", "1.onnx", "--data", "pixels.npz", *words) == code
     printed = capsys.readouterr()
     assert says in printed.err
@@ -144,9 +148,13 @@ def test_normalised_data_name_the_options(
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
-    package: str, words: list[str], extra: str,
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    package: str,
+    words: list[str],
+    extra: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert command(monkeypatch, "evaluate", "0.onnx", "--data", "pixels.npz", *words) == 6
     assert f"pip install 'graphprune[{extra}]'" in capsys.readouterr().err

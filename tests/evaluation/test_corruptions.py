@@ -58,7 +58,8 @@ def test_random_ones_differ_by_seed_and_by_sample(name: str) -> None:
     assert not np.array_equal(spoilt, corrupt(twins, CORRUPTIONS[name], 3, seed=1))
 
 
-# The benchmark's own parameters are not monotone here: elastic trades the affine part for the field, saturate goes down first.
+# The benchmark's own parameters are not monotone here: elastic trades the affine part for the field,
+# saturate goes down first.
 @pytest.mark.parametrize(
     "kind",
     [k for k in ALL if k.name not in ("elastic-transform", "saturate", "glass-blur")],
@@ -85,9 +86,13 @@ def test_blur_keeps_what_is_flat_and_the_mean_of_a_point() -> None:
     point = np.zeros((65, 65, 1))
     point[32, 32] = 1
     cases: tuple[tuple[Effect, Any], ...] = (
-        (blur.gaussian, 0.8), (blur.defocus, (1.5, 0.1)), (blur.defocus, (6, 0.5)), (blur.motion, (9, 2.5)),
-        (blur.glass, (0.4, 1, 2)), (blur.zoom, (1.26, 0.01)),
-    )  # fmt: skip
+        (blur.gaussian, 0.8),
+        (blur.defocus, (1.5, 0.1)),
+        (blur.defocus, (6, 0.5)),
+        (blur.motion, (9, 2.5)),
+        (blur.glass, (0.4, 1, 2)),
+        (blur.zoom, (1.26, 0.01)),
+    )
     for effect, parameter in cases:
         assert effect(flat, parameter, RANDOM) == pytest.approx(flat)
         if effect in (blur.gaussian, blur.defocus, blur.motion):
@@ -204,8 +209,11 @@ def test_choosing() -> None:
     assert len(chosen(["all"])) == 17
     assert len(chosen(["common"])) == 14  # the benchmark's fifteen without frost
     assert [kind.name for kind in chosen(["weather", "fog", "jpeg-compression"])] == [
-        "snow", "fog", "brightness", "jpeg-compression",
-    ]  # fmt: skip
+        "snow",
+        "fog",
+        "brightness",
+        "jpeg-compression",
+    ]
     assert chosen(["none"]) == chosen([]) == ()
     with pytest.raises(OptionError, match="there is no corruption 'frost'"):
         chosen(["frost"])

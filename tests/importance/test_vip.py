@@ -1,4 +1,6 @@
-"""PLS-VIP against NIPALS written down again, scikit-learn's whole PLS, closed forms, and the identities of the sheet."""
+"""PLS-VIP against NIPALS written down again, scikit-learn's whole PLS, closed forms,
+and the identities of the sheet.
+"""
 
 from __future__ import annotations
 

@@ -23,8 +23,15 @@ def wide(size: int) -> onnx.ModelProto:
     return build(text, {"w": (size, 4)})
 
 
-@pytest.mark.parametrize("make", [flattened, grouped, lambda: residual_mlp(3, mask=True), *(
-    lambda size=size: wide(size) for size in (1, 5, 63, 64, 65, 1000, 1024, 1100, 140_000))])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        flattened,
+        grouped,
+        lambda: residual_mlp(3, mask=True),
+        *(lambda size=size: wide(size) for size in (1, 5, 63, 64, 65, 1000, 1024, 1100, 140_000)),
+    ],
+)
 def test_the_size_is_that_of_the_protobuf(make: Callable[[], onnx.ModelProto]) -> None:
     model = load(make())
     assert exported_bytes(model) == to_proto(model).ByteSize()

@@ -1,4 +1,6 @@
-"""The correction loop on made-up runtimes: a staircase, a biased table, noise, steps too coarse, targets out of reach."""
+"""The correction loop on made-up runtimes: a staircase, a biased table, noise, steps too coarse,
+targets out of reach.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def true_share(counts: tuple[int, ...]) -> float:
 
 
 def proposals(step: int, bias: float) -> Callable[[float], Proposal[tuple[int, ...]]]:
-    """The same share of every layer in multiples of ``step``, by a table that knows no fixed costs and is ``bias`` off."""
+    """The same share of every layer in multiples of ``step``,
+    by a table that knows no fixed costs and is ``bias`` off.
+    """
 
     def at(share: float) -> Proposal[tuple[int, ...]]:
         counts = tuple(max(step, int(share * width) // step * step) for width in WIDTHS)

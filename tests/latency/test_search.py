@@ -114,7 +114,9 @@ def test_real_clock_cache_and_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Whatever this machine's noise makes of it: the plan and the result tell of one measurement, and times are kept."""
+    """Whatever this machine's noise makes of it: the plan and the result tell of one measurement,
+    and times are kept.
+    """
     out, report, cache = tmp_path / "small.onnx", tmp_path / "r.json", tmp_path / "cache"
     words = [shipped, "--pass", "filter-magnitude{include=re:stages.2}", "--data", calibration, "--num-samples", 32]
     words += ["--target", "latency=0.95", "--duration", 0.1, "--threads", 1, "--repair", "none", "--allow-slower"]

@@ -33,8 +33,8 @@ RESCORE = "layer-cka{rescore=repaired}"
 
 
 def deceptive() -> onnx.ModelProto:
-    """Block ``large`` turns the stream by a linear map, which the layer behind it can do as well; block ``small`` changes it a
-    little, by what no layer but itself can compute."""
+    """Block ``large`` turns the stream by a linear map, which the layer behind it can do as well;
+    block ``small`` changes it a little, by what no layer but itself can compute."""
     random = np.random.default_rng(4)
     turn = np.diag([3.0, -1.5, 2.0, -1.0, 0.0, 0.0]) + 0.3 * random.standard_normal((6, 6))
     return build(
@@ -44,11 +44,18 @@ def deceptive() -> onnx.ModelProto:
         [third] p2 = MatMul(h2, a2) [fourth] r2 = MatMul(p2, b2) [large] h3 = Add(h2, r2)
         [mid] m = Gemm(h3, w1, c1) [act2] n = Tanh(m) [head] y = MatMul(n, w2) }""",
         {
-            "w0": (4, 6), "a0": (4, 6), "b0": (6, 6), "a1": np.asarray(4 * random.standard_normal((6, 12)), np.float32),
-            "b1": np.asarray(0.12 * random.standard_normal((12, 6)), np.float32), "a2": np.asarray(turn, np.float32),
-            "b2": np.eye(6, dtype=np.float32), "w1": np.asarray(0.3 * random.standard_normal((6, 8)), np.float32), "c1": (8,), "w2": (8, 3),
+            "w0": (4, 6),
+            "a0": (4, 6),
+            "b0": (6, 6),
+            "a1": np.asarray(4 * random.standard_normal((6, 12)), np.float32),
+            "b1": np.asarray(0.12 * random.standard_normal((12, 6)), np.float32),
+            "a2": np.asarray(turn, np.float32),
+            "b2": np.eye(6, dtype=np.float32),
+            "w1": np.asarray(0.3 * random.standard_normal((6, 8)), np.float32),
+            "c1": (8,),
+            "w2": (8, 3),
         },
-    )  # fmt: skip
+    )
 
 
 def decided(proto: onnx.ModelProto, spec: str, target: str = "removed=1", options: RunOptions = OPTIONS) -> Result:

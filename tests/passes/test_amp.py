@@ -45,8 +45,9 @@ def test_the_papers_counts_on_llama(k: int, heads: int, neurons: int, budget: st
     rho = taken(LLAMA, heads, neurons) / whole(LLAMA)
     assert rho == pytest.approx(k * 202_383_360 / (32 * (32 * 4 * 128 + 3 * 11_008) * 4096), rel=1e-4)
     result = decided(proto, f"amp{{budget={budget}}}", data, params_left(LLAMA, rho - 1e-9))
-    assert counts(result) == {f"l{i}_{what}": n for i in range(2)
-                              for what, n in (("q/heads", heads), ("up/neurons", neurons))}  # fmt: skip
+    assert counts(result) == {
+        f"l{i}_{what}": n for i in range(2) for what, n in (("q/heads", heads), ("up/neurons", neurons))
+    }
 
 
 def test_prices_are_those_of_the_model() -> None:
@@ -68,9 +69,12 @@ def test_exact_is_exact(rho: float, kind: str) -> None:
     result = pruned(proto, "amp", data, target)
     wanted = amp_counts(8, 48, SMALL.head_params, SMALL.neuron_params, rho, "exact")
     is_short = taken(SMALL, *wanted) < rho * whole(SMALL) - 1e-6
-    assert counts(result) == {f"l{i}_{what}": n for i in range(2)
-                              for what, n in (("q/heads", wanted.heads), ("up/neurons", wanted.neurons + is_short))
-                              if n}  # fmt: skip
+    assert counts(result) == {
+        f"l{i}_{what}": n
+        for i in range(2)
+        for what, n in (("q/heads", wanted.heads), ("up/neurons", wanted.neurons + is_short))
+        if n
+    }
     missed = abs(taken(SMALL, *wanted) - rho * whole(SMALL))
     assert missed <= SMALL.layers * SMALL.neuron_params / 2 + 1e-6
     assert (
@@ -79,7 +83,9 @@ def test_exact_is_exact(rho: float, kind: str) -> None:
 
 
 def test_released_rounds_as_the_authors_did() -> None:
-    """At 0.3 of 8 heads it takes 2 and makes up for 0.4 heads with 0.4 neurons; the target is missed, and that is said."""
+    """At 0.3 of 8 heads it takes 2 and makes up for 0.4 heads with 0.4 neurons; the target is missed,
+    and that is said.
+    """
     proto, data = transformer(SMALL), tokens(SMALL)
     wanted = amp_counts(8, 48, SMALL.head_params, SMALL.neuron_params, 0.3, "released")
     assert wanted == (2, 15)

@@ -1,4 +1,6 @@
-"""``graphprune.passes`` where the checkout has no symbolic links, and where it has; ``tools/checks/checkout.py`` installs both."""
+"""``graphprune.passes`` where the checkout has no symbolic links, and where it has;
+``tools/checks/checkout.py`` installs both.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def test_neurons_by_what_the_next_layer_loses(monkeypatch: pytest.MonkeyPatch, p
 
 
 def test_filters_by_the_windows_of_the_next_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stream is what the loss is a share of: the join, not the branch. No bias anywhere: nothing takes the means."""
+    """The stream is what the loss is a share of: the join, not the branch. No bias anywhere:
+    nothing takes the means.
+    """
     monkeypatch.setattr(obs, "_DAMPING", 1e-13)
     proto = grouped()
     w = initialisers(proto)

@@ -34,8 +34,10 @@ def images(samples: int = 40) -> dict[str, np.ndarray]:
 def features(proto: onnx.ModelProto, data: dict[str, np.ndarray], pool: str = "max") -> dict[str, np.ndarray]:
     """Tensor -> one number per sample and channel."""
     names = [name for tensors in WRITERS.values() for name in tensors]
-    flat = {name: values.reshape(*values.shape[:2], -1) for name, values in
-            zip(names, inner(proto, data, *names), strict=True)}  # fmt: skip
+    flat = {
+        name: values.reshape(*values.shape[:2], -1)
+        for name, values in zip(names, inner(proto, data, *names), strict=True)
+    }
     return {name: values.max(2) if pool == "max" else values.mean(2) for name, values in flat.items()}
 
 

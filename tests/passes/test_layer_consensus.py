@@ -1,4 +1,6 @@
-"""``layer-consensus`` removes what the definition says: eight dissimilarities of the same features, ranked, and the ranks added up."""
+"""``layer-consensus`` removes what the definition says: eight dissimilarities of the same features, ranked,
+and the ranks added up.
+"""
 
 from __future__ import annotations
 

@@ -64,8 +64,9 @@ def test_a_billion_parameters_are_typed_without_being_read(tmp_path: Path) -> No
     assert grown_kib < 200 << 10
 
 
-def _model(nodes: list[onnx.NodeProto], first: str, last: str, width: int,
-           weights: list[onnx.TensorProto]) -> onnx.ModelProto:  # fmt: skip
+def _model(
+    nodes: list[onnx.NodeProto], first: str, last: str, width: int, weights: list[onnx.TensorProto]
+) -> onnx.ModelProto:
     ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", width]) for name in (first, last)]
     graph = helper.make_graph(nodes, "scale", ends[:1], ends[1:], weights)
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])

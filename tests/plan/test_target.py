@@ -114,9 +114,21 @@ def test_latency_is_a_share_or_a_time(text: str, value: float, unit: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["latency=1", "latency=5", "latency=0", "latency=0ms", "latency=-1ms", "latency=ms", "latency=infms",
-             "latency=nan", "latency=nanms", "latency=5s", "flops=5ms"],
-)  # fmt: skip
+    "text",
+    [
+        "latency=1",
+        "latency=5",
+        "latency=0",
+        "latency=0ms",
+        "latency=-1ms",
+        "latency=ms",
+        "latency=infms",
+        "latency=nan",
+        "latency=nanms",
+        "latency=5s",
+        "flops=5ms",
+    ],
+)
 def test_other_latencies_are_refused(text: str) -> None:
     with pytest.raises(OptionError) as caught:
         Target.parse(text)

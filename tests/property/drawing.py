@@ -134,7 +134,9 @@ class Drawing:
     def activate(self, x: str) -> str:
         return self.node(self.pick(("Relu", "Tanh", "Sigmoid", "Softplus", "Elu")), x)
 
-    def model(self, given: Sequence[onnx.ValueInfoProto], results: Sequence[tuple[str, Sequence[int | str | None]]]) -> onnx.ModelProto:  # fmt: skip
+    def model(
+        self, given: Sequence[onnx.ValueInfoProto], results: Sequence[tuple[str, Sequence[int | str | None]]]
+    ) -> onnx.ModelProto:
         outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in results]
         tensors = [onnx.numpy_helper.from_array(array, name) for name, array in self.weights.items()]
         graph = onnx.helper.make_graph(self.nodes, "random", list(given), outputs, tensors)

@@ -180,9 +180,20 @@ def attended(d: Drawing, x: Image) -> Image:
 
 
 PARTS: tuple[Callable[[Drawing, Image], Image], ...] = (
-    plain, residual, inception, parted, grouped, depthwise, shuffled, squeeze_excite, pad_shortcut, resized, normed, shared,
+    plain,
+    residual,
+    inception,
+    parted,
+    grouped,
+    depthwise,
+    shuffled,
+    squeeze_excite,
+    pad_shortcut,
+    resized,
+    normed,
+    shared,
     attended,
-)  # fmt: skip
+)
 
 
 def _flat(d: Drawing, pooled: str, channels: int) -> str:

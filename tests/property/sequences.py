@@ -164,8 +164,17 @@ def class_token(d: Drawing, x: Tokens) -> Tokens:
 
 
 PARTS: tuple[Callable[[Drawing, Tokens], Tokens], ...] = (
-    plain, mlp, attention, gated, joined, tied, norm, token_conv, gru, class_token,
-)  # fmt: skip
+    plain,
+    mlp,
+    attention,
+    gated,
+    joined,
+    tied,
+    norm,
+    token_conv,
+    gru,
+    class_token,
+)
 
 
 def finished(d: Drawing, x: Tokens) -> tuple[str, list[int | str | None]]:

@@ -12,7 +12,9 @@ from tests.repair.story import ONE_THREAD, Story
 ALL = 99
 
 
-def trials(net: Story, batch: int = 8, refits: int = ALL, *, is_repaired: bool = False, names: tuple[str, ...] = ()) -> RepairedTrials:  # fmt: skip
+def trials(
+    net: Story, batch: int = 8, refits: int = ALL, *, is_repaired: bool = False, names: tuple[str, ...] = ()
+) -> RepairedTrials:
     small = net.small
     blocks = [join.block for join in small.joins if join.block]
     representations = tuple(find_representations(small.model, blocks, names))

@@ -19,7 +19,8 @@ def resnet(blocks: int = 3, width: int = 6, inner: int = 8) -> onnx.ModelProto:
     weights: Weights = {"stem_w": (width, 3, 3, 3), "stem_b": (width,), "head_w": (width, 4), "head_b": (4,)}
     for i in range(blocks):
         lines += [
-            f"[a{i}] p{i} = Conv<pads = [1, 1, 1, 1]>(h{i}, a{i}_w) [na{i}] q{i} = BatchNormalization(p{i}, {_norm('a', i)})",
+            f"[a{i}] p{i} = Conv<pads = [1, 1, 1, 1]>(h{i}, a{i}_w) [na{i}] q{i} = BatchNormalization(p{i}, "
+            f"{_norm('a', i)})",
             f"[ra{i}] r{i} = Relu(q{i}) [b{i}] t{i} = Conv<pads = [1, 1, 1, 1]>(r{i}, b{i}_w)",
             f"[nb{i}] u{i} = BatchNormalization(t{i}, {_norm('b', i)}) [join{i}] v{i} = Add(u{i}, h{i})",
             f"[out{i}] h{i + 1} = Relu(v{i})",

@@ -64,9 +64,17 @@ class Story:
         """The repaired network, the last outcome of each layer by its label, and the whole report."""
         data = load_data(self.feeds if feeds is None else feeds, self.original.model, None)
         fixed, report = repair(
-            self.original.model, self.small.model, self.steps, self.small.sizes, data, batch, methods, ONE_THREAD,
-            lambda *_: None, limit_bytes,
-        )  # fmt: skip
+            self.original.model,
+            self.small.model,
+            self.steps,
+            self.small.sizes,
+            data,
+            batch,
+            methods,
+            ONE_THREAD,
+            lambda *_: None,
+            limit_bytes,
+        )
         return to_proto(fixed), {layer.layer: layer for layer in report.layers}, report
 
     @property

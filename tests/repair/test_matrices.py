@@ -25,7 +25,9 @@ Weights = dict[str, Sequence[int] | np.ndarray]
 
 @dataclass(frozen=True)
 class Layer:
-    """A network that is one layer, [l], between input x and output y, and per-channel operations; ``axis`` of channels."""
+    """A network that is one layer, [l], between input x and output y, and per-channel operations;
+    ``axis`` of channels.
+    """
 
     name: str
     text: str
@@ -40,9 +42,16 @@ def conv(name: str, attributes: str, shape: Sequence[int], weights: Sequence[int
     """``weights`` is the shape of w; names with "bias" have one. ``after`` reads a and may read the constants below."""
     channels, ones = weights[0], [1] * (len(shape) - 1)
     constants: Weights = {
-        "w": weights, "b": (channels,), "s": (channels,), "t": (channels,), "m": (channels,), "v": (channels,),
-        "k": (channels, *ones), "e": (1, channels, *ones), "one": np.array(0.5, np.float32),
-    }  # fmt: skip
+        "w": weights,
+        "b": (channels,),
+        "s": (channels,),
+        "t": (channels,),
+        "m": (channels,),
+        "v": (channels,),
+        "k": (channels, *ones),
+        "e": (1, channels, *ones),
+        "one": np.array(0.5, np.float32),
+    }
     sizes, free = ",".join(map(str, shape)), ",".join(f"d{axis}" for axis in range(len(shape)))
     node = f"[l] {'a' if after else 'y'} = Conv{attributes}(x, w{', b' if 'bias' in name else ''})"
     read = set(re.findall(r"\w+", f"{node} {after}"))
@@ -57,9 +66,14 @@ LAYERS = [
     conv("conv 2d", "<strides = [2, 1], pads = [0, 1, 2, 3], dilations = [1, 2]>", (3, 7, 9), (4, 3, 3, 2)),
     conv("pointwise bias", "", (3, 4, 5), (6, 3, 1, 1)),
     *[
-        conv(f"{mode} {size} by {step}", f'<auto_pad = "{mode}", strides = [{step}, {step}], dilations = [{1 + (mode == "VALID")}, 1]>',
-             (3, size, size), (4, 3, 3, 2))
-        for mode in ("SAME_UPPER", "SAME_LOWER", "VALID") for size, step in ((8, 2), (7, 1), (7, 3))
+        conv(
+            f"{mode} {size} by {step}",
+            f'<auto_pad = "{mode}", strides = [{step}, {step}], dilations = [{1 + (mode == "VALID")}, 1]>',
+            (3, size, size),
+            (4, 3, 3, 2),
+        )
+        for mode in ("SAME_UPPER", "SAME_LOWER", "VALID")
+        for size, step in ((8, 2), (7, 1), (7, 3))
     ],
     conv("same even lower bias", '<auto_pad = "SAME_LOWER">', (2, 6, 6), (2, 2, 4, 4)),
     conv("groups", "<group = 3, pads = [1, 1, 1, 1]>", (6, 5, 5), (9, 2, 3, 3)),
@@ -68,21 +82,38 @@ LAYERS = [
     conv("norm", "", (3, 4, 4), (5, 3, 2, 2), NORM.format("y", "a")),
     conv("norm bias", "<group = 2>", (4, 4, 4), (6, 2, 2, 2), NORM.format("y", "a")),
     conv("mul add", "", (3, 4, 4), (5, 3, 2, 2), "[p] c = Mul(a, k) [q] y = Add(e, c)"),
-    conv("mul add norm mul bias", "", (3, 4, 4), (5, 3, 2, 2),
-         "[p] c = Mul(k, a) [q] d = Add(c, one) " + NORM.format("f", "d") + " [z] y = Mul(f, one)"),
+    conv(
+        "mul add norm mul bias",
+        "",
+        (3, 4, 4),
+        (5, 3, 2, 2),
+        "[p] c = Mul(k, a) [q] d = Add(c, one) " + NORM.format("f", "d") + " [z] y = Mul(f, one)",
+    ),
     *[
-        Layer(f"gemm {turned} {kind}", f"(float[N,6] x) => (float[N,4] y) {{ [l] y = Gemm<transB = {turned}, "
-              "alpha = 0.7, beta = 1.3>(x, w, b) }", {"w": (4, 6) if turned else (6, 4), "b": given}, -1)
+        Layer(
+            f"gemm {turned} {kind}",
+            f"(float[N,6] x) => (float[N,4] y) {{ [l] y = Gemm<transB = {turned}, alpha = 0.7, beta = 1.3>(x, w, b) }}",
+            {"w": (4, 6) if turned else (6, 4), "b": given},
+            -1,
+        )
         for turned in (0, 1)
         for kind, given in (("row", (1, 4)), ("vector", (4,)), ("scalar", np.array(0.3, np.float32)), ("one", (1, 1)))
     ],
     Layer("gemm alone", "(float[N,6] x) => (float[N,4] y) { [l] y = Gemm(x, w) }", {"w": (6, 4)}, -1),
     Layer("matmul", "(float[N,S,6] x) => (float[N,S,4] y) { [l] y = MatMul(x, w) }", {"w": (6, 4)}, -1),
-    Layer("matmul add", "(float[N,3,S,6] x) => (float[N,3,S,4] y) { [l] a = MatMul(x, w) [q] y = Add(b, a) }",
-          {"w": (6, 4), "b": (4,)}, -1),
-    Layer("matmul mul add", "(float[N,S,6] x) => (float[N,S,4] y) { [l] a = MatMul(x, w) [p] c = Mul(a, k) [q] y = Add(c, b) }",
-          {"w": (6, 4), "b": (1, 1, 4), "k": (1, 4)}, -1),
-]  # fmt: skip
+    Layer(
+        "matmul add",
+        "(float[N,3,S,6] x) => (float[N,3,S,4] y) { [l] a = MatMul(x, w) [q] y = Add(b, a) }",
+        {"w": (6, 4), "b": (4,)},
+        -1,
+    ),
+    Layer(
+        "matmul mul add",
+        "(float[N,S,6] x) => (float[N,S,4] y) { [l] a = MatMul(x, w) [p] c = Mul(a, k) [q] y = Add(c, b) }",
+        {"w": (6, 4), "b": (1, 1, 4), "k": (1, 4)},
+        -1,
+    ),
+]
 every = pytest.mark.parametrize("layer", LAYERS, ids=[layer.name for layer in LAYERS])
 
 

@@ -52,7 +52,8 @@ def test_join_minus_shortcut_is_what_a_branch_should_compute(batch: int) -> None
 def test_exit_behind_batch_norm() -> None:
     """A pointwise convolution; what BatchNorm makes of it is what should come out, by kernels and BatchNorm's bias."""
     proto = build(
-        """(float[N,4,3,3] x) => (float[N,5,3,3] y) { [first] a = Conv(x, w0) [act] h = Relu(a) [second] c = Conv(h, w1, b1)
+        """(float[N,4,3,3] x) => (float[N,5,3,3] y) { [first] a = Conv(x, w0) [act] h = Relu(a)
+        [second] c = Conv(h, w1, b1)
         [norm] d = BatchNormalization(c, s, t, m, v) [end] y = Relu(d) }""",
         {"w0": (6, 4, 1, 1), "w1": (5, 6, 1, 1), "b1": (5,), "s": (5,), "t": (5,), "m": (5,), "v": (5,)},
     )
@@ -117,9 +118,14 @@ def test_shortcut_without_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         [size] s = Shape<start = 1, end = 2>(x) [pick] p = Slice(table, zero, s, one) [join] j = Add(b, p)
         [last] y = MatMul(j, w2) }""",
         {
-            "w0": (4, 6), "w1": (6, 5), "w2": (5, 2), "table": (1, 9, 5), "zero": np.array([0]), "one": np.array([1]),
+            "w0": (4, 6),
+            "w1": (6, 5),
+            "w2": (5, 2),
+            "table": (1, 9, 5),
+            "zero": np.array([0]),
+            "one": np.array([1]),
         },
-    )  # fmt: skip
+    )
     x = np.random.default_rng(0).standard_normal((40, 3, 4)).astype(np.float32)
     net = story(proto, {"x": x}).cut("first", [1, 4])
     assert net.sites["second"].shortcut == "p"
@@ -134,10 +140,14 @@ def test_rows_that_depend_on_the_data_are_left_alone() -> None:
         [second] r = MatMul(q, w2) [join] h1 = Add(h0, r) [sum] s = ReduceSum<keepdims = 0>(h1, one)
         [test] b = Greater(s, zero) [some] c = Compress<axis = 0>(h1, b) [last] y = MatMul(c, w3) }""",
         {
-            "w0": (4, 6), "w1": (6, 8), "w2": (8, 6), "w3": (6, 2), "one": np.array([1]),
+            "w0": (4, 6),
+            "w1": (6, 8),
+            "w2": (8, 6),
+            "w3": (6, 2),
+            "one": np.array([1]),
             "zero": np.array(0, np.float32),
         },
-    )  # fmt: skip
+    )
     net = story(proto, random_feeds(proto, 40)).without("join")
     fixed, layers, _ = net.repaired("ridge")
     assert "rows" in layers["last"].note
@@ -177,7 +187,9 @@ def test_few_samples_of_many_inputs(samples: int) -> None:
 
 
 def test_channels_that_cannot_be_changed_get_their_best_shift() -> None:
-    """The stream has drifted; where BatchNorm lets no weight through, the mean of the drift is all that can be paid back."""
+    """The stream has drifted; where BatchNorm lets no weight through,
+    the mean of the drift is all that can be paid back.
+    """
     proto = resnet(2)
     gammas = initialisers(proto)["b1_s"].copy()
     gammas[[1, 4]] = 0

@@ -113,7 +113,9 @@ def test_without_a_bias_the_shift_stays() -> None:
 
 
 def test_noise_is_left_alone() -> None:
-    """Nothing can be learned of targets that are noise around what the layer does already; a fit to all rows would fool."""
+    """Nothing can be learned of targets that are noise around what the layer does already;
+    a fit to all rows would fool.
+    """
     x, _ = rows((1, 20, 3), 60)
     matrix, shift = present((1, 20, 3))
     t = x @ matrix[0] + shift + np.random.default_rng(2).standard_normal((60, 1, 3))

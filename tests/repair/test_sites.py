@@ -99,12 +99,17 @@ def test_join_and_shortcut() -> None:
     """Named as in the pruned network; the shortcut is what stands in for the removed block."""
     sites = mlp().without("join1").sites
     assert {name: (site.join, site.shortcut) for name, site in sites.items()} == {
-        "first2": ("", ""), "second2": ("h3", "h1"), "head": ("", ""),
-    }  # fmt: skip
+        "first2": ("", ""),
+        "second2": ("h3", "h1"),
+        "head": ("", ""),
+    }
     sites = story(resnet(2), IMAGES).cut("a0", [1]).sites
     assert {name: (site.exit, site.join, site.shortcut) for name, site in sites.items()} == {
-        "b0": ("u0", "v0", "h0"), "a1": ("q1", "", ""), "b1": ("u1", "v1", "h1"), "head": ("y", "", ""),
-    }  # fmt: skip
+        "b0": ("u0", "v0", "h0"),
+        "a1": ("q1", "", ""),
+        "b1": ("u1", "v1", "h1"),
+        "head": ("y", "", ""),
+    }
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -126,18 +131,24 @@ def test_the_later_of_two_branches_has_the_join(order: int) -> None:
         ("[second] y = MatMul(h, w1) [more] z = Add(y, b)", ("y", ())),  # an output of the network is not passed over
         ("[second] a = MatMul(h, w1) [more] y = Add(a, b) [more2] z = Mul(a, b)", ("a", ())),  # two readers
         ("[second] a = MatMul(h, w1) [more] y = Add(a, b) [more2] z = Mul(y, b)", ("y", ("more",))),
-        ("[second] a = MatMul(h, w1) [more] c = Mul(b, a) [more2] z = Add(b, c) [e] y = Relu(z)", ("z", ("more", "more2"))),
+        (
+            "[second] a = MatMul(h, w1) [more] c = Mul(b, a) [more2] z = Add(b, c) [e] y = Relu(z)",
+            ("z", ("more", "more2")),
+        ),
         ("[second] a = MatMul(h, w1) [more] y = Add(a, a) [e] z = Relu(x)", ("a", ())),
         ("[second] a = MatMul(h, w1) [more] y = Add(a, rows) [e] z = Relu(x)", ("a", ())),  # differs along the samples
     ],
-)  # fmt: skip
+)
 def test_where_a_layer_ends(text: str, exits: tuple[str, tuple[str, ...]]) -> None:
     outputs = "(float[N,3] y, float[N,3] z)" if "Relu(x)" not in text else "(float[N,3] y, float[N,4] z)"
     proto = build(
         f"(float[2,4] x) => {outputs.replace('N', '2')} {{ [first] a0 = MatMul(x, w0) [act] h = Tanh(a0) {text} }}",
-        {name: shape for name, shape in {"w0": (4, 6), "w1": (6, 3), "b": (3,), "rows": (2, 1)}.items()
-         if f"{name})" in text or f"({name}," in text or name == "w0"},
-    )  # fmt: skip
+        {
+            name: shape
+            for name, shape in {"w0": (4, 6), "w1": (6, 3), "b": (3,), "rows": (2, 1)}.items()
+            if f"{name})" in text or f"({name}," in text or name == "w0"
+        },
+    )
     site = story(proto, random_feeds(proto)).cut("first", [2]).sites["second"]
     assert (site.exit, site.chain) == exits
     assert (site.join, site.shortcut) == ("", "")
@@ -156,7 +167,8 @@ def test_where_a_layer_ends(text: str, exits: tuple[str, tuple[str, ...]]) -> No
 def test_what_is_no_matrix_is_no_site(second: str, weights: dict[str, tuple[int, ...] | None]) -> None:
     """Left alone, without a stumble."""
     proto = build(
-        f"(float[2,4] x, float[2,3] x3, float k) => (float[2,3] y) {{ [first] a0 = MatMul(x, w0) [act] h = Tanh(a0) {second} }}",
+        f"(float[2,4] x, float[2,3] x3, float k) => (float[2,3] y) {{ [first] a0 = MatMul(x, w0) [act] h = Tanh(a0) "
+        f"{second} }}",
         {"w0": (4, 6), "w1": (6, 3)} | {name: shape for name, shape in weights.items() if shape},
     )
     feeds = random_feeds(proto) | {"k": np.array(1.5, np.float32)}

@@ -210,9 +210,16 @@ def test_progress() -> None:
     told: list[tuple[str, int, int]] = []
     data = load_data(DATA, net.original.model, None)
     _, report = repair(
-        net.original.model, net.small.model, net.steps, net.small.sizes, data, 16, BOTH, ONE_THREAD,
+        net.original.model,
+        net.small.model,
+        net.steps,
+        net.small.sizes,
+        data,
+        16,
+        BOTH,
+        ONE_THREAD,
         lambda task, done, total: told.append((task, done, total)),
-    )  # fmt: skip
+    )
     count = len(report.layers) // 2
     assert told == [(f"repair {method}", done, count) for method in BOTH for done in range(count)]
 
@@ -220,10 +227,14 @@ def test_progress() -> None:
 @pytest.mark.parametrize(
     ("text", "methods"),
     [
-        ("none", ()), ("stats", ("stats",)), ("ridge", ("ridge",)), ("stats,ridge", METHODS), (" ridge , stats ", METHODS[::-1]),
+        ("none", ()),
+        ("stats", ("stats",)),
+        ("ridge", ("ridge",)),
+        ("stats,ridge", METHODS),
+        (" ridge , stats ", METHODS[::-1]),
         ("ridge,ridge", ("ridge", "ridge")),
     ],
-)  # fmt: skip
+)
 def test_methods_are_read(text: str, methods: tuple[str, ...]) -> None:
     """In the order in which they are asked for; twice is two rounds."""
     assert parse_methods(text) == methods

@@ -42,8 +42,12 @@ def test_every_group_and_layer_is_drawn() -> None:
     proto = residual_mlp(3)
     root = drawn(proto)
     assert titles(of_class(root, "group")) == [
-        "stem/width", "first0/neurons", "first1/neurons", "first2/neurons", "head/neurons"
-    ]  # fmt: skip
+        "stem/width",
+        "first0/neurons",
+        "first1/neurons",
+        "first2/neurons",
+        "head/neurons",
+    ]
     assert sorted(titles(of_class(root, "op"))) == sorted(
         f"MatMul {node.name}" for node in proto.graph.node if node.op_type == "MatMul"
     )
@@ -102,8 +106,16 @@ def test_nothing_is_fetched_and_nothing_runs() -> None:
     assert set(re.findall(r"https?://[^\"\s<]*", text)) == {"http://www.w3.org/2000/svg"}
     assert set(re.findall(r"url\(([^)]*)\)", text)) <= {"#hatch"}
     assert {element.tag.removeprefix(SVG) for element in root.iter()} == {
-        "svg", "title", "style", "defs", "pattern", "rect", "text", "g", "path"
-    }  # fmt: skip
+        "svg",
+        "title",
+        "style",
+        "defs",
+        "pattern",
+        "rect",
+        "text",
+        "g",
+        "path",
+    }
     assert not [name for element in root.iter() for name in element.attrib if name.startswith("on") or "href" in name]
     assert "prefers-color-scheme:dark" in text
 

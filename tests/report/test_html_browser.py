@@ -26,8 +26,18 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver here"),
 ]
-FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-         "disable-component-update", "disable-sync", "disable-dev-shm-usage", "hide-scrollbars")  # fmt: skip
+FLAGS = (
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-dev-shm-usage",
+    "hide-scrollbars",
+)
 LUMINANCE = """
 const [r, g, b] = getComputedStyle(arguments[0])[arguments[1]].match(/[0-9.]+/g).map(Number);
 return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;

@@ -28,8 +28,16 @@ pytest.importorskip("jinja2", reason="the report needs the extra 'report'")
 pytest.importorskip("matplotlib", reason="the report needs the extra 'report'")
 
 pytestmark = pytest.mark.xdist_group("report")
-HOSTILE = ['</script><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "a&b<!--", "x' onload='y", "\x00\x1b",
-           "</title></svg></style><b>", "{{ 7*7 }}", "\u2028名前"]  # fmt: skip
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "a&b<!--",
+    "x' onload='y",
+    "\x00\x1b",
+    "</title></svg></style><b>",
+    "{{ 7*7 }}",
+    "\u2028名前",
+]
 Shown = tuple[Result, ReportData]
 
 
@@ -80,8 +88,17 @@ def units_gone(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 def test_a_run_with_blocks_has_its_sections(blocks_gone: Shown) -> None:
     result, pictures = blocks_gone
     page = Page(render(result, pictures))
-    assert set(page.sections) == {"network", "importance-blocks", "latency", "trajectory", "similarity", "recovery",
-                                  "blocks", "reproduce", "environment"}  # fmt: skip
+    assert set(page.sections) == {
+        "network",
+        "importance-blocks",
+        "latency",
+        "trajectory",
+        "similarity",
+        "recovery",
+        "blocks",
+        "reproduce",
+        "environment",
+    }
     assert re.search(
         r"(faster|slower|no difference in time)\s*\d+\.\d\d\N{MULTIPLICATION SIGN}", page.text.replace("\n", "")
     )
@@ -96,8 +113,17 @@ def test_a_run_with_blocks_has_its_sections(blocks_gone: Shown) -> None:
 def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:
     result, pictures = units_gone
     page = Page(render(result, pictures))
-    assert set(page.sections) == {"network", "importance-units", "frontier", "similarity", "recovery", "blocks", "groups",
-                                  "reproduce", "environment"}  # fmt: skip
+    assert set(page.sections) == {
+        "network",
+        "importance-units",
+        "frontier",
+        "similarity",
+        "recovery",
+        "blocks",
+        "groups",
+        "reproduce",
+        "environment",
+    }
     for units in result.plan.units:
         left = units.size - len(units.removed)
         assert f"{units.group}{units.size} to {left}" in re.sub(r"\s+\n", "", page.sections["importance-units"])
@@ -181,22 +207,37 @@ def hostile_result(result: Result, pictures: ReportData) -> Shown:
     """Every text that comes from the model, the data or the command line is one that would do harm."""
     names = {name: HOSTILE[i % len(HOSTILE)] for i, name in enumerate(pictures.similarity.names)}
     blocks = tuple(
-        replace(block, name=names.get(block.name, HOSTILE[0]),
-                scores=tuple(replace(score, unit=names.get(score.unit, HOSTILE[1])) for score in block.scores))
+        replace(
+            block,
+            name=names.get(block.name, HOSTILE[0]),
+            scores=tuple(replace(score, unit=names.get(score.unit, HOSTILE[1])) for score in block.scores),
+        )
         for block in result.plan.blocks
-    )  # fmt: skip
+    )
     decision = replace(result.plan.decisions[0], blocks=blocks, spec=HOSTILE[0], limit=HOSTILE[1])
     plan = replace(result.plan, decisions=(decision,), asked=HOSTILE[5])
     parts = tuple(
-        replace(part, name=HOSTILE[i % len(HOSTILE)], reason=HOSTILE[1], layers=tuple(replace(layer, name=HOSTILE[0]) for layer in part.layers))
+        replace(
+            part,
+            name=HOSTILE[i % len(HOSTILE)],
+            reason=HOSTILE[1],
+            layers=tuple(replace(layer, name=HOSTILE[0]) for layer in part.layers),
+        )
         for i, part in enumerate(pictures.strip.parts)
-    )  # fmt: skip
+    )
     similarity = replace(pictures.similarity, names=tuple(names.values()), removed=frozenset(HOSTILE), note=HOSTILE[2])
     rows = tuple(
         replace(row, name=HOSTILE[i % len(HOSTILE)], reason=HOSTILE[0]) for i, row in enumerate(pictures.blocks)
     )
-    bad = ReportData(replace(pictures.strip, parts=parts, caption=HOSTILE[0]), similarity, rows, (),
-                   dict(zip(HOSTILE, HOSTILE, strict=True)), HOSTILE[0], "console")  # fmt: skip
+    bad = ReportData(
+        replace(pictures.strip, parts=parts, caption=HOSTILE[0]),
+        similarity,
+        rows,
+        (),
+        dict(zip(HOSTILE, HOSTILE, strict=True)),
+        HOSTILE[0],
+        "console",
+    )
     return replace(result, source=HOSTILE[0], plan=plan, notes=tuple(HOSTILE)), bad
 
 

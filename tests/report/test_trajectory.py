@@ -59,10 +59,20 @@ def test_plan_without_a_trajectory_loads() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("kind", 3), ("removed", "layer1"), ("removed", [1]), ("macs", 1.5), ("params", True), ("score", None), ("score", "0.9"),
-        ("score", float("nan")), ("rival_kind", 1), ("rival_score", [0.9]), ("latency_ratio", float("inf")), ("color", "red"),
+        ("kind", 3),
+        ("removed", "layer1"),
+        ("removed", [1]),
+        ("macs", 1.5),
+        ("params", True),
+        ("score", None),
+        ("score", "0.9"),
+        ("score", float("nan")),
+        ("rival_kind", 1),
+        ("rival_score", [0.9]),
+        ("latency_ratio", float("inf")),
+        ("color", "red"),
     ],
-)  # fmt: skip
+)
 def test_step_of_the_wrong_type_is_refused(field: str, value: Any) -> None:
     content = json.loads(_plan().to_json())
     content["decisions"][0]["trajectory"][0][field] = value

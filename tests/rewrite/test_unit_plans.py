@@ -82,11 +82,16 @@ def test_what_the_plan_tells(tmp_path: Path) -> None:
     result = graphprune.prune(proto, ["filter-magnitude"], data, "ratio=0.4", dry_run=True, options=QUIET)
     decision = json.loads(result.plan.to_json())["decisions"][0]
     assert (decision["spec"], decision["considered"], decision["limit"], decision["notes"]) == (
-        "filter-magnitude", 24, "", [],
-    )  # fmt: skip
+        "filter-magnitude",
+        24,
+        "",
+        [],
+    )
     assert {(u["group"], u["kind"], u["size"]) for u in decision["units"]} == {
-        ("c1/filters", "filters", 6), ("c3/filters", "filters", 8), ("fc1/neurons", "neurons", 10),
-    }  # fmt: skip
+        ("c1/filters", "filters", 6),
+        ("c3/filters", "filters", 8),
+        ("fc1/neurons", "neurons", 10),
+    }
     for units in result.plan.units:
         assert list(units.removed) == sorted(set(units.removed))
         assert len(units.scores) == units.size

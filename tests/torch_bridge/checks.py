@@ -27,7 +27,9 @@ _OPTIONS = RuntimeOptions(threads=1)
 
 @dataclass
 class Checked:
-    """How far a converted model is from the file, before and after its weights changed, and what no gradient reaches."""
+    """How far a converted model is from the file, before and after its weights changed,
+    and what no gradient reaches.
+    """
 
     error: float = 0.0
     error_after_change: float = 0.0

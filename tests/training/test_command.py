@@ -64,8 +64,12 @@ def test_table_json_and_file(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "wrote out.onnx" in told.err
     onnx.checker.check_model(onnx.load("out.onnx"))
     assert sorted(path.name for path in folder.iterdir()) == [
-        "dense.onnx", "out.onnx", "plain.npz", "small.onnx", "train.npz",
-    ]  # fmt: skip
+        "dense.onnx",
+        "out.onnx",
+        "plain.npz",
+        "small.onnx",
+        "train.npz",
+    ]
 
 
 def test_default_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +122,13 @@ def test_interrupted_run_keeps_its_checkpoint_and_goes_on(
     ],
 )
 def test_mistakes(
-    words: list[str], code: int, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    code: int,
+    message: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     if code == 6 and torch.cuda.is_available():
         pytest.skip("CUDA starts here")
     before = sorted(folder.iterdir())

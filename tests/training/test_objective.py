@@ -23,8 +23,12 @@ LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 
 def objective(**changes: Any) -> Objective:
     settings: dict[str, Any] = {
-        "match": "kl", "is_probability": False, "label_weight": 1.0, "distil_weight": 1.0, "temperature": 2.0,
-    }  # fmt: skip
+        "match": "kl",
+        "is_probability": False,
+        "label_weight": 1.0,
+        "distil_weight": 1.0,
+        "temperature": 2.0,
+    }
     return Objective(**(settings | changes))
 
 

@@ -1,4 +1,6 @@
-"""A network learns, keeps its interface, is never worse than it was, and goes on after a stop as if nothing had been."""
+"""A network learns, keeps its interface, is never worse than it was,
+and goes on after a stop as if nothing had been.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from graphprune.validation.structure import check_structure
 from tests.graphs import build, residual_mlp
 
 BRANCHES = """(float[N,4] x, bool c) => (float[N,4] y) { h = Relu(x)
-    y = If(c) <then_branch = g1 () => (float[N,4] a) { a = Neg(h) }, else_branch = g2 () => (float[N,4] b) { b = Exp(h) }> }"""
+    y = If(c) <then_branch = g1 () => (float[N,4] a) { a = Neg(h) },
+        else_branch = g2 () => (float[N,4] b) { b = Exp(h) }> }"""
 
 
 def test_sound_graphs_pass() -> None:

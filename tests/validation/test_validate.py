@@ -80,8 +80,9 @@ def test_right_rewrite_passes(model: Model, blocks: list[Block], data: Data, tmp
 
 
 @pytest.mark.parametrize("breakage", [rewire, disturb, swap_blocks, poison, lose_a_node])
-def test_broken_rewrite_is_stopped(model: Model, blocks: list[Block], data: Data, tmp_path: Path,
-                                   breakage: Callable[[onnx.ModelProto], None]) -> None:  # fmt: skip
+def test_broken_rewrite_is_stopped(
+    model: Model, blocks: list[Block], data: Data, tmp_path: Path, breakage: Callable[[onnx.ModelProto], None]
+) -> None:
     proto = to_proto(remove_blocks(model, blocks[1:3]))
     breakage(proto)
     onnx.save(proto, tmp_path / "small.onnx")
@@ -90,8 +91,9 @@ def test_broken_rewrite_is_stopped(model: Model, blocks: list[Block], data: Data
 
 
 @pytest.mark.parametrize("removed", [[], [1], [2, 1], [1, 2, 3]])
-def test_other_blocks_than_planned_are_stopped(model: Model, blocks: list[Block], data: Data, tmp_path: Path,
-                                               removed: list[int]) -> None:  # fmt: skip
+def test_other_blocks_than_planned_are_stopped(
+    model: Model, blocks: list[Block], data: Data, tmp_path: Path, removed: list[int]
+) -> None:
     write(remove_blocks(model, [blocks[i] for i in removed]), tmp_path / "small.onnx")
     with pytest.raises(ValidationFailed):
         validate([Removal(model, tuple([blocks[2]]))], tmp_path / "small.onnx", data, 3, OPTIONS)

@@ -53,7 +53,9 @@ class Deadly(LayerCKA):
 
 
 def survived(folder: Path, monkeypatch: pytest.MonkeyPatch, backend: Backend, cluster: str) -> Result:
-    """A run of which a worker dies in the second round, with half of the data seen; plan and model are those of the serial run."""
+    """A run of which a worker dies in the second round, with half of the data seen;
+    plan and model are those of the serial run.
+    """
     armed = folder / "armed"
     monkeypatch.setenv("ARMED", str(armed))
     rounds = []

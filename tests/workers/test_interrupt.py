@@ -24,9 +24,14 @@ def test_interrupted_while_processes_work(shipped: Path, calibration: Path, tmp_
     words += ["--jobs", "2", "--no-bench", "-o", tmp_path / "small.onnx"]
     running = subprocess.Popen(
         [sys.executable, "-m", "graphprune", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background inherits that it is ignored
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # a job in the background inherits that it is ignored
+    )
     try:
         assert soon(lambda: sum(seconds > 2 for seconds in of_session(running.pid).values()) >= 3)  # all are at work
         if to_all:

@@ -109,8 +109,9 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     # One table of relative position biases for all layers.
     _model("mpnet", "MPNet", 4, **_SMALL),
-    # Relative position biases, computed in the first layer and read by all; RMSNorm, gated GELU. In torchscript's export
-    # the biases ask the first block's inside for the sequence length, and a reader outside the branch is refused.
+    # Relative position biases, computed in the first layer and read by all; RMSNorm, gated GELU.
+    # In torchscript's export the biases ask the first block's inside for the sequence length,
+    # and a reader outside the branch is refused.
     _encoder(
         "t5_encoder",
         "T5",

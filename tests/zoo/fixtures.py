@@ -52,7 +52,9 @@ def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def loaded(zoo: Zoo) -> Loaded:
-    """``loaded(name, exporter)``: the model and feed of one export, read once a session; nothing in the product changes a model."""
+    """``loaded(name, exporter)``: the model and feed of one export, read once a session;
+    nothing in the product changes a model.
+    """
 
     @cache
     def read(path: Path) -> Model:

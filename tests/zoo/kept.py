@@ -19,7 +19,9 @@ _MADE_BY = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "numpy")
 
 
 def kept(name: str, exporter: Exporter, folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """As ``export``, from ``folder`` where it is there already; exports of other versions or sources are thrown away."""
+    """As ``export``, from ``folder`` where it is there already;
+    exports of other versions or sources are thrown away.
+    """
     mine = folder / _key()
     for other in set(folder.iterdir()) - {mine}:
         shutil.rmtree(other, ignore_errors=True)

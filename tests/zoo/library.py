@@ -47,7 +47,8 @@ class Wrapped(nn.Module):
 
 @dataclass(frozen=True)
 class Interface:
-    """How a group of models is called: the end of their class's name, inputs with their dynamic axes, field of the output.
+    """How a group of models is called: the end of their class's name, inputs with their dynamic axes,
+    field of the output.
 
     ``arguments`` are those of the call that are no tensors.
     """
@@ -113,7 +114,9 @@ def pixels(height: int, width: int | None = None) -> Inputs:
 
 
 def _with_statistics(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Each BatchNorm with weights near one and the statistics of what it sees: deep networks neither die nor explode."""
+    """Each BatchNorm with weights near one and the statistics of what it sees:
+    deep networks neither die nor explode.
+    """
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     with torch.no_grad():
         for norm in norms:

@@ -104,7 +104,9 @@ def gmlp() -> nn.Module:
 
 
 def conv_mixer() -> nn.Module:
-    """Residual around the depthwise convolution only; the pointwise one stays. BatchNorm follows GELU, out of its reach."""
+    """Residual around the depthwise convolution only; the pointwise one stays. BatchNorm follows GELU,
+    out of its reach.
+    """
     width = 20
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 4), nn.GELU(), nn.BatchNorm2d(width)]
     for _ in range(3):

@@ -20,7 +20,9 @@ def _projection(channels_in: int, channels_out: int, stride: int) -> nn.Module |
 def _stages(
     block: Callable[[int, int, int], nn.Module], stages: tuple[tuple[int, int], ...], channels: int
 ) -> list[nn.Module]:
-    """``block(channels_in, channels_out, stride)`` for each (width, depth); every stage but the first halves the image."""
+    """``block(channels_in, channels_out, stride)`` for each (width, depth);
+    every stage but the first halves the image.
+    """
     layers: list[nn.Module] = []
     for stage, (width, depth) in enumerate(stages):
         for index in range(depth):

@@ -57,8 +57,8 @@ _speech = Interface(
 ).entry
 
 ENTRIES: tuple[Entry, ...] = (
-    # Relative position biases for encoder and decoder. In torchscript's export they ask the first block's inside for the
-    # sequence length, and a reader outside the branch is refused.
+    # Relative position biases for encoder and decoder. In torchscript's export they ask the first block's inside for
+    # the sequence length, and a reader outside the branch is refused.
     _text(
         "t5",
         "T5",

@@ -115,7 +115,8 @@ ENTRIES: tuple[Entry, ...] = (
     _classifier_32("pvt", "Pvt", 8, image_size=32, sequence_reduction_ratios=[4, 1], patch_sizes=[4, 2], **_PYRAMID),
     # Overlapping patches, no positions but those of the depthwise convolution inside the MLP.
     _classifier_32("pvt_v2", "PvtV2", 8, image_size=32, sr_ratios=[4, 2], patch_sizes=[7, 3], **_PYRAMID),
-    # Attention within units whose queries are pooled by a maximum; the first layer of the second stage has a projection.
+    # Attention within units whose queries are pooled by a maximum;
+    # the first layer of the second stage has a projection.
     _classifier_32(
         "hiera",
         "Hiera",

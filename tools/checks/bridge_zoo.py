@@ -1,7 +1,7 @@
 """Convert every network of the zoo to PyTorch, and compare it with its file before and after its weights changed.
 
-python tools/checks/bridge_zoo.py                        every network, both exporters, and the light models of the onnx wheel
-python tools/checks/bridge_zoo.py resnet_v1 llama        some of them
+python tools/checks/bridge_zoo.py                        every network, both exporters,
+and the light models of the onnx wheel python tools/checks/bridge_zoo.py resnet_v1 llama        some of them
 python tools/checks/bridge_zoo.py --again                also those whose result is already in build/bridge_zoo.json
 
 Exports are kept in build/bridge.

@@ -2,9 +2,10 @@
 
 python tools/checks/checkout.py
 
-Clones the last commit with ``core.symlinks=false``, so that ``graphprune/passes`` is a text file of nine bytes, and asks
-``graphprune passes`` of an editable install, an install, the wheel that ``python -m build`` makes, and of the bare clone. The
-answers, and the files of the wheels, must be those of an ordinary checkout. Needs the package ``build``.
+Clones the last commit with ``core.symlinks=false``, so that ``graphprune/passes`` is a text file of nine bytes,
+and asks ``graphprune passes`` of an editable install, an install, the wheel that ``python -m build`` makes,
+and of the bare clone. The answers, and the files of the wheels, must be those of an ordinary checkout.
+Needs the package ``build``.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def _installed(folder: Path, *what: str) -> Path:
 
 
 def _passes(folder: Path, path: Path | None = None) -> str:
-    """What ``graphprune passes`` prints, run in ``folder`` with its environment or, of a checkout ``path``, with this one."""
+    """What ``graphprune passes`` prints, run in ``folder`` with its environment or, of a checkout ``path``,
+    with this one.
+    """
     python = _python(folder) if path is None else Path(sys.executable)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if path is not None:

@@ -1,4 +1,5 @@
-"""Random networks, random plans, every oracle, for as long as you like. Each example is a number, so it can be had again.
+"""Random networks, random plans, every oracle, for as long as you like. Each example is a number,
+so it can be had again.
 
 python tools/checks/fuzz.py --examples 10000 --seed 0 --save failures
 python tools/checks/fuzz.py --examples 1 --seed 4711
@@ -64,8 +65,10 @@ def main() -> int:
                 save(seed, options.save, report)
         if done % 500 == 0 or done == options.examples:
             seconds = time.monotonic() - start
-            print(f"{done} examples, {cut} groups cut, {idle} with nothing to cut, {len(failed)} failed, {seconds:.0f} s",
-                  flush=True)  # fmt: skip
+            print(
+                f"{done} examples, {cut} groups cut, {idle} with nothing to cut, {len(failed)} failed, {seconds:.0f} s",
+                flush=True,
+            )
     if failed:
         print(f"failing seeds: {' '.join(map(str, failed))}; again with --examples 1 --seed N")
     return int(bool(failed))

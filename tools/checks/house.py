@@ -2,8 +2,8 @@
 
     python tools/checks/house.py [CHECKOUT ...]
 
-A room is a folder or a loose file at the root of the package; an arrow is an import of one room by another, type-only ones
-included. An arrow points upwards if it goes against the layers of the checkout's own ``pyproject.toml``.
+A room is a folder or a loose file at the root of the package; an arrow is an import of one room by another,
+type-only ones included. An arrow points upwards if it goes against the layers of the checkout's own ``pyproject.toml``.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tools/checks/kill_and_resume.py --kills 5
 
-Trains the shipped network with half of its filters gone on a few hundred images. The written models must be equal bit by bit
-and every epoch must have the same figures, or the exit code is 1. ``--threads`` is the same for all runs: sums of floats
-depend on it.
+Trains the shipped network with half of its filters gone on a few hundred images.
+The written models must be equal bit by bit and every epoch must have the same figures, or the exit code is 1.
+``--threads`` is the same for all runs: sums of floats depend on it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def main() -> None:
         left = sorted(path.name for path in folder.iterdir() if "checkpoint" in path.name or path.name.startswith("."))
     print(f"undisturbed {one[:16]}, killed {kills} times {other[:16]}; resumed in epoch {report['resumed_at']}")
     print(
-        f"held-out score {report['epochs'][0]['score']:.4f} -> {max(row['score'] for row in rows):.4f}; files left: {left}"
+        f"held-out score {report['epochs'][0]['score']:.4f} -> {max(row['score'] for row in rows):.4f}; files left: "
+        f"{left}"
     )
     is_same = one == other and rows == torn_rows and not left
     print("same model, same figures, nothing left behind" if is_same else "DIFFERENT")

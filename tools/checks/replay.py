@@ -1,13 +1,14 @@
-"""Does a checkout do what another one did? Runs a list of commands and API calls on both, and compares all that came of it.
+"""Does a checkout do what another one did? Runs a list of commands and API calls on both,
+and compares all that came of it.
 
     python tools/checks/replay.py record CHECKOUT FOLDER     # runs the cases; FOLDER gets a folder of texts for each
-    python tools/checks/replay.py compare FOLDER FOLDER      # same or differs, with the differences; exit code 1 if there are any
-    python tools/checks/replay.py CHECKOUT CHECKOUT          # both, on the models of the first
-    python tools/checks/replay.py list                       # the commands
+    python tools/checks/replay.py compare FOLDER FOLDER      # same or differs, with the differences;
+    exit code 1 if there are any python tools/checks/replay.py CHECKOUT CHECKOUT          # both,
+    on the models of the first python tools/checks/replay.py list                       # the commands
 
-For each case: command lines, exit codes, stdout, stderr, plans, results as JSON, reports and pictures, and of each model file its
-hash, nodes and tensors. Durations, dates, versions, paths and facts of the machine are left out; timings stay, for the clock is
-moved only by the runs of sessions (``replay_clock``). ``--only GLOB`` picks cases.
+For each case: command lines, exit codes, stdout, stderr, plans, results as JSON, reports and pictures,
+and of each model file its hash, nodes and tensors. Durations, dates, versions, paths and facts of the machine are left
+out; timings stay, for the clock is moved only by the runs of sessions (``replay_clock``). ``--only GLOB`` picks cases.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def play(name: str, checkout: Path, inputs: Path, work: Path, out: Path) -> None
 
 
 def _written(work: Path, before: dict[Path, bytes], cleaner: Cleaner) -> dict[str, str]:
-    """Texts of the files that are new or changed, and of those that are gone; measured times bear a number for a name."""
+    """Texts of the files that are new or changed, and of those that are gone;
+    measured times bear a number for a name.
+    """
     texts: dict[str, str] = {}
     caches: dict[Path, list[str]] = {}
     now = {path.relative_to(work): path for path in work.rglob("*") if path.is_file()}

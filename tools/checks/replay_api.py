@@ -19,7 +19,9 @@ _PLACES: dict[str, tuple[str, ...]] = {}
 
 
 def run_options(**flat: Any) -> graphprune.RunOptions:
-    """Run options from flat names, wherever this checkout's RunOptions keeps each of them: itself, or one of its groups."""
+    """Run options from flat names, wherever this checkout's RunOptions keeps each of them: itself,
+    or one of its groups.
+    """
     whole: Any = graphprune.RunOptions()
     for name, value in flat.items():
         groups = [

@@ -40,13 +40,15 @@ CASES: dict[str, tuple[str, ...]] = {
     "layer-consensus": _passes(
         _CNN,
         "--pass layer-consensus{floor=0} --target removed=1 --repair stats",
-        "--pass layer-consensus{floor=0,rescore=repaired,metrics=cka|permutation|linear_1} --target removed=2 --no-bench",
+        "--pass layer-consensus{floor=0,rescore=repaired,metrics=cka|permutation|linear_1} --target removed=2 "
+        "--no-bench",
     ),
     "filter-magnitude": _passes(
         "cnn.onnx --threads 1",
         "--pass filter-magnitude --target params=0.6 --align 4",
         "--pass filter-magnitude{scope=group,norm=l1,over=writers} --target ratio=0.3 --data images.npz --no-bench",
-        "--pass filter-magnitude{include=block*|fc1*,exclude=re:block2,floor=0.5} --target removed=9 --align 1 --no-bench",
+        "--pass filter-magnitude{include=block*|fc1*,exclude=re:block2,floor=0.5} --target removed=9 --align 1 "
+        "--no-bench",
         "--pass filter-magnitude{widths=true,ratio=0.4} --target flops=0.7 --align auto --data images.npz --no-bench",
     ),
     "filter-obs": _passes(
@@ -101,7 +103,8 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "finetune": (
         "cnn.onnx --pass filter-magnitude --target params=0.7 --no-bench -o small.onnx -q",
-        "finetune small.onnx --teacher cnn.onnx --data images.npz --epochs 1 --batch-size 16 -o tuned.onnx --json tuned.json",
+        "finetune small.onnx --teacher cnn.onnx --data images.npz --epochs 1 --batch-size 16 -o tuned.onnx --json "
+        "tuned.json",
         "finetune small.onnx --data images.npz --epochs 1 --set schedule=step,colour=red -o other.onnx",
         "finetune small.onnx --data images.npz --epochs 1 -o small.onnx",
     ),
@@ -112,9 +115,11 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     # decisions without a model, and models from a decision
     "plan-and-apply": (
-        f"{_CNN} --pass layer-cka{{floor=1}} --pass filter-magnitude --target flops=0.4 --dry-run --plan-out plan.json --json -",
+        f"{_CNN} --pass layer-cka{{floor=1}} --pass filter-magnitude --target flops=0.4 --dry-run --plan-out plan.json "
+        f"--json -",
         "apply cnn.onnx plan.json -o a.onnx --threads 1",
-        "apply cnn.onnx plan.json -o b.onnx --threads 1 --data images.npz --eval images.npz --json - --report report.html",
+        "apply cnn.onnx plan.json -o b.onnx --threads 1 --data images.npz --eval images.npz --json - --report "
+        "report.html",
         "apply cnn.onnx plan.json -o c.onnx --threads 1 --data images.npz --repair ridge --no-bench -v",
         "apply cnn.onnx plan.json -o d.onnx --repair none --no-bench -q",
         "apply big.onnx plan.json -o e.onnx --no-bench",

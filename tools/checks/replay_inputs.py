@@ -1,4 +1,6 @@
-"""What the cases of the replay work on: the shipped network, a few small ones, and data for them; the same on every call."""
+"""What the cases of the replay work on: the shipped network, a few small ones, and data for them;
+the same on every call.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def write_inputs(models: Path, folder: Path) -> None:
 
 
 def cnn() -> onnx.ModelProto:
-    """A stem with a BatchNormalization, five residual blocks in two stages, a depthwise and a grouped convolution, two dense layers."""
+    """A stem with a BatchNormalization, five residual blocks in two stages, a depthwise and a grouped convolution,
+    two dense layers.
+    """
     lines = ["[stem] s = Conv<pads = [1, 1, 1, 1]>(x, w_stem)", "[norm] n = BatchNormalization(s, n1, n2, n3, n4)"]
     lines.append("[relu] h0 = Relu(n)")
     weights: dict[str, tuple[int, ...]] = {"w_stem": (16, 3, 3, 3)} | {f"n{i}": (16,) for i in range(1, 5)}

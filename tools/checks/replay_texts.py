@@ -1,4 +1,6 @@
-"""Outputs of a run as texts that two runs can be compared by: what depends on the day, the machine or the place is left out."""
+"""Outputs of a run as texts that two runs can be compared by: what depends on the day,
+the machine or the place is left out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ import onnx
 from onnx import numpy_helper
 
 _LEFT_OUT = re.compile(
-    r"(.*_)?seconds|processor|python|cpu_mhz|governor|runtime|gpu|threads|system|numpy|onnx|run time|date|started|finished"
+    r"(.*_)?seconds|processor|python|cpu_mhz|governor|runtime|gpu|threads|system|numpy|onnx|run "
+    r"time|date|started|finished"
 )
 _ENTRY = re.compile(r'^ *"([\w ]+)": [^\[{\n]*\n', re.MULTILINE)  # of JSON among other text
 _PATTERNS = (

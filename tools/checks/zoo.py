@@ -62,7 +62,8 @@ def line(name: str, exporter: str, found: Survey | None, why: str) -> str:
 
 
 HEADER = (
-    "| network | exporter | groups prunable | blocks | validated | without effect | worst error | groups kept, and why | s |\n"
+    "| network | exporter | groups prunable | blocks | validated | without effect | worst error | groups kept, and why "
+    "| s |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -95,7 +96,8 @@ def main() -> None:
                 if path is not None:
                     path.write_text(text)
     print(
-        f"\n{totals['rows']} exports, {totals['groups']} prunable groups, {totals['validated']} of {totals['checks']} validated"
+        f"\n{totals['rows']} exports, {totals['groups']} prunable groups, {totals['validated']} of {totals['checks']} "
+        f"validated"
     )
     sys.exit(1 if failed else 0)
 

@@ -1,4 +1,5 @@
-"""``amp`` on a grouped-query Llama of over 100 million random parameters: time and peak memory against the model's size.
+"""``amp`` on a grouped-query Llama of over 100 million random parameters:
+time and peak memory against the model's size.
 
 python tools/figures/bench_amp.py --folder build/llama
 """
@@ -26,10 +27,16 @@ def export(path: Path) -> None:
 
     kind: Any = LlamaConfig  # takes options that its signature does not declare
     config = kind(
-        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, max_position_embeddings=256, use_cache=False,
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
+        max_position_embeddings=256,
+        use_cache=False,
         attn_implementation="eager",
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     model: Any = LlamaForCausalLM(config).eval()
 
@@ -45,9 +52,17 @@ def export(path: Path) -> None:
     dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     with torch.no_grad():
         torch.onnx.export(
-            Logits(), (torch.zeros(2, LENGTH, dtype=torch.int64),), path, input_names=["input_ids"],
-            output_names=["logits"], opset_version=18, dynamo=True, dynamic_shapes=(dims,), external_data=True, verbose=False,
-        )  # fmt: skip
+            Logits(),
+            (torch.zeros(2, LENGTH, dtype=torch.int64),),
+            path,
+            input_names=["input_ids"],
+            output_names=["logits"],
+            opset_version=18,
+            dynamo=True,
+            dynamic_shapes=(dims,),
+            external_data=True,
+            verbose=False,
+        )
     tokens = np.random.default_rng(0).integers(0, VOCABULARY, (PROMPTS, LENGTH))
     np.savez(path.with_suffix(".npz"), input_ids=tokens)
 
@@ -65,14 +80,30 @@ def main() -> None:
     model_bytes = sum(file.stat().st_size for file in options.folder.glob("llama.onnx*"))
     out = options.folder / "small.onnx"
     words = [
-        sys.executable, "-m", "graphprune", str(path), "--pass", options.spec, "--target", options.target, "--data",
-        str(path.with_suffix(".npz")), "--batch-size", "4", "--no-bench", "-o", str(out),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "graphprune",
+        str(path),
+        "--pass",
+        options.spec,
+        "--target",
+        options.target,
+        "--data",
+        str(path.with_suffix(".npz")),
+        "--batch-size",
+        "4",
+        "--no-bench",
+        "-o",
+        str(out),
+    ]
     started = time.perf_counter()
     process = subprocess.Popen(words)
     _, status, usage = os.wait4(process.pid, 0)
-    print(f"exit {os.waitstatus_to_exitcode(status)}, {time.perf_counter() - started:.1f} s, model {model_bytes / 2**20:.0f} MiB, "
-          f"peak {usage.ru_maxrss / 1024:.0f} MiB = {usage.ru_maxrss * 1024 / model_bytes:.2f} x the model")  # fmt: skip
+    print(
+        f"exit {os.waitstatus_to_exitcode(status)}, {time.perf_counter() - started:.1f} s, model "
+        f"{model_bytes / 2**20:.0f} MiB, "
+        f"peak {usage.ru_maxrss / 1024:.0f} MiB = {usage.ru_maxrss * 1024 / model_bytes:.2f} x the model"
+    )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """Pruned networks against the original on every runtime that starts on a GPU machine, into one JSON file.
 
     python tools/figures/bench_gpu.py --prepare build/gpu                      # here: writes the files, 50 MB
-    python tools/figures/bench_gpu.py --run build/gpu --json out.json          # there: six minutes, and what is done by then counts
-    python tools/figures/bench_gpu.py --table out.json                         # the figures as Markdown
+    python tools/figures/bench_gpu.py --run build/gpu --json out.json          # there: six minutes,
+    and what is done by then counts python tools/figures/bench_gpu.py --table out.json                         # the
+    figures as Markdown
 
 ``--prepare`` needs transformers and, for the CIFAR network, the shared data. ``--run`` needs numpy, onnx, networkx,
-onnxruntime (the CPU one will do) and, for the rows of torch, torch; of graphprune only the checkout (its folder is put on the
-path) and onnx-graphsurgeon, a wheel of pure Python. Where that is not installed and there is no network:
+onnxruntime (the CPU one will do) and, for the rows of torch, torch;
+of graphprune only the checkout (its folder is put on the path) and onnx-graphsurgeon, a wheel of pure Python. Where
+that is not installed and there is no network:
 
     pip download --no-deps -d build/gpu onnx-graphsurgeon              # here: beside the files
     PYTHONPATH=$(ls build/gpu/*.whl) python tools/figures/bench_gpu.py --run build/gpu --json out.json    # there
 
-The JSON is written after every version of every case, a case that fails is kept with its error, one that takes longer than
-``--case-seconds`` is broken off; a second ``--run`` with the same file goes on with the cases that are not in it.
+The JSON is written after every version of every case, a case that fails is kept with its error,
+one that takes longer than ``--case-seconds`` is broken off; a second ``--run`` with the same file goes on with the
+cases that are not in it.
 """
 
 from __future__ import annotations

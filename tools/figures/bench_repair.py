@@ -2,9 +2,9 @@
 
     PYTHONPATH=build/models python tools/figures/bench_repair.py --smol build/smol --json build/bench_repair.json
 
-On ResNet-56 (512 images) and, with ``--smol``, on SmolLM2 (``tools/figures/language_model.py`` makes that folder): top-1, or agreement of
-the likeliest next token and perplexity, on WikiText-2. The decision is made once for each pass; ``graphprune apply`` carries
-it out with each repair. Resumes from its JSON file.
+On ResNet-56 (512 images) and, with ``--smol``, on SmolLM2 (``tools/figures/language_model.py`` makes that folder):
+top-1, or agreement of the likeliest next token and perplexity, on WikiText-2. The decision is made once for each pass;
+``graphprune apply`` carries it out with each repair. Resumes from its JSON file.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ def main() -> None:
     options = parser.parse_args()
     done: dict[str, dict[str, Any]] = json.loads(options.json.read_text()) if options.json.exists() else {}
     print(
-        "| case | repair | repair s | whole s | of that CPU | peak MiB | kept | quality |\n|---|---|---|---|---|---|---|---|"
+        "| case | repair | repair s | whole s | of that CPU | peak MiB | kept | quality "
+        "|\n|---|---|---|---|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as temporary:
         for number, case in enumerate(cases(options.smol)):
@@ -180,7 +181,8 @@ def main() -> None:
                     f"{name} {row[name]:.4g}" for name in ("top1", "agreement", "perplexity") if name in row
                 )
                 print(
-                    f"| {key} | {row['repair_seconds']:.1f} | {row['seconds']:.1f} | {row['cpu_seconds']:.1f} | {row['peak_mib']:.0f} "
+                    f"| {key} | {row['repair_seconds']:.1f} | {row['seconds']:.1f} | {row['cpu_seconds']:.1f} | "
+                    f"{row['peak_mib']:.0f} "
                     f"| {row['kept']} of {len(row['layers'])} | {quality} |",
                     flush=True,
                 )

@@ -2,8 +2,9 @@
 
     python tools/figures/bench_scoring.py ../shared/models/resnet56.onnx build/cifar/standard-calibration.npz
 
-floor: over all candidates, the time that the segments after the block took in the full passes. plain: one forward of the
-whole model, in one session, per candidate. The three are measured in turn, several times; the ratios are of medians.
+floor: over all candidates, the time that the segments after the block took in the full passes. plain:
+one forward of the whole model, in one session, per candidate. The three are measured in turn, several times;
+the ratios are of medians.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def main() -> None:
     started = time.perf_counter()
     segments = Segments.at_blocks(subject.model, rules.candidates, tensors, runtime)
     print(
-        f"{len(rules.candidates)} candidates, {len(segments.seconds)} segments, opened in {time.perf_counter() - started:.2f} s"
+        f"{len(rules.candidates)} candidates, {len(segments.seconds)} segments, opened in "
+        f"{time.perf_counter() - started:.2f} s"
     )
     whole = open_model(subject.model, runtime)
     walls, floors, plains = [], [], []
@@ -74,7 +76,8 @@ def main() -> None:
     for name, values in (("scoring", walls), ("floor", floors), ("plain", plains)):
         print(f"{name:8s} median {np.median(values):.3f} s, from {min(values):.3f} to {max(values):.3f}")
     print(
-        f"scoring / floor {np.median(walls) / np.median(floors):.3f}, plain / scoring {np.median(plains) / np.median(walls):.3f}"
+        f"scoring / floor {np.median(walls) / np.median(floors):.3f}, plain / scoring "
+        f"{np.median(plains) / np.median(walls):.3f}"
     )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 

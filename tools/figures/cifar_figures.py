@@ -44,7 +44,8 @@ def main() -> None:
         )
         print(f"\n{name}: {whole.before.macs:,} MACs; order: {' '.join(block.name for block in whole.plan.blocks)}")
         print(
-            f"scores and standard errors: {' '.join(f'{b.score:.4f}({b.standard_error:.4f})' for b in whole.plan.blocks)}"
+            f"scores and standard errors: "
+            f"{' '.join(f'{b.score:.4f}({b.standard_error:.4f})' for b in whole.plan.blocks)}"
         )
         print(f"decided in {whole.seconds:.1f} s")
         run = RunOptions(
@@ -59,7 +60,8 @@ def main() -> None:
             times = result.measurement.comparison
             percent = 100 * (1 - result.after.macs / result.before.macs)
             print(
-                f"{count:7d}  {percent:10.2f} %  {100 * result.evaluation.before:10.2f} %  {100 * result.evaluation.after:6.2f} %"
+                f"{count:7d}  {percent:10.2f} %  {100 * result.evaluation.before:10.2f} %  "
+                f"{100 * result.evaluation.after:6.2f} %"
                 f"  {times.speed_up:.3f}x [{1 / times.ratio_high:.3f}, {1 / times.ratio_low:.3f}]"
                 f"      {result.validation.max_relative_error:.1e}",
                 flush=True,

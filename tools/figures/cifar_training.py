@@ -1,9 +1,10 @@
 """CIFAR-10 training images as a data script: decoded once, then mapped from disk, so that any number costs no memory.
 
-    graphprune finetune small.onnx --teacher resnet56_jpeg.onnx --data tools/figures/cifar_training.py:train -o tuned.onnx
+    graphprune finetune small.onnx --teacher resnet56_jpeg.onnx --data tools/figures/cifar_training.py:train -o
+    tuned.onnx
 
-``train`` is all 50,000 images of the pack in the shared data folder, ``first_5000`` a balanced tenth of them; both normalised as
-the ``standard`` files of ``tools/figures/cifar.py``, with labels.
+``train`` is all 50,000 images of the pack in the shared data folder, ``first_5000`` a balanced tenth of them;
+both normalised as the ``standard`` files of ``tools/figures/cifar.py``, with labels.
 """
 
 from __future__ import annotations

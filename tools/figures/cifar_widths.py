@@ -78,7 +78,8 @@ def main() -> None:
         else:
             low, high = row["interval"]
             print(
-                f"| {key} | {100 * row['macs_removed']:.1f} | {100 * row['params_removed']:.1f} | {100 * row['top1']:.2f} "
+                f"| {key} | {100 * row['macs_removed']:.1f} | {100 * row['params_removed']:.1f} | "
+                f"{100 * row['top1']:.2f} "
                 f"| {row['time_ratio']:.3f} [{low:.3f}, {high:.3f}] |",
                 flush=True,
             )

@@ -1,8 +1,10 @@
-"""``layer-consensus`` beside ``layer-cka`` on a CIFAR-10 ResNet: who goes when, blocks left in each stage, and what deciding costs.
+"""``layer-consensus`` beside ``layer-cka`` on a CIFAR-10 ResNet: who goes when, blocks left in each stage,
+and what deciding costs.
 
     python tools/figures/consensus_figures.py resnet56 --removed 21 --out build/consensus.txt
 
-512 labelled training images unless told otherwise. CPU seconds are those of the whole process, so they hold on a busy machine.
+512 labelled training images unless told otherwise. CPU seconds are those of the whole process,
+so they hold on a busy machine.
 """
 
 from __future__ import annotations
@@ -43,9 +45,13 @@ def main() -> None:
     for spec in options.specs:
         started, cpu = time.perf_counter(), time.process_time()
         result = graphprune.prune(
-            path, [spec], {"images": images, "labels": labels}, f"removed={options.removed}", dry_run=True,
+            path,
+            [spec],
+            {"images": images, "labels": labels},
+            f"removed={options.removed}",
+            dry_run=True,
             options=RunOptions(data=DataOptions(samples=options.images)),
-        )  # fmt: skip
+        )
         say(f"\n{options.model} {spec}: {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} CPU s")
         left = Counter(join.stage for join in joins)
         for count, block in enumerate(result.plan.blocks, 1):

@@ -1,8 +1,10 @@
-"""The files that ``tools/figures/bench_gpu.py`` times: four networks, whole and with about 30 % of the MACs gone in three ways.
+"""The files that ``tools/figures/bench_gpu.py`` times: four networks,
+whole and with about 30 % of the MACs gone in three ways.
 
-The shipped ResNet-32, a CIFAR ResNet-56 from the shared data (left out where there is none), and a ResNet-18 and a ViT-Tiny
-for 224 x 224 pixels with random weights. Times hardly depend on the weights, so those of the last two take 16 values each:
-packed by bz2 they need half a byte instead of four, and all files together stay below 64 MiB.
+The shipped ResNet-32, a CIFAR ResNet-56 from the shared data (left out where there is none),
+and a ResNet-18 and a ViT-Tiny for 224 x 224 pixels with random weights. Times hardly depend on the weights, so those of
+the last two take 16 values each: packed by bz2 they need half a byte instead of four,
+and all files together stay below 64 MiB.
 """
 
 from __future__ import annotations
@@ -120,9 +122,13 @@ def _export(name: str, path: Path) -> None:
     classes: Any = transformers  # its signatures do not declare what a configuration takes
     if name == "vit_tiny":
         config = classes.ViTConfig(
-            hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768,
-            attn_implementation="eager", num_labels=1000,
-        )  # fmt: skip
+            hidden_size=192,
+            num_hidden_layers=12,
+            num_attention_heads=3,
+            intermediate_size=768,
+            attn_implementation="eager",
+            num_labels=1000,
+        )
         model = classes.ViTForImageClassification(config)
     else:
         config = classes.ResNetConfig(
@@ -141,9 +147,17 @@ def _export(name: str, path: Path) -> None:
 
     with torch.no_grad():
         torch.onnx.export(
-            Logits().eval(), (torch.zeros(2, 3, 224, 224),), path, input_names=["pixels"], output_names=["logits"],
-            opset_version=18, dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
-        )  # fmt: skip
+            Logits().eval(),
+            (torch.zeros(2, 3, 224, 224),),
+            path,
+            input_names=["pixels"],
+            output_names=["logits"],
+            opset_version=18,
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
     proto = onnx.load(path)
     for tensor in proto.graph.initializer:
         weight = onnx.numpy_helper.to_array(tensor)

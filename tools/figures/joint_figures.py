@@ -2,9 +2,9 @@
 
 python tools/figures/joint_figures.py resnet56_jpeg --json build/joint.json
 
-The trajectory is saved step by step. At every third of its steps the network is made from the plan so far, repaired with all
-calibration images, and compared with ``layer-cka`` (CKA alone) and ``filter-obs`` at the same MACs: top-1 on 2,000 test images, and
-latency on ONNX Runtime at batch 1.
+The trajectory is saved step by step. At every third of its steps the network is made from the plan so far,
+repaired with all calibration images, and compared with ``layer-cka`` (CKA alone) and ``filter-obs`` at the same MACs:
+top-1 on 2,000 test images, and latency on ONNX Runtime at batch 1.
 """
 
 from __future__ import annotations

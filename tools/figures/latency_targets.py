@@ -86,7 +86,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     coarse = sum(abs(row["off"]) > TOLERANCE and bool(row["notes"]) for row in done)
     refused = len(rows) - len(done)
     lines.append(
-        f"\n{len(rows)} asked, {refused} out of reach and refused, {close} of {len(done)} within 3 %, {coarse} others told so"
+        f"\n{len(rows)} asked, {refused} out of reach and refused, {close} of {len(done)} within 3 %, {coarse} others "
+        f"told so"
     )
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
-"""30 % of the MACs by filters, with widths as they come and with --align auto: what would have been slower, what is written.
+"""30 % of the MACs by filters, with widths as they come and with --align auto: what would have been slower,
+what is written.
 
-python tools/figures/never_slower.py results.json          thirty networks, one thread; goes on where an earlier run stopped
-python tools/figures/never_slower.py results.json --table  the counts, as Markdown
+python tools/figures/never_slower.py results.json          thirty networks, one thread;
+goes on where an earlier run stopped python tools/figures/never_slower.py results.json --table  the counts, as Markdown
 """
 
 from __future__ import annotations

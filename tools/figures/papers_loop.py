@@ -4,9 +4,9 @@
     python tools/figures/papers_loop.py --tune build/cut/*.onnx --epochs 30 --json build/tuned.json
 
 Starts from ``resnet56_jpeg.onnx``. Every round prunes the network that the round before left (its representation is the
-reference), proves the removal, trains towards labels and the unpruned network, and measures top-1 on the 10,000 test images.
-``--tune`` trains given networks instead, each on its own. The JSON file is written after every round; nothing new begins
-after ``--minutes``.
+reference), proves the removal, trains towards labels and the unpruned network,
+and measures top-1 on the 10,000 test images. ``--tune`` trains given networks instead, each on its own. The JSON file
+is written after every round; nothing new begins after ``--minutes``.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""What the rivals keep of the CIFAR-10 ResNets, from the same file and images: top-1 on test images. Resumes from its JSON file.
+"""What the rivals keep of the CIFAR-10 ResNets, from the same file and images: top-1 on test images.
+Resumes from its JSON file.
 
     pip install onnxsim==0.8.1 torch-pruning==1.6.1
     python tools/figures/rivals.py resnet56_jpeg --json build/rivals.json
 
-onnxsim: simplify, ``apply_structured_wanda_pruning`` and ``apply_pruning_finetune``. Torch-Pruning: on the module of the PyTorch
-bridge, in 50 steps, every writer of the residual stream left whole by hand (without that its networks did not run); ``taylor`` has
-labels and gradients, taken anew at every step. It has no repair: the BatchNorm statistics are estimated again here, by hand, on the
-images that ``cifar_repair.py`` repairs with.
+onnxsim: simplify, ``apply_structured_wanda_pruning`` and ``apply_pruning_finetune``. Torch-Pruning:
+on the module of the PyTorch bridge, in 50 steps, every writer of the residual stream left whole by hand (without that
+its networks did not run); ``taylor`` has labels and gradients, taken anew at every step. It has no repair: the
+BatchNorm statistics are estimated again here, by hand, on the images that ``cifar_repair.py`` repairs with.
 """
 
 from __future__ import annotations

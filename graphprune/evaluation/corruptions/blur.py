@@ -31,8 +31,9 @@ def defocus(image: np.ndarray, lens: tuple[float, float], random: np.random.Gene
 def glass(image: np.ndarray, pane: tuple[float, int, int], random: np.random.Generator) -> np.ndarray:
     """Blur, put near pixels in the place of pixels, blur: ``pane`` is sigma, largest shift, rounds.
 
-    The paper speaks of exchanging them. The benchmark's loop copies one over the other, and exchanging carries pixels far
-    along the scan, a third more error at severity 1. The published images decide, so this copies.
+    The paper speaks of exchanging them. The benchmark's loop copies one over the other,
+    and exchanging carries pixels far along the scan, a third more error at severity 1. The published images decide,
+    so this copies.
     """
     sigma, shift, rounds = pane
     image = gaussian(image, sigma, random)

@@ -105,7 +105,7 @@ CORRUPTIONS = {
             is_common=False, needs_colour=True,
         ),
     )
-}  # fmt: skip
+}  # fmt: skip  # a table, a row a line
 
 
 def chosen(names: Sequence[str]) -> tuple[Corruption, ...]:
@@ -143,7 +143,8 @@ def _is(name: str, row: Corruption) -> bool:
 
 
 def corrupt(pixels: np.ndarray, corruption: Corruption, severity: int, *, seed: int = 0, first: int = 0) -> np.ndarray:
-    """Corrupted copies of ``pixels`` [n, C, H, W] in [0, 1], C 1 or 3, rounded down to 8 bits as the benchmark stores them.
+    """Corrupted copies of ``pixels`` [n, C, H, W] in [0, 1], C 1 or 3,
+    rounded down to 8 bits as the benchmark stores them.
 
     What is random depends on ``seed``, the corruption, the severity and the sample's number (``first`` + row) alone.
 

@@ -44,7 +44,8 @@ def pixelate(image: np.ndarray, share: float, random: np.random.Generator) -> np
 
 
 def elastic(image: np.ndarray, pull: tuple[float, float, float], random: np.random.Generator) -> np.ndarray:
-    """A random affine map, then a smooth field of shifts; ``pull`` is their strength, sigma, and the map's corners' shift.
+    """A random affine map, then a smooth field of shifts; ``pull`` is their strength, sigma,
+    and the map's corners' shift.
 
     All three are shares of the image's shorter side.
     """

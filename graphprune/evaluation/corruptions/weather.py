@@ -46,8 +46,8 @@ def snow(
 ) -> np.ndarray:
     """Flakes with trails on a whitened image.
 
-    ``fall``: mean and deviation of the flakes' noise, their enlargement, the threshold below which there is none, radius
-    and sigma of the trail, and the share of the image that is not whitened.
+    ``fall``: mean and deviation of the flakes' noise, their enlargement, the threshold below which there is none,
+    radius and sigma of the trail, and the share of the image that is not whitened.
     """
     centre, spread, size, threshold, radius, sigma, share = fall
     flakes = enlarged(random.normal(centre, spread, (*image.shape[:2], 1)), size)

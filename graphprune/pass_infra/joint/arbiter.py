@@ -1,7 +1,8 @@
-"""Who judges two children: CKA with their parent's representation, or the loss on labels. Samples as the network sees them.
+"""Who judges two children: CKA with their parent's representation, or the loss on labels.
+Samples as the network sees them.
 
-Linear CKA, biased, as in "Pruning Everything, Everywhere, All at Once" (IJCNN 2025); there on test images, here on samples
-that took no part in choosing or repairing.
+Linear CKA, biased, as in "Pruning Everything, Everywhere, All at Once" (IJCNN 2025); there on test images,
+here on samples that took no part in choosing or repairing.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def losses(models: Sequence[Model], data: Data, execution: Execution) -> list[fl
             if scores.ndim != 2 or part.labels.min() < 0 or part.labels.max() >= scores.shape[1]:
                 raise DataError(
                     f"the labels of {data.origin} do not fit the first output, {list(scores.shape)}",
-                    "arbiter=loss wants class scores [samples, classes] and classes numbered from 0; or take arbiter=cka",
+                    "arbiter=loss wants class scores [samples, classes] and classes numbered from 0; or take "
+                    "arbiter=cka",
                 )
             sums[index] += -_log_shares(model, scores)[np.arange(len(scores)), part.labels].sum()
         samples += len(part)

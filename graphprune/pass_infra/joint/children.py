@@ -26,10 +26,12 @@ _TIMING_SECONDS = 0.5
 def matched(
     widths: Widths, parent: Network, layer: Network, match: Match, context: Context, random: np.random.Generator
 ) -> Decision:
-    """The units whose removal from ``parent`` saves what the child ``layer`` has saved; with a limit where too few can go.
+    """The units whose removal from ``parent`` saves what the child ``layer`` has saved;
+    with a limit where too few can go.
 
-    ``filters``: the same number of convolution filters; where heads and neurons compete, or no filter left with the block,
-    the same number of parameters. ``flops``: the same MACs. ``latency``: the same measured time.
+    ``filters``: the same number of convolution filters; where heads and neurons compete,
+    or no filter left with the block, the same number of parameters. ``flops``: the same MACs. ``latency``:
+    the same measured time.
     """
     model, now, left = parent.analysis.model, parent.cost, layer.cost
     if match == "latency":
@@ -56,9 +58,13 @@ def _as_fast(widths: Widths, parent: Network, layer: Network, context: Context) 
         else:
             child = parent.after(decision, context.data, context.execution.runtime)
             ratio = measure(
-                to_proto(layer.analysis.model), to_proto(child.analysis.model), feeds, context.execution.runtime,
-                folder=parent.analysis.model.folder, min_seconds=_TIMING_SECONDS,
-            ).comparison.ratio  # fmt: skip
+                to_proto(layer.analysis.model),
+                to_proto(child.analysis.model),
+                feeds,
+                context.execution.runtime,
+                folder=parent.analysis.model.folder,
+                min_seconds=_TIMING_SECONDS,
+            ).comparison.ratio
             if nearest is None or abs(log(ratio)) < nearest[0]:
                 nearest = abs(log(ratio)), decision
             if abs(log(ratio)) <= _SAME_TIME:

@@ -1,9 +1,9 @@
 """Which units to remove so that as many filters go as a block has: the same share of every layer, and then some.
 
-"Pruning Everything, Everywhere, All at Once" (IJCNN 2025). A block with N of the network's F convolution filters leaves; of
-every prunable layer with n filters go ``round(N n / F)``, and then one at a time from layers drawn at random until N are
-gone. The authors' loop waits for exactly N: where rounding has taken more, it strips every layer to one filter. This one
-ends at N or more.
+"Pruning Everything, Everywhere, All at Once" (IJCNN 2025). A block with N of the network's F convolution filters
+leaves; of every prunable layer with n filters go ``round(N n / F)``,
+and then one at a time from layers drawn at random until N are gone. The authors' loop waits for exactly N: where
+rounding has taken more, it strips every layer to one filter. This one ends at N or more.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def matched_units(
 ) -> dict[Atom, NDArray[np.intp]] | None:
     """The units of each group that go, the lowest scores first, or None where fewer than ``wanted`` filters can go.
 
-    A unit of the i-th candidate counts for ``weights[i]`` filters. Chunks of a candidate go whole, as its alignment wants it.
+    A unit of the i-th candidate counts for ``weights[i]`` filters. Chunks of a candidate go whole,
+    as its alignment wants it.
     """
     chunks = [candidate.chunks() for candidate in candidates]
     taken = [

@@ -23,7 +23,9 @@ _METHODS: tuple[Method, ...] = (
 
 @dataclass(frozen=True)
 class Network:
-    """``removals`` led here from the network that the search began with; ``decision`` is what the last of them carried out."""
+    """``removals`` led here from the network that the search began with;
+    ``decision`` is what the last of them carried out.
+    """
 
     analysis: ModelAnalysis
     representations: tuple[Representation, ...]

@@ -142,7 +142,9 @@ class Search:
         return winner, replace(decision, spec=self.spec, limit="", considered=0, notes=(), trajectory=(step,))
 
     def _best_case(self, context: Context) -> str:
-        """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
+        """Why the target is out of reach even if everything allowed went; empty when it is not.
+        Found before scoring.
+        """
         network = Network(context.analysis, ())
         try:
             blocks = self._all_blocks(context)

@@ -1,4 +1,6 @@
-"""How to make a run again: what the user typed, or the Python call that does the same; and under which circumstances."""
+"""How to make a run again: what the user typed, or the Python call that does the same;
+and under which circumstances.
+"""
 
 from __future__ import annotations
 

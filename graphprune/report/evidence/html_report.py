@@ -1,4 +1,6 @@
-"""What a report shows beyond the result, gathered from the two networks when a report is asked for, and the report itself."""
+"""What a report shows beyond the result, gathered from the two networks when a report is asked for,
+and the report itself.
+"""
 
 from __future__ import annotations
 

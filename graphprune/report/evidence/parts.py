@@ -1,7 +1,7 @@
 """The network as a row of parts: residual blocks, removable or not, and between them layer by layer.
 
-A part of the original is found again in the smaller network by the names of its nodes: rewriting removes nodes and renames
-none, so what is left of the parts, in their order, is the smaller network.
+A part of the original is found again in the smaller network by the names of its nodes:
+rewriting removes nodes and renames none, so what is left of the parts, in their order, is the smaller network.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ _BY_MACS = "height: share of the MACs"
 def gather_strip(
     subject: LoadedRun, found: Sequence[ModelPart], small: ModelAnalysis, options: RunOptions, *, is_timed: bool
 ) -> NetworkStrip:
-    """The parts ``found`` of ``subject`` and what is left of them in ``small``; with ``is_timed`` each is run by itself."""
+    """The parts ``found`` of ``subject`` and what is left of them in ``small``;
+    with ``is_timed`` each is run by itself.
+    """
     kept = {node.name for node in small.model.graph.nodes}
     parts = tuple(_part(each, subject.analysis, small, kept) for each in found)
     if not is_timed:
@@ -37,7 +39,8 @@ def gather_strip(
     batch = len(next(iter(feeds.values())))
     provider = options.runtime.provider_name.removesuffix("ExecutionProvider")
     caption = (
-        f"height: median time of each part, run by itself on ONNX Runtime {provider} with one thread and batch {batch}, "
+        f"height: median time of each part, run by itself on ONNX Runtime {provider} with one thread and batch "
+        f"{batch}, "
         f"both networks in turn, {times.passes} passes each; what a fusion across parts would save is not in it"
     )
     timed = (

@@ -53,7 +53,9 @@ _TICKS = ((1.2, (1, 1.5, 2, 3, 5, 7)), (2.0, (1, 2, 5)), (3.2, (1, 3)))
 
 @dataclass(frozen=True)
 class Point:
-    """A state of the network on its way: share of the MACs, or of the time, left, the figure it is judged by, and what led there."""
+    """A state of the network on its way: share of the MACs, or of the time, left, the figure it is judged by,
+    and what led there.
+    """
 
     left: float
     figure: float
@@ -79,8 +81,16 @@ def trajectory_svg(trajectory: Trajectory) -> str:
             ax.plot(*_xy(rivals), "o", color=MUTED, alpha=0.35, markersize=4, markeredgewidth=0, label="not taken")
         ax.plot(*_xy(points), "-o", color=ACCENT, markersize=5, label="taken")
         last = points[-1]
-        ax.plot([100 * last.left], [last.figure], "o", color=GONE, markersize=11, fillstyle="none",
-                markeredgewidth=2, label="chosen")  # fmt: skip
+        ax.plot(
+            [100 * last.left],
+            [last.figure],
+            "o",
+            color=GONE,
+            markersize=11,
+            fillstyle="none",
+            markeredgewidth=2,
+            label="chosen",
+        )
         ax.set_xlabel(trajectory.left_name)
         ax.set_ylabel(trajectory.figure_name)
         ax.invert_xaxis()
@@ -100,8 +110,16 @@ def frontier_svg(frontier: Frontier) -> str:
         x, y = ([100 * share for share in shares] for shares in (frontier.units, frontier.least))
         ax.fill_between(x, y, color=ACCENT, alpha=0.10, linewidth=0)
         ax.plot(x, y, color=ACCENT, label="least important first, wherever they are")
-        ax.plot([100 * frontier.chosen[0]], [100 * frontier.chosen[1]], "o", color=GONE, markersize=11, fillstyle="none",
-                markeredgewidth=2, label="chosen")  # fmt: skip
+        ax.plot(
+            [100 * frontier.chosen[0]],
+            [100 * frontier.chosen[1]],
+            "o",
+            color=GONE,
+            markersize=11,
+            fillstyle="none",
+            markeredgewidth=2,
+            label="chosen",
+        )
         ax.set_xlim(0, 100)
         ax.set_ylim(0, 100)
         ax.set_xlabel("units removed, % of the groups that were cut")
@@ -154,8 +172,16 @@ def training_svg(reports: Sequence[TrainingReport]) -> str:
             values = [100 * (epoch.score or 0.0) if with_scores else epoch.held_out_loss for epoch in report.epochs]
             at = [start + epoch.epoch for epoch in report.epochs]
             ax.plot(at, values, "-o", color=ACCENT, markersize=3.5)
-            ax.plot([start + report.after.epoch], [values[report.kept]], "o", color=GONE, markersize=9, fillstyle="none",
-                    markeredgewidth=2, label="kept" if number == 0 else None)  # fmt: skip
+            ax.plot(
+                [start + report.after.epoch],
+                [values[report.kept]],
+                "o",
+                color=GONE,
+                markersize=9,
+                fillstyle="none",
+                markeredgewidth=2,
+                label="kept" if number == 0 else None,
+            )
             start = at[-1]
         ax.xaxis.set_major_locator(extras.matplotlib().ticker.MaxNLocator(6, integer=True))
         ax.set_xlabel("epoch")

@@ -91,7 +91,9 @@ def _drawings(result: Result, pictures: ReportData) -> dict[str, str]:
 
 
 def embedded(result: Result) -> tuple[str, str]:
-    """The result as JSON that no name in it can break out of, and what had to be left out of it to keep the file small."""
+    """The result as JSON that no name in it can break out of,
+    and what had to be left out of it to keep the file small.
+    """
     content, left_out = result.to_dict(), ""
     if len(json.dumps(content)) > _JSON_LIMIT_BYTES:
         left_out = "the scores of single units"

@@ -1,7 +1,8 @@
 """The network before and after, side by side, as two stacks of rectangles that are joined where a part lives on.
 
-Parts stand in execution order from top to bottom. The height of a rectangle is the part's share of the time (or of the MACs),
-so the second stack is as much shorter as the network got faster; its width grows with the square root of the channels.
+Parts stand in execution order from top to bottom. The height of a rectangle is the part's share of the time (or of the
+MACs), so the second stack is as much shorter as the network got faster;
+its width grows with the square root of the channels.
 """
 
 from __future__ import annotations
@@ -76,9 +77,13 @@ def _widths(part: StripPart) -> tuple[float, float]:
 
 
 def _draw(
-    group: ElementTree.Element, bands: ElementTree.Element, part: StripPart, tops: tuple[float, float],
-    heights: tuple[float, ...], widest: float,
-) -> None:  # fmt: skip
+    group: ElementTree.Element,
+    bands: ElementTree.Element,
+    part: StripPart,
+    tops: tuple[float, float],
+    heights: tuple[float, ...],
+    widest: float,
+) -> None:
     """Both rectangles, the band between them, the arc of a residual connection, and hatching for what went."""
     before, after = (max(3.0, _WIDEST * sqrt(width / widest)) for width in _widths(part))
     if part.state == "removed":

@@ -59,8 +59,8 @@ def clip(x: Tensor, low: Any, high: Any) -> Tensor:
 def select(condition: Tensor, one: Any, other: Any, dtype: torch.dtype | None) -> Tensor:
     """Where; of two numbers in the given type.
 
-    A number beyond the range of the other side's type, as masks have it under autocast, becomes that type's last one: a row of
-    infinities has no softmax.
+    A number beyond the range of the other side's type, as masks have it under autocast, becomes that type's last one:
+    a row of infinities has no softmax.
     """
     one, other = _in_range(one, other), _in_range(other, one)
     found = torch.where(condition, one, other)

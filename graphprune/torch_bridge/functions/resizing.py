@@ -12,8 +12,18 @@ from torch.nn import functional
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
-def resize(x: Tensor, targets: Sequence[Any], factors: Sequence[Any], *, mode: str, how: str, rounding: str,
-           cubic: float, excludes_outside: bool, is_smooth: bool) -> Tensor:  # fmt: skip
+def resize(
+    x: Tensor,
+    targets: Sequence[Any],
+    factors: Sequence[Any],
+    *,
+    mode: str,
+    how: str,
+    rounding: str,
+    cubic: float,
+    excludes_outside: bool,
+    is_smooth: bool,
+) -> Tensor:
     """``x`` with a new size on every axis that has a target or a factor."""
     wanted = [axis for axis in range(x.ndim) if targets[axis] is not None or factors[axis] is not None]
     sizes = [_new_size(x.shape[axis], targets[axis], factors[axis]) for axis in wanted]

@@ -12,8 +12,9 @@ from torch.nn import functional
 sym_max: Any = torch.sym_max  # a Python number or a symbol of a compiler
 
 
-def same_padding(x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], is_lower: bool,
-                 value: float) -> Tensor:  # fmt: skip
+def same_padding(
+    x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], is_lower: bool, value: float
+) -> Tensor:
     """``x (N, C, *space)`` padded so that a window with these strides gives ``ceil(size / stride)`` places."""
     pads: list[int] = []
     for axis in range(len(kernel) - 1, -1, -1):
@@ -26,7 +27,9 @@ def same_padding(x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilat
 
 
 def swap_depth(x: Tensor, block: int, is_to_space: bool, is_channels_first: bool) -> Tensor:
-    """DepthToSpace of ``x (N, C, H, W)``, or its inverse; the blocks' places come before the channels, or after them."""
+    """DepthToSpace of ``x (N, C, H, W)``, or its inverse; the blocks' places come before the channels,
+    or after them.
+    """
     n, c, h, w = x.shape
     if is_to_space:
         if is_channels_first:

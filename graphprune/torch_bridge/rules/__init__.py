@@ -1,7 +1,7 @@
 """Rules from operators to torch: one function per operator family, registered by decorator.
 
-A rule gets a :class:`NodeConversion` and returns what the node's outputs become: one value, or a list of them. Where it does
-not understand a use of its operator it calls :meth:`NodeConversion.refuse`.
+A rule gets a :class:`NodeConversion` and returns what the node's outputs become: one value, or a list of them.
+Where it does not understand a use of its operator it calls :meth:`NodeConversion.refuse`.
 """
 
 from __future__ import annotations

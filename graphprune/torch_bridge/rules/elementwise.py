@@ -22,16 +22,16 @@ _UNARY: Mapping[str, Callable[..., Any]] = {
     "Reciprocal": torch.reciprocal, "Relu": functional.relu, "Round": torch.round, "Sigmoid": torch.sigmoid,
     "Sign": torch.sign, "Sin": torch.sin, "Sinh": torch.sinh, "Softplus": functional.softplus,
     "Softsign": functional.softsign, "Sqrt": torch.sqrt, "Tan": torch.tan, "Tanh": torch.tanh,
-}  # fmt: skip
+}  # fmt: skip  # a table, a row a line
 _BINARY: Mapping[str, Callable[..., Any]] = {
     "Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": arrays.divide, "Equal": operator.eq,
     "Less": operator.lt, "LessOrEqual": operator.le, "Greater": operator.gt, "GreaterOrEqual": operator.ge,
     "Pow": arrays.power,
-}  # fmt: skip
+}  # fmt: skip  # a table, a row a line
 _LOGIC: Mapping[str, Callable[..., Any]] = {
     "And": torch.logical_and, "Or": torch.logical_or, "Xor": torch.logical_xor, "BitwiseAnd": torch.bitwise_and,
     "BitwiseOr": torch.bitwise_or, "BitwiseXor": torch.bitwise_xor,
-}  # fmt: skip
+}  # fmt: skip  # a table, a row a line
 
 
 @rule(*_UNARY)

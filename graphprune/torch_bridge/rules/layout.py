@@ -172,6 +172,11 @@ def col2im(node: NodeConversion) -> fx.Node:
     if pads[:2] != pads[2:]:
         node.refuse("torch folds with equal pads at both ends only")
     return node.call(
-        functional.fold, node.tensor(0), tuple(node.listed(1)), tuple(node.ints(2)),
-        tuple(node.attr("dilations", [1, 1])), tuple(pads[:2]), tuple(node.attr("strides", [1, 1])),
-    )  # fmt: skip
+        functional.fold,
+        node.tensor(0),
+        tuple(node.listed(1)),
+        tuple(node.ints(2)),
+        tuple(node.attr("dilations", [1, 1])),
+        tuple(pads[:2]),
+        tuple(node.attr("strides", [1, 1])),
+    )

@@ -33,9 +33,15 @@ def gemm(node: NodeConversion) -> fx.Node:
             return _dense(node, node.inputs[1], bias, is_outputs_first=is_outputs_first)
     c = node.tensor(2) if node.has(2) else None
     return node.call(
-        arrays.gemm, node.tensor(0), node.tensor(1), c,
-        node.attr("alpha", 1.0), node.attr("beta", 1.0), bool(node.attr("transA", 0)), is_outputs_first,
-    )  # fmt: skip
+        arrays.gemm,
+        node.tensor(0),
+        node.tensor(1),
+        c,
+        node.attr("alpha", 1.0),
+        node.attr("beta", 1.0),
+        bool(node.attr("transA", 0)),
+        is_outputs_first,
+    )
 
 
 @rule("FusedMatMul", domain=CONTRIB)

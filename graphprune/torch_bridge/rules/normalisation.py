@@ -130,8 +130,11 @@ def group_norm(node: NodeConversion) -> fx.Node:
 def local_response_norm(node: NodeConversion) -> fx.Node:
     """Over neighbouring channels."""
     size, alpha, beta, bias = (
-        node.attr("size"), node.attr("alpha", 1e-4), node.attr("beta", 0.75), node.attr("bias", 1.0)
-    )  # fmt: skip
+        node.attr("size"),
+        node.attr("alpha", 1e-4),
+        node.attr("beta", 0.75),
+        node.attr("bias", 1.0),
+    )
     if not size % 2:
         node.refuse("it norms over an even number of channels, which ONNX and torch align differently")
     return node.module(nn.LocalResponseNorm(size, alpha, beta, bias), node.tensor(0))

@@ -18,7 +18,9 @@ _ACTIVATIONS = {"GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"],
 
 @rule("GRU", "LSTM", "RNN")
 def recurrent(node: NodeConversion) -> list[Value]:
-    """``x (time, N, features)``, ``W (directions, gates * hidden, features)``, ``R``, ``B``, lengths, initial states."""
+    """``x (time, N, features)``, ``W (directions, gates * hidden, features)``, ``R``, ``B``, lengths,
+    initial states.
+    """
     op = node.op
     _check(node)
     directions, rows, features = node.dims(1)

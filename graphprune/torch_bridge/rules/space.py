@@ -107,8 +107,10 @@ def resize(node: NodeConversion) -> Value:
         (targets if sizes is not None else factors)[axis] = number
     if not isinstance(given[0], fx.Node) and sizes is None:
         factors = [None if factor == 1 else factor for factor in factors]
-    targets = [None if t is not None and not isinstance(t, fx.Node) and t == _static(node, a) else t
-               for a, t in enumerate(targets)]  # fmt: skip
+    targets = [
+        None if t is not None and not isinstance(t, fx.Node) and t == _static(node, a) else t
+        for a, t in enumerate(targets)
+    ]
     options = {
         "mode": mode,
         "how": how,

@@ -29,9 +29,20 @@ def with_projection() -> onnx.ModelProto:
         [c2] c = Conv<pads = [1, 1, 1, 1]>(b1, w3) [short] s = Conv<strides = [2, 2]>(a1, w4)
         [join1] d = Add(c, s) [r2] d1 = Relu(d)
         [c3] e = Conv<pads = [1, 1, 1, 1]>(d1, w5) [join2] f = Add(e, d1)
-        [pool] g = GlobalAveragePool(f) [flat] h = Flatten(g) [fc1] i = Gemm(h, w6) [r3] j = Relu(i) [fc2] y = Gemm(j, w7) }"""
-    return build(text, {"w1": (4, 3, 3, 3), "w2": (8, 4, 3, 3), "w3": (8, 8, 3, 3), "w4": (8, 4, 1, 1), "w5": (8, 8, 3, 3),
-                        "w6": (8, 6), "w7": (6, 4)})  # fmt: skip
+        [pool] g = GlobalAveragePool(f) [flat] h = Flatten(g) [fc1] i = Gemm(h, w6) [r3] j = Relu(i)
+        [fc2] y = Gemm(j, w7) }"""
+    return build(
+        text,
+        {
+            "w1": (4, 3, 3, 3),
+            "w2": (8, 4, 3, 3),
+            "w3": (8, 8, 3, 3),
+            "w4": (8, 4, 1, 1),
+            "w5": (8, 8, 3, 3),
+            "w6": (8, 6),
+            "w7": (6, 4),
+        },
+    )
 
 
 def subject_of(proto: onnx.ModelProto) -> LoadedRun:

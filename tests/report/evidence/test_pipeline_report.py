@@ -30,8 +30,21 @@ def model(tmp_path: Path) -> Path:
 
 
 def words(model: Path, *more: object) -> list[object]:
-    return [model, "--pass", "layer-cka", "--target", "removed=1", "--data", model.parent / "data.npz", "--duration", "0.05", "--allow-slower",
-            "-o", model.parent / "small.onnx", *more]  # fmt: skip
+    return [
+        model,
+        "--pass",
+        "layer-cka",
+        "--target",
+        "removed=1",
+        "--data",
+        model.parent / "data.npz",
+        "--duration",
+        "0.05",
+        "--allow-slower",
+        "-o",
+        model.parent / "small.onnx",
+        *more,
+    ]
 
 
 def test_report_is_written_with_the_model(
@@ -45,8 +58,12 @@ def test_report_is_written_with_the_model(
     assert f"graphprune '{model}' --pass layer-cka" in page.sections["reproduce"]
     assert "--seed 0" in page.sections["reproduce"]
     assert {path.name for path in model.parent.iterdir()} == {
-        "my model.onnx", "data.npz", "small.onnx", "report.html", "result.json"
-    }  # fmt: skip
+        "my model.onnx",
+        "data.npz",
+        "small.onnx",
+        "report.html",
+        "result.json",
+    }
 
 
 def test_dry_run_reports_without_timing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

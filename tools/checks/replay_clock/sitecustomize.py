@@ -1,9 +1,10 @@
-"""A clock for graphprune that only the runs of ONNX Runtime sessions move: every timing of one model gives the same number.
+"""A clock for graphprune that only the runs of ONNX Runtime sessions move:
+every timing of one model gives the same number.
 
 Python imports this file by itself where its folder is on PYTHONPATH, in worker processes too. Nothing here knows how
-graphprune is laid out: callers are told by the name of the package, and everybody else keeps the real clock. Each thread has a
-clock of its own, so that what runs beside it does not count. Times are whole multiples of 1/512 s, which floats and nanoseconds
-both hold exactly: sums and differences do not depend on what ran before.
+graphprune is laid out: callers are told by the name of the package, and everybody else keeps the real clock.
+Each thread has a clock of its own, so that what runs beside it does not count. Times are whole multiples of 1/512 s,
+which floats and nanoseconds both hold exactly: sums and differences do not depend on what ran before.
 """
 
 from __future__ import annotations
