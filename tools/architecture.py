@@ -125,7 +125,7 @@ def _box(room: Room, x: float, y: float, width: float) -> list[str]:
     marks += [(chr(ord("a") + n), "plan") for n, name in enumerate(PLAN_PATH) if name == room.name]
     parts = [
         f'<rect class="box" x="{x:g}" y="{y}" width="{width:g}" height="{_ROW}" rx="6"/>',
-        f'<text class="name" x="{x + 12:g}" y="{y + 19}">{escape(room.place)}</text>',
+        f'<text class="name" x="{x + 12:g}" y="{y + 19}">{escape(room.place.removeprefix("graphprune/"))}</text>',
         f'<text class="text" x="{x + 12:g}" y="{y + 36}">{escape(_short(room.text, width))}</text>',
     ]
     for index, (label, kind) in enumerate(reversed(marks)):
@@ -143,7 +143,7 @@ def _mark(x: float, y: float, label: str, kind: str) -> list[str]:
 def _short(text: str, width: float) -> str:
     """As many words as fit."""
     text = text.replace("``", "")
-    most = int((width - 24) / 6.1)
+    most = int((width - 24) / 6.8)
     return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"
 
 

@@ -1,1 +1,1 @@
-"""What every room may use and knows nothing of models: extras, option texts, rules by operator, progress."""
+"""What every room may use: extras, option texts, JSON documents, rules by operator, progress. Knows nothing of models."""

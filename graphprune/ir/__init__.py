@@ -1,1 +1,1 @@
-"""The model in memory: how its nodes are read, and what they compute from sizes."""
+"""The model in memory: loading, one normal form, its nodes read, export, and the files it comes from and goes to."""

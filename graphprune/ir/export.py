@@ -83,7 +83,10 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
 
     proto = onnx.ModelProto()
     proto.CopyFrom(model.header)
-    exported = model.derived(_exported_nodes)
+    exported = model.derived(_no_node_yet)
+    for node in graph.nodes:
+        if node.name not in exported:
+            exported[node.name] = export_node(node, model.node_protos.get(node.name))
     proto.graph.node.extend(exported[node.name] for node in graph.nodes)
     for constant in constants(graph):
         if isinstance(constant._values, SparseValues):
@@ -95,8 +98,9 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
     return proto
 
 
-def _exported_nodes(model: Model) -> dict[str, onnx.NodeProto]:
-    return {node.name: export_node(node, model.node_protos.get(node.name)) for node in model.graph.nodes}
+def _no_node_yet(model: Model) -> dict[str, onnx.NodeProto]:
+    """The nodes of ``model`` converted so far, by name."""
+    return {}
 
 
 def _hollow(constant: gs.Constant, model: Model) -> onnx.TensorProto:

@@ -1,1 +1,1 @@
-"""The decision: what goes, the target it is to meet, and which units meet one."""
+"""The decision: what goes, its file, the target it is to meet, and which units meet one."""

@@ -1,1 +1,1 @@
-"""Running models on ONNX Runtime: sessions, concrete sizes, segments."""
+"""ONNX Runtime: sessions, one timing loop, the threads of BLAS, and how a run is carried out."""

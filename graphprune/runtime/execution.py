@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graphprune.base.progress import Progress, silent
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.workers.base import Workers
+from graphprune.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from typing import Any
 import graphprune
 
 # Where an option is kept whose name alone does not say it, in the forms that RunOptions has had: dots lead into groups.
-_PLACES: dict[str, tuple[str, ...]] = {}
+_PLACES = {
+    "bench_batch": ("bench_batch", "timing.batch"),
+    "bench_seconds": ("bench_seconds", "timing.seconds"),
+}
 
 
 def run_options(**flat: Any) -> graphprune.RunOptions:

@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass filter-magnitude --target params=0.8 --finetune epochs=1,lr=0.01 --finetune-every removal",
     ),
     "finetune": (
-        "cnn.onnx --pass filter-magnitude --target params=0.7 --no-bench -o small.onnx -q",
+        "cnn.onnx --threads 1 --pass filter-magnitude --target params=0.7 --no-bench -o small.onnx -q",
         "finetune small.onnx --teacher cnn.onnx --data images.npz --epochs 1 --batch-size 16 -o tuned.onnx --json "
         "tuned.json",
         "finetune small.onnx --data images.npz --epochs 1 --set schedule=step,colour=red -o other.onnx",
@@ -117,23 +117,23 @@ CASES: dict[str, tuple[str, ...]] = {
     "plan-and-apply": (
         f"{_CNN} --pass layer-cka{{floor=1}} --pass filter-magnitude --target flops=0.4 --dry-run --plan-out plan.json "
         f"--json -",
-        "apply cnn.onnx plan.json -o a.onnx --threads 1",
-        "apply cnn.onnx plan.json -o b.onnx --threads 1 --data images.npz --eval images.npz --json - --report "
+        "apply cnn.onnx plan.json --threads 1 -o a.onnx --threads 1",
+        "apply cnn.onnx plan.json --threads 1 -o b.onnx --threads 1 --data images.npz --eval images.npz --json - --report "
         "report.html",
-        "apply cnn.onnx plan.json -o c.onnx --threads 1 --data images.npz --repair ridge --no-bench -v",
-        "apply cnn.onnx plan.json -o d.onnx --repair none --no-bench -q",
-        "apply big.onnx plan.json -o e.onnx --no-bench",
-        "apply big.onnx plan.json -o e.onnx --no-bench --allow-other-model",
-        "apply tf.onnx plan.json -o f.onnx --no-bench --allow-other-model",
+        "apply cnn.onnx plan.json --threads 1 -o c.onnx --threads 1 --data images.npz --repair ridge --no-bench -v",
+        "apply cnn.onnx plan.json --threads 1 -o d.onnx --repair none --no-bench -q",
+        "apply big.onnx plan.json --threads 1 -o e.onnx --no-bench",
+        "apply big.onnx plan.json --threads 1 -o e.onnx --no-bench --allow-other-model",
+        "apply tf.onnx plan.json --threads 1 -o f.onnx --no-bench --allow-other-model",
         "apply cnn.onnx future.json -o f.onnx --no-bench",
         "apply cnn.onnx loader.py -o f.onnx --no-bench",
-        "apply cnn.onnx plan.json -o plan.json --no-bench",
+        "apply cnn.onnx plan.json --threads 1 -o plan.json --no-bench",
     ),
     "external-data": (f"big.onnx --data loader.py --threads 1 --pass filter-magnitude --target params=0.6 {_ALL}",),
     "no-data": (
         f"cnn.onnx --threads 1 --pass layer-cka --target removed=1 --no-bench {_ALL}",
         f"cnn.onnx {_BAD} --require-data",
-        "tf.onnx --pass amp --no-bench --val-range x:[-1,1] --input-shapes x:1x5x16 --num-samples 8 -o tf_small.onnx",
+        "tf.onnx --threads 1 --pass amp --no-bench --val-range x:[-1,1] --input-shapes x:1x5x16 --num-samples 8 -o tf_small.onnx",
     ),
     # looking
     "inspect": (
@@ -148,13 +148,13 @@ CASES: dict[str, tuple[str, ...]] = {
         "inspect cnn.onnx --graph groups.png",
     ),
     "bench": (
-        "cnn.onnx --pass filter-magnitude --target params=0.6 --no-bench -o small.onnx -q",
+        "cnn.onnx --threads 1 --pass filter-magnitude --target params=0.6 --no-bench -o small.onnx -q",
         "bench cnn.onnx small.onnx --threads 1 --batch 2 --json -",
         "bench cnn.onnx small.onnx --threads 1 --data images.npz -v",
         "bench cnn.onnx tf.onnx",
     ),
     "evaluate": (
-        "cnn.onnx --pass filter-magnitude --target params=0.8 --no-bench -o small.onnx -q",
+        "cnn.onnx --threads 1 --pass filter-magnitude --target params=0.8 --no-bench -o small.onnx -q",
         "evaluate cnn.onnx small.onnx --data images.npz --samples 32 --attack fgsm --epsilon 4/255 --corruptions blur"
         " --severities 2 --threads 1 --json result.json",
         "evaluate cnn.onnx --data tokens.npz",
@@ -217,7 +217,7 @@ CASES: dict[str, tuple[str, ...]] = {
                 "layer-consensus{metrics=abacus}",
             )
         ),
-        "cnn.onnx --pass filter-magnitude{ratio=0.2} --pass filter-obs{ratio=0.3} --no-bench -o out.onnx",
+        "cnn.onnx --threads 1 --pass filter-magnitude{ratio=0.2} --pass filter-obs{ratio=0.3} --no-bench -o out.onnx",
     ),
     "bad-targets": tuple(
         f"{_CNN} --pass layer-cka --target {target} --no-bench -o out.onnx"
@@ -249,8 +249,8 @@ CASES: dict[str, tuple[str, ...]] = {
                 "--finetune-every year",
             )
         ),
-        "cnn.onnx --pass layer-cka -o cnn.onnx",
-        "cnn.onnx --pass layer-cka -o nowhere/out.onnx",
+        "cnn.onnx --threads 1 --pass layer-cka -o cnn.onnx",
+        "cnn.onnx --threads 1 --pass layer-cka -o nowhere/out.onnx",
         f"{_CNN} --pass layer-cka -o images.npz",
         "prune --pass layer-cka",
     ),
