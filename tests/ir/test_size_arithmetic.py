@@ -110,7 +110,9 @@ def test_older_operator_sets_hold_numbers_in_attributes(
     op: str, x: np.ndarray, attributes: dict[str, Any], expected: np.ndarray
 ) -> None:
     node, _ = _node(op, [x], attributes)
-    (found,) = evaluate(NodeReading(node), [x], CONCRETE) or ()
+    written = evaluate(NodeReading(node), [x], CONCRETE)
+    assert written is not None
+    (found,) = written
     assert found.shape == expected.shape
     assert np.array_equal(found, expected)
 
@@ -133,7 +135,9 @@ def test_what_the_domain_cannot_say_is_left_to_others() -> None:
 def test_dimensions_with_names_are_moved_about_and_not_computed() -> None:
     dims = np.array(["batch", 3, None], object)
     gather, _ = _node("Gather", [dims, _ints(0)], {})
-    (found,) = evaluate(NodeReading(gather), [dims, np.array(0)], CONCRETE) or ()
+    written = evaluate(NodeReading(gather), [dims, np.array(0)], CONCRETE)
+    assert written is not None
+    (found,) = written
     assert found.shape == ()
     assert found.item() == "batch"
     add, _ = _node("Add", [dims, dims], {})

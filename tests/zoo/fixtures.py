@@ -12,7 +12,7 @@ import pytest
 
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
-from tests.exporters import share_translations
+from tests.exporters import hasten_exports
 
 if TYPE_CHECKING:
     from tests.zoo.entry import Exporter
@@ -28,7 +28,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     pytest.importorskip("torch", reason="the zoo is exported from torch")
     from tests.zoo.export import ZOO, export
 
-    share_translations()
+    hasten_exports()
     folder = tmp_path_factory.mktemp("zoo")
 
     @cache
