@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.exporters import share_translations
+from tests.exporters import hasten_exports
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _shared_translations() -> None:
-    share_translations()
+def _hastened() -> None:
+    hasten_exports()

@@ -14,7 +14,7 @@ import pytest
 
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
-from tests.exporters import share_translations
+from tests.exporters import hasten_exports
 
 if TYPE_CHECKING:
     from tests.zoo.entry import Exporter
@@ -31,7 +31,7 @@ def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     from tests.zoo.export import ZOO
     from tests.zoo.kept import kept
 
-    share_translations()
+    hasten_exports()
     pytest_cache = getattr(request.config, "cache", None)  # -p no:cacheprovider
     folder = tmp_path_factory.mktemp("zoo") if pytest_cache is None else pytest_cache.mkdir("zoo")
 
