@@ -1,4 +1,4 @@
-"""torch's exporter in tests: what it makes anew for every export is made once a session, and garbage is collected less often."""
+"""torch's exporter in tests: what it makes for every export is made once, and garbage is collected less often."""
 
 from __future__ import annotations
 

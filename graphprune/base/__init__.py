@@ -1,1 +1,1 @@
-"""What every room may use: extras, option texts, JSON documents, rules by operator, progress. Knows nothing of models."""
+"""What every room may use: extras, option texts, JSON documents, rules by operator, progress."""

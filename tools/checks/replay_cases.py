@@ -117,10 +117,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "plan-and-apply": (
         f"{_CNN} --pass layer-cka{{floor=1}} --pass filter-magnitude --target flops=0.4 --dry-run --plan-out plan.json "
         f"--json -",
-        "apply cnn.onnx plan.json --threads 1 -o a.onnx --threads 1",
-        "apply cnn.onnx plan.json --threads 1 -o b.onnx --threads 1 --data images.npz --eval images.npz --json - --report "
+        "apply cnn.onnx plan.json --threads 1 -o a.onnx",
+        "apply cnn.onnx plan.json --threads 1 -o b.onnx --data images.npz --eval images.npz --json - --report "
         "report.html",
-        "apply cnn.onnx plan.json --threads 1 -o c.onnx --threads 1 --data images.npz --repair ridge --no-bench -v",
+        "apply cnn.onnx plan.json --threads 1 -o c.onnx --data images.npz --repair ridge --no-bench -v",
         "apply cnn.onnx plan.json --threads 1 -o d.onnx --repair none --no-bench -q",
         "apply big.onnx plan.json --threads 1 -o e.onnx --no-bench",
         "apply big.onnx plan.json --threads 1 -o e.onnx --no-bench --allow-other-model",
@@ -133,7 +133,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "no-data": (
         f"cnn.onnx --threads 1 --pass layer-cka --target removed=1 --no-bench {_ALL}",
         f"cnn.onnx {_BAD} --require-data",
-        "tf.onnx --threads 1 --pass amp --no-bench --val-range x:[-1,1] --input-shapes x:1x5x16 --num-samples 8 -o tf_small.onnx",
+        "tf.onnx --threads 1 --pass amp --no-bench --val-range x:[-1,1] --input-shapes x:1x5x16 --num-samples 8 "
+        "-o tf_small.onnx",
     ),
     # looking
     "inspect": (
