@@ -59,6 +59,8 @@ def snapshot(folder: Path) -> Snapshot:
 
 def problems(case: Case, code: int, out: str, err: str, before: Snapshot, after: Snapshot) -> list[str]:
     """Everything that is wrong with the way a run failed; empty when it failed well."""
+    if "-v" in case.extra.split():  # what the passes did is logged before
+        err = re.sub(r"^INFO:.*\n", "", err, flags=re.MULTILINE)
     lines = err.splitlines() or [""]
     checks = {
         f"exit code {code}, not {case.code}": code == case.code,

@@ -21,7 +21,7 @@ from graphprune.bench.registry import NAMES, BenchOptions, runtime
 from graphprune.bench.runtime import Runner, Source, measure_on
 from graphprune.bench.torch import TorchRuntime
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
-from graphprune.pipeline import inspect
+from graphprune.pipeline import benchmark
 from graphprune.runtime.sessions import RuntimeOptions, open_session
 from tests.bench.fake_ort import CPU, CUDA, TENSORRT, FakeOrt
 from tests.bench.fake_tensorrt import FakeTorch
@@ -240,7 +240,7 @@ def test_a_runtime_that_is_missing_ends_before_anything_is_timed(
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     timed: list[object] = []
-    monkeypatch.setattr(inspect, "measure_on", lambda *given, **settings: timed.append(given))
+    monkeypatch.setattr(benchmark, "measure_on", lambda *given, **settings: timed.append(given))
     line = ["--runtime", "ort", "--runtime", "torch-cudagraph"]
     assert command(monkeypatch, "bench", shipped, shipped, *line) == 6
     shown = capsys.readouterr()

@@ -91,10 +91,10 @@ def _write_sparse(path: Path) -> None:
 
 _MEASURE = """
 import resource, sys
-from graphprune import loading
+from graphprune.analysis.groups import find_groups
 from graphprune.axes.infer import infer
-from graphprune.structure.groups import find_groups
-loading._hash = lambda paths: ""  # reads every byte, in small pieces, and takes seconds: not what is measured here
+from graphprune.ir import loading
+loading.file_hash = lambda paths: ""  # reads every byte, in small pieces, and takes seconds: not what is measured here
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
