@@ -36,7 +36,7 @@ class Distances:
 
 
 class Dissimilarities:
-    """A :class:`~graphprune.scoring.blocks.Comparison` for ``metrics``, some of :data:`METRICS`."""
+    """A :class:`~graphprune.scoring.blocks.FeatureComparison` for ``metrics``, some of :data:`METRICS`."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self.metrics = metrics

@@ -195,10 +195,10 @@ HUGE_WIDTH, HUGE_BLOCKS = 4096, 33  # 33 * 64 MiB = 2.06 GiB
 PRUNE = """
 import resource, sys
 from pathlib import Path
-from graphprune.loading import load
-from graphprune.model import write
+from graphprune.ir.loading import load
+from graphprune.ir.export import write
 from graphprune.rewrite import remove_blocks
-from graphprune.structure.blocks import find_joins
+from graphprune.analysis.blocks import find_joins
 folder = Path(sys.argv[1])
 model = load(folder / "huge.onnx")
 blocks = [join.block for join in find_joins(model) if join.block]
