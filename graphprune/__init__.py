@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-import lazy_loader
-
-# ``__init__.pyi`` names what is public: imported on first use,
-# so that ``graphprune --help`` does not wait for onnx and networkx.
-_public, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # In a checkout without symbolic links (Windows, a zip) graphprune/passes is no folder:
 # passes/ is found beside graphprune/.
@@ -19,7 +14,23 @@ if not (_ROOT / "graphprune" / "passes").is_dir() and (_ROOT / "passes").is_dir(
 
 
 def __getattr__(name: str) -> Any:
-    return _version() if name == "__version__" else _public(name)
+    """The public names, which ``__init__.pyi`` lists: imported on first use, so that ``--help`` waits for nothing."""
+    if name == "__version__":
+        return _version()
+    find, _, public = _lazily()
+    return public if name == "__all__" else find(name)
+
+
+def __dir__() -> list[str]:
+    names: list[str] = _lazily()[1]()
+    return names
+
+
+@cache
+def _lazily() -> Any:
+    import lazy_loader
+
+    return lazy_loader.attach_stub(__name__, __file__)
 
 
 def _version() -> str:

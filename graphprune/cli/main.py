@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphprune import __version__
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
@@ -54,11 +53,27 @@ def _dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Looked up only when asked for: that takes a quarter of what ``--help`` does."""
+    if value and not ctx.resilient_parsing:
+        import graphprune
+
+        click.echo(f"graphprune, version {graphprune.__version__}")
+        ctx.exit()
+
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dashes, "max_content_width": 80}
 
 
 @click.group(cls=DefaultToPrune, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="graphprune")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Remove what an exported network does not need, prove the removal correct, measure the speed-up.
 
