@@ -94,8 +94,8 @@ def expand(axis: Axis) -> Axis:
 
 
 def _root(axis: Axis) -> Axis:
-    """What an atom is bound to in the end. A stream that a thousand blocks add into makes a chain too long to
-    recurse.
+    """What an atom is bound to in the end.
+    A stream that a thousand blocks add into makes a chain too long to recurse.
     """
     chain: list[Atom] = []
     while isinstance(axis, Atom) and axis.bound is not None:

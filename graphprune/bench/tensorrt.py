@@ -111,9 +111,8 @@ class TensorRTRuntime:
             if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
                 raise ModelError(f"TensorRT cannot run the model: {engines.why()}", "check the input shapes")
 
-        stream = torch.cuda.Stream(
-            self.device
-        )  # TensorRT warns of the default stream, and graphs cannot be taken on it
+        # TensorRT warns of the default stream, and graphs cannot be taken on it
+        stream = torch.cuda.Stream(self.device)
         with torch.cuda.stream(stream):
             enqueue()
             stream.synchronize()

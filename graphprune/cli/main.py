@@ -103,8 +103,7 @@ def cli() -> None:
     "--target",
     metavar="KIND=VALUE",
     help="flops=0.5, params=0.5 or latency=0.6 (share left), latency=5ms, removed=4 (units), ratio=0.3 (share of "
-    "units). "
-    "Default: flops=0.8.",
+    "units). Default: flops=0.8.",
 )
 @click.option(
     "--align",

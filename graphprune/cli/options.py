@@ -156,8 +156,7 @@ def recovery_options(command: Command) -> Command:
             "--repair",
             type=Repair(),
             help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both "
-            "where "
-            "there is data; for a plan what it says.",
+            "where there is data; for a plan what it says.",
         ),
         click.option(
             "--finetune",

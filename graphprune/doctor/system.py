@@ -45,8 +45,8 @@ class System(Protocol):
 
     @property
     def libraries(self) -> Mapping[str, str]:
-        """Soname (``libnvinfer.so.10``) -> where it lies, of NVIDIA's libraries in the packages and on the loader's
-        path.
+        """Soname (``libnvinfer.so.10``) -> where it lies,
+        of NVIDIA's libraries in the packages and on the loader's path.
         """
 
     @property

@@ -67,8 +67,8 @@ def gaussian_stochastic(
 
 
 def _by_class(rows: Matrix, members: Sequence[NDArray[np.intp]]) -> tuple[Matrix, list[Matrix]]:
-    """Means (K, d) and for each class centred rows (n_k, d) whose products are its unbiased covariance (zero for one
-    sample).
+    """Means (K, d) and for each class centred rows (n_k, d)
+    whose products are its unbiased covariance (zero for one sample).
     """
     means = np.stack([rows[each].mean(0) for each in members])
     centred = [

@@ -83,7 +83,7 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
 
     proto = onnx.ModelProto()
     proto.CopyFrom(model.header)
-    exported = model.derived(_no_node_yet)
+    exported = model.derived(_converted_nodes)
     for node in graph.nodes:
         if node.name not in exported:
             exported[node.name] = export_node(node, model.node_protos.get(node.name))
@@ -98,8 +98,8 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
     return proto
 
 
-def _no_node_yet(model: Model) -> dict[str, onnx.NodeProto]:
-    """The nodes of ``model`` converted so far, by name."""
+def _converted_nodes(model: Model) -> dict[str, onnx.NodeProto]:
+    """Those converted so far, by name: none, at first."""
     return {}
 
 

@@ -15,32 +15,10 @@ import numpy as np
 
 from graphprune.ir.node_reading import NodeReading
 
-ELEMENTWISE = frozenset(
-    (
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Mod",
-        "Pow",
-        "Max",
-        "Min",
-        "Equal",
-        "Less",
-        "LessOrEqual",
-        "Greater",
-        "GreaterOrEqual",
-        "And",
-        "Or",
-        "Neg",
-        "Abs",
-        "Floor",
-        "Ceil",
-        "Sqrt",
-        "Not",
-        "Where",
-    )
-)  # fmt: skip  (one word a line would be a page)
+ELEMENTWISE = frozenset((
+    "Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Min", "Equal", "Less", "LessOrEqual", "Greater",
+    "GreaterOrEqual", "And", "Or", "Neg", "Abs", "Floor", "Ceil", "Sqrt", "Not", "Where",
+))  # fmt: skip  # one word a line would be a page
 _REDUCTIONS = {"ReduceProd": "Mul", "ReduceSum": "Add", "ReduceMax": "Max", "ReduceMin": "Min"}
 
 

@@ -44,7 +44,7 @@ class LatencySearch:
     reached: float = field(init=False)
 
     @classmethod
-    def of(cls, target: Target, subject: LoadedRun, options: RunOptions) -> LatencySearch:
+    def of(cls, target: Target, loaded: LoadedRun, options: RunOptions) -> LatencySearch:
         """The search for the model of a run, on the wall clock.
 
         Raises
@@ -60,7 +60,7 @@ class LatencySearch:
             raise OptionError(
                 "a latency cannot be the target of training after every removal", "give flops=, params= or removed="
             )
-        model, feeds = subject.model, subject.data.first(options.timing.batch)
+        model, feeds = loaded.model, loaded.data.first(options.timing.batch)
         where = OrtRuntime(options.runtime).environment()
         key = {name: where[name] for name in HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
@@ -68,7 +68,7 @@ class LatencySearch:
         profiler = LatencyProfiler(feeds, options.runtime, Cache(options.timing.cache_folder, key), options.progress)
         options.progress("measuring", 0, 0)
         clock = EndToEndTimer(target, model.source, model.folder, feeds, options.runtime, options.timing.seconds)
-        return cls(target, clock, profiler, subject.feeds)
+        return cls(target, clock, profiler, loaded.feeds)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -163,8 +163,8 @@ class LatencyProfiler:
 
 
 def smoothed(shares: Mapping[int, float], step: int) -> tuple[list[int], list[float]]:
-    """Ascending counts and their shares of the full time, those at multiples of ``step`` (and the full one) made
-    monotone.
+    """Ascending counts and their shares of the full time,
+    those at multiples of ``step`` (and the full one) made monotone.
     """
     counts = sorted(shares)
     even = [count for count in counts if count % step == 0 or count == counts[-1]]

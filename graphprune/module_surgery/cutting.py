@@ -45,8 +45,8 @@ class Change:
 
 
 def cut(module: nn.Module, cuts: Mapping[str, Indices], groups: Mapping[str, int]) -> None:
-    """Slice the tensors of ``cuts`` in place; ``groups`` has the new group count of the convolutions with these
-    weights.
+    """Slice the tensors of ``cuts`` in place;
+    ``groups`` has the new group count of the convolutions with these weights.
 
     A parameter that several modules hold stays one; whether it is trained stays as it was.
     """
@@ -116,8 +116,8 @@ def refresh(part: nn.Module, groups: int | None) -> None:
 def set_counts(
     module: nn.Module, parts: Sequence[str], sizes: Mapping[int, int], widths: Mapping[int, int]
 ) -> list[Change]:
-    """Change counts of heads, and widths made of them, in the modules around ``parts`` whose attributes have known
-    names.
+    """Change counts of heads, and widths made of them,
+    in the modules around ``parts`` whose attributes have known names.
     """
     changes: list[Change] = []
     around = dict.fromkeys(parent for path in parts for parent in _parents(path))

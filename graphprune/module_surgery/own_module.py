@@ -196,8 +196,8 @@ def _values(example: Example) -> list[Tensor]:
 
 
 def _follow(module: nn.Module, matched: Matched, indices: Mapping[str, Indices], shapes: _Shapes) -> list[Change]:
-    """Set the counts of heads, and the widths made of them, that the modules around the cut weights note in
-    attributes.
+    """Set the counts of heads, and the widths made of them,
+    that the modules around the cut weights note in attributes.
     """
     parts = [name.rpartition(".")[0] for name in indices]
     counts = {group.size: int(np.count_nonzero(matched.kept[group.atom])) for group in matched.groups.values()}

@@ -72,9 +72,8 @@ class BlockPass(Pass):
         blocks = [join.block for join in context.joins if join.block]
         representations = find_representations(context.model, blocks, self.representation)
         tensors = [representation.tensor for representation in representations]
-        segments = Segments.at_blocks(
-            context.model, rules.candidates, tensors, context.execution.runtime
-        )  # opened when first needed
+        # opened when first needed
+        segments = Segments.at_blocks(context.model, rules.candidates, tensors, context.execution.runtime)
         removed: list[RemovedBlock] = []
         now = context.analysis.cost
         goal = context.goal

@@ -218,8 +218,8 @@ class UnitPass(Pass):
 
     @property
     def units_compete(self) -> bool:
-        """Whether units of different groups compete; else the pass has a rule of its own for how much of each group
-        goes.
+        """Whether units of different groups compete;
+        else the pass has a rule of its own for how much of each group goes.
         """
         return type(self).choose is UnitPass.choose and self.scope == "global"
 

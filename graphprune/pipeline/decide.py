@@ -30,7 +30,7 @@ _STEP_SECONDS = 0.5  # of timing at most after each step of a trajectory
 
 
 def decide(
-    subject: LoadedRun,
+    loaded: LoadedRun,
     passes: Sequence[Pass],
     target: Target,
     options: RunOptions,
@@ -41,7 +41,7 @@ def decide(
     dry_run: bool,
 ) -> tuple[list[Decision], ModelAnalysis]:
     """Run the passes in turn, each on what the one before left; with training, a round ends before the next begins."""
-    small = subject.analysis
+    small = loaded.analysis
     decisions: list[Decision] = []
     if options.align != "auto" and options.align < 1:
         raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
@@ -53,7 +53,7 @@ def decide(
         )
 
     def carry_out(analysis: ModelAnalysis, decision: Decision) -> ModelAnalysis:
-        return execute(analysis, decision, rounds.fresh, subject.feeds, options.runtime)
+        return execute(analysis, decision, rounds.fresh, loaded.feeds, options.runtime)
 
     for pass_ in passes:
         while True:
@@ -61,13 +61,13 @@ def decide(
                 small = rounds.close(small)
             goal = Goal(
                 target=target,
-                dense=subject.analysis.cost,
+                dense=loaded.analysis.cost,
                 removed_before=sum(earlier.removed_count for earlier in decisions),
                 considered_before=sum(earlier.considered for earlier in decisions),
                 is_last=pass_ is passes[-1],
                 in_rounds=in_rounds,
             )
-            context = _context(subject, small, goal, rounds, workers, options)
+            context = _context(loaded, small, goal, rounds, workers, options)
             started = time.perf_counter()
             for decision, after in search.run(pass_, context, carry_out) if search else pass_.run(context, carry_out):
                 small = after
@@ -75,7 +75,7 @@ def decide(
                 for look in (verify, *options.between):
                     look(decision, small, seconds)
                 if decision.trajectory and options.timing.measure_latency and not dry_run:
-                    decision = _timed(decision, subject, small, options)
+                    decision = _timed(decision, loaded, small, options)
                 decisions.append(decision)
                 started = time.perf_counter()
             is_done = search is not None or goal.is_met(small.cost, decision.removed_count, decision.considered)
@@ -85,24 +85,24 @@ def decide(
 
 
 def _context(
-    subject: LoadedRun, small: ModelAnalysis, goal: Goal, rounds: Rounds, workers: Workers | None, options: RunOptions
+    loaded: LoadedRun, small: ModelAnalysis, goal: Goal, rounds: Rounds, workers: Workers | None, options: RunOptions
 ) -> Context:
     """What the next pass is told."""
     return Context(
         analysis=small,
-        data=subject.data,
+        data=loaded.data,
         goal=goal,
         widths=WidthPolicy(options.align, options.runtime, options.timing.cache_folder),
-        history=History(subject.model, rounds.steps, not rounds.fresh, repairs(options, subject.data)),
+        history=History(loaded.model, rounds.steps, not rounds.fresh, repairs(options, loaded.data)),
         execution=Execution(options.batch, options.runtime, options.progress, workers),
         seed=options.seed,
         bench_batch=options.timing.batch,
     )
 
 
-def _timed(decision: Decision, subject: LoadedRun, small: ModelAnalysis, options: RunOptions) -> Decision:
+def _timed(decision: Decision, loaded: LoadedRun, small: ModelAnalysis, options: RunOptions) -> Decision:
     """The last step of ``decision`` with its time, measured against the dense network."""
-    feeds, model = subject.data.first(options.timing.batch), subject.model
+    feeds, model = loaded.data.first(options.timing.batch), loaded.model
     seconds = min(options.timing.seconds, _STEP_SECONDS)
     timing = measure(
         model.source, to_proto(small.model), feeds, options.runtime, folder=model.folder, min_seconds=seconds

@@ -29,10 +29,8 @@ class MomentMatching(Task):
     def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self._target = scene.in_original(site.exit)
         super().__init__(scene, site, [self._target], [site.exit])
-        self._theirs, self._mine = (
-            (ChannelMoments(), ChannelMoments()),
-            (ChannelMoments(), ChannelMoments()),
-        )  # of even and odd samples
+        self._theirs = ChannelMoments(), ChannelMoments()  # of even and odd samples
+        self._mine = ChannelMoments(), ChannelMoments()
         self._seen = self._rank = 0
 
     def add(self, theirs: Values, mine: Values, batches: int) -> None:

@@ -92,8 +92,8 @@ def require_provider(options: RuntimeOptions) -> None:
 
 
 def open_model(model: Model, options: RuntimeOptions, outputs: Sequence[str] | None = None) -> Any:
-    """A session of a model in memory, as :func:`open_session` opens it; ``outputs`` are inner tensors that it gives,
-    too.
+    """A session of a model in memory, as :func:`open_session` opens it;
+    ``outputs`` are inner tensors that it gives, too.
     """
     return open_session(lambda: to_proto(model, outputs), options, model.folder)
 

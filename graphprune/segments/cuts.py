@@ -12,8 +12,8 @@ from graphprune.segments.partition import Part
 
 
 def at_blocks(flow: DataFlow, blocks: Sequence[Block]) -> list[Part]:
-    """Each block and what lies between; in order: nodes that need no block, block 0, nodes that need at most block 0,
-    ...
+    """Each block and what lies between; in order: nodes that need no block, block 0,
+    nodes that need at most block 0, ...
     """
     ordered = sorted(blocks, key=lambda block: flow.order[block.join])
     owner = {name: index for index, block in enumerate(ordered) for name in block.nodes}

@@ -46,9 +46,8 @@ def _gated(op: str, *, is_bias: bool) -> Layout:
 
 LAYOUTS: dict[str, Layout] = {
     "same": Layout(lambda values: [values], lambda parts: parts[0]),
-    "flat": Layout(
-        lambda values: [values.reshape(-1)], lambda parts: parts[0]
-    ),  # axes of one are put back by the reader
+    # axes of one are put back by the reader
+    "flat": Layout(lambda values: [values.reshape(-1)], lambda parts: parts[0]),
     "transposed": Layout(lambda values: [values.T], lambda parts: parts[0].T),
     **{f"{op} weight": _gated(op, is_bias=False) for op in GATES},
     **{f"{op} bias": _gated(op, is_bias=True) for op in GATES},

@@ -57,8 +57,8 @@ class Material:
 
 
 class Trainer:
-    """Trains ``student`` towards ``objective``; ``save`` is called with a state dict whenever the state is worth
-    keeping.
+    """Trains ``student`` towards ``objective``;
+    ``save`` is called with a state dict whenever the state is worth keeping.
     """
 
     def __init__(

@@ -132,8 +132,8 @@ def check_teacher(model: Model, teacher: Model) -> None:
 
 
 def fingerprint(model: Model) -> str:
-    """A digest of graph and weights as they are in memory; the file's own does not tell what was cut since it was
-    read.
+    """A digest of graph and weights as they are in memory;
+    the file's own does not tell what was cut since it was read.
     """
     digest = hashlib.sha256(to_proto(model, with_weights=False).SerializeToString(deterministic=True))
     for constant in constants(model.graph):

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
 _LR = 0.01
 _LORA_LR = 3e-4
-_FOLDED_CLIP = (
-    1.0  # ResNet-56 with folded norms less 6 blocks: without it lr=0.001 explodes, with it lr=0.01 learns well
-)
+# ResNet-56 with folded norms less 6 blocks: without it lr=0.001 explodes, with it lr=0.01 learns well
+_FOLDED_CLIP = 1.0
 _SORTED_SHARE = 0.05  # neighbours that differ; shuffled samples of ten classes differ in nine cases out of ten
 FOLDED_NOTE = (
     "the model has no BatchNorm, or it is folded into the convolutions: gradients are clipped to a norm of 1 (training "
-    "option "
-    "clip); where you can, prune and train before folding"
+    "option clip); where you can, prune and train before folding"
 )
 
 

@@ -89,8 +89,8 @@ class RecordedStep:
 def recorded(step: Step, batch: Batch) -> Step | RecordedStep:
     """``step`` recorded with the sizes of ``batch``, or as it is where that cannot be done.
 
-    Random numbers would be the same in every replay, and a network that reads values back from the GPU cannot be
-    recorded.
+    Random numbers would be the same in every replay,
+    and a network that reads values back from the GPU cannot be recorded.
     """
     module = step.student.module
     is_random = any(isinstance(each, nn.Dropout) and each.p > 0 for each in module.modules())

@@ -45,8 +45,7 @@ def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays) -> f
     if not worst <= tolerance:
         raise ValidationFailed(
             f"the trained weights do not do in the ONNX model what they do in PyTorch: the outputs differ by "
-            f"{worst:.1e} "
-            f"of the largest (limit {tolerance:.0e})",
+            f"{worst:.1e} of the largest (limit {tolerance:.0e})",
             "report it with the model",
         )
     return worst

@@ -117,8 +117,8 @@ class Workers(ABC):
 
 @dataclass(frozen=True)
 class Answer:
-    """Of a worker: who it is, and a result or an error of the work's own (one that is raised comes from the way
-    there).
+    """Of a worker: who it is, and a result or an error of the work's own
+    (one that is raised comes from the way there).
     """
 
     facts: Facts

@@ -66,7 +66,7 @@ CASES: Mapping[str, Case] = {
     "ReduceSum floats": ([FLOATS, None], {}),
     "ReduceMax nothing": ([SIZES, None], {"noop_with_empty_axes": 1}),
     "Identity": ([SIZES], {}),
-}  # fmt: skip  (one line a case)
+}  # fmt: skip  # a table, a row a line
 
 
 def _node(op: str, inputs: list[Any], attributes: dict[str, Any]) -> tuple[gs.Node, dict[str, np.ndarray]]:

@@ -28,9 +28,8 @@ def test_interrupted_while_processes_work(shipped: Path, calibration: Path, tmp_
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # a job in the background inherits that it is ignored
+        # a job in the background inherits that it is ignored
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert soon(lambda: workers_at_work(running.pid) == 2)

@@ -64,8 +64,8 @@ CASES: tuple[tuple[str, Exporter], ...] = tuple(
 
 
 def export(name: str, exporter: Exporter, folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """Write ``<name>-<exporter>.onnx`` with dynamic axes; return its path and a feed with sizes the export never
-    saw.
+    """Write ``<name>-<exporter>.onnx`` with dynamic axes;
+    return its path and a feed with sizes the export never saw.
     """
     entry = ZOO[name]
     module, inputs = entry.builder()

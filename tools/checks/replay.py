@@ -36,9 +36,8 @@ from tools.checks.replay_texts import Cleaner, text_of
 
 _HERE = Path(__file__).parent.resolve()
 _LOG, _CACHE = "log.txt", "user-cache"
-_WARM_UP = (
-    "inputs/tiny.onnx --pass filter-magnitude --target removed=1 --threads 1 --no-bench -o warm.onnx"  # times widths
-)
+# times widths
+_WARM_UP = "inputs/tiny.onnx --pass filter-magnitude --target removed=1 --threads 1 --no-bench -o warm.onnx"
 _LONGEST_STEP_SECONDS = 900
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

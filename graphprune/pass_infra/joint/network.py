@@ -16,9 +16,8 @@ from graphprune.rewrite.removal import Removal
 from graphprune.runtime.execution import Execution
 from graphprune.runtime.sessions import RuntimeOptions
 
-_METHODS: tuple[Method, ...] = (
-    "ridge",
-)  # matching statistics first gains little that the refit does not, and takes as long
+# matching statistics first gains little that the refit does not, and takes as long
+_METHODS: tuple[Method, ...] = ("ridge",)
 
 
 @dataclass(frozen=True)

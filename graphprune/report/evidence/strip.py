@@ -18,21 +18,21 @@ _BY_MACS = "height: share of the MACs"
 
 
 def gather_strip(
-    subject: LoadedRun, found: Sequence[ModelPart], small: ModelAnalysis, options: RunOptions, *, is_timed: bool
+    loaded: LoadedRun, found: Sequence[ModelPart], small: ModelAnalysis, options: RunOptions, *, is_timed: bool
 ) -> NetworkStrip:
-    """The parts ``found`` of ``subject`` and what is left of them in ``small``;
+    """The parts ``found`` of ``loaded`` and what is left of them in ``small``;
     with ``is_timed`` each is run by itself.
     """
     kept = {node.name for node in small.model.graph.nodes}
-    parts = tuple(_part(each, subject.analysis, small, kept) for each in found)
+    parts = tuple(_part(each, loaded.analysis, small, kept) for each in found)
     if not is_timed:
         return NetworkStrip(parts, f"{_BY_MACS}; nothing was timed")
     if options.runtime.provider_name == "TensorrtExecutionProvider":
         return NetworkStrip(parts, f"{_BY_MACS}; TensorRT fuses across parts, so they are not timed one by one")
     options.progress("timing the parts", 0, 0)
-    feeds = subject.data.first(options.timing.batch)
+    feeds = loaded.data.first(options.timing.batch)
     try:
-        timer = SegmentTimer(subject.model, small.model, [each.nodes for each in found], options.runtime)
+        timer = SegmentTimer(loaded.model, small.model, [each.nodes for each in found], options.runtime)
         times = timer.measure(feeds)
     except GraphpruneError as error:
         return NetworkStrip(parts, f"{_BY_MACS}; the parts could not be timed one by one: {error.message}")

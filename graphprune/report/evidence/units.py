@@ -46,8 +46,8 @@ def _kept(name: str, join: Join, score: Score | None, macs: int, some_went: bool
 
 
 def group_rows(analysis: ModelAnalysis, plan: Plan) -> tuple[GroupOutcome, ...]:
-    """One row per dependency group, if any lost units; groups that only came to be behind a removal stand at the
-    end.
+    """One row per dependency group, if any lost units;
+    groups that only came to be behind a removal stand at the end.
     """
     if not plan.units:
         return ()

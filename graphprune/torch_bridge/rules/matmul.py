@@ -89,9 +89,8 @@ def _dense(node: NodeConversion, weight: gs.Constant, bias: gs.Constant | None, 
         if bias is not None:
             parameters.member(where, bias, ["bias"])
             if not is_named(weight.name) and is_named(bias.name) and bias.name.endswith("_bias"):
-                parameters.aliases.append(
-                    (bias.name[: -len("bias")] + "weight", parameter)
-                )  # in_proj_bias, in_proj_weight
+                alias = bias.name[: -len("bias")] + "weight"  # in_proj_bias, in_proj_weight
+                parameters.aliases.append((alias, parameter))
         return where
 
     identity = "dense", weight.name, bias.name if bias is not None else "", layout
