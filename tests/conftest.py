@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("GRAPHPRUNE_DATA", ROOT.parent / "shared"))
 
+_QUICK_EXPORTS = ("resnet_v1", "resnet_se", "llama")  # of the zoo, by the older exporter
+
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy neighbour is no fault of the code
 hypothesis.settings.load_profile("patient")
 
@@ -49,13 +51,13 @@ def _processor_seconds() -> float:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All that asks the zoo for one network stays with one worker, or it would be exported twice;
-    dynamo takes seconds for each.
+    an export takes seconds, but for some small networks and the older exporter.
     """
     for item in items:
         if "zoo" in getattr(item, "fixturenames", ()):  # asked for by another fixture, too
             asked = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
             item.add_marker(pytest.mark.xdist_group(f"zoo-{asked.get('name', '')}"))
-            if asked.get("exporter", "dynamo") == "dynamo":
+            if asked.get("exporter", "dynamo") == "dynamo" or asked.get("name") not in _QUICK_EXPORTS:
                 item.add_marker(pytest.mark.slow)
 
 

@@ -27,6 +27,7 @@ def test_size_and_depth(shipped: Path) -> None:
     assert len(convolutions) == 33
 
 
+@pytest.mark.slow
 def test_accuracy(shipped: Path, evaluation: Path, calibration: Path) -> None:
     with np.load(evaluation, allow_pickle=False) as data:
         images, labels = data["input"], data["labels"]

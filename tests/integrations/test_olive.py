@@ -21,6 +21,8 @@ from tests.small_cnns import flattened
 ROOT = Path(__file__).parent.parent.parent
 WORKFLOW = ROOT / "docs" / "olive" / "prune_then_quantise.json"
 
+pytestmark = pytest.mark.slow  # importing Olive takes seconds
+
 
 @pytest.fixture(autouse=True)
 def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +253,6 @@ def test_mistakes_end_a_search_too(
     assert not isinstance(caught.value, OlivePassError)
 
 
-@pytest.mark.slow
 def test_olive_runs_the_documented_workflow(
     olive: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

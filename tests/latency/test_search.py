@@ -107,6 +107,7 @@ def test_what_cannot_be_asked(tmp_path: Path) -> None:
         decided(["filter-magnitude"], "latency=1000ms")
 
 
+@pytest.mark.slow
 def test_real_clock_cache_and_command(
     shipped: Path,
     calibration: Path,

@@ -85,6 +85,7 @@ def test_optimised_graph_is_not_longer_than_the_original(shipped: Path, calibrat
     assert counts[1] <= counts[0] - 3 * per_block
 
 
+@pytest.mark.slow
 def test_command_and_api_write_the_same_bytes(
     shipped: Path,
     calibration: Path,

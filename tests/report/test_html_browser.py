@@ -23,6 +23,7 @@ pytest.importorskip("matplotlib", reason="the report needs the extra 'report'")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver here"),
 ]

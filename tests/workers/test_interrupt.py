@@ -16,6 +16,7 @@ import pytest
 _PATIENCE_SECONDS = 60.0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
 @pytest.mark.parametrize("to_all", [True, False], ids=["Ctrl-C", "kill -INT"])
 def test_interrupted_while_processes_work(shipped: Path, calibration: Path, tmp_path: Path, *, to_all: bool) -> None:
