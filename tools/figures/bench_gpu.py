@@ -149,13 +149,14 @@ class Run:
         record: dict[str, Any] = {**asdict(case), "versions": {}}
         self.result["cases"][case.key] = record
         begin = time.monotonic()
-        signal.alarm(max(1, int(min(self.options.case_seconds, self.ends - begin))))
+        # Again each second: an exception that is raised inside a destructor is lost.
+        signal.setitimer(signal.ITIMER_REAL, max(1.0, min(self.options.case_seconds, self.ends - begin)), 1.0)
         try:
             self._versions(case, chosen, files, record)
         except Exception as error:  # noqa: BLE001 - the next case may work
             record["error"] = f"{type(error).__name__}: {error}"
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
         record["seconds"] = round(time.monotonic() - begin, 2)
         self._save()
         tidy()
