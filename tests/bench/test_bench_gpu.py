@@ -104,8 +104,8 @@ def test_a_case_that_takes_too_long_is_broken_off(
     """The first alarm may be lost: Python drops what is raised inside a destructor."""
 
     def slowly(run: Callable[[], object], *_: object, **settings: object) -> None:
-        ends = time.monotonic() + 60
-        with contextlib.suppress(TimeoutError):
+        ends = time.monotonic() + 20
+        with contextlib.suppress(Exception):
             while time.monotonic() < ends:
                 run()
         while time.monotonic() < ends:
