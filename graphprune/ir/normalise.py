@@ -16,19 +16,16 @@ import onnx.inliner
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from graphprune.base import extras
 from graphprune.errors import ModelError
 from graphprune.ir.concrete_sizes import CONCRETE
-from graphprune.ir.model import Shape, is_external, outer_reads
+from graphprune.ir.folding import fold_constants
+from graphprune.ir.model import Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 # The library prints its warnings to stdout, which belongs to results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
-
-_FOLD_LIMIT_BYTES = 64 << 20  # an Expand of a constant must not blow up the file
-_RANDOM_OPS = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomNormalLike", "RandomUniformLike"}
 
 
 @dataclass
@@ -56,7 +53,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     _drop_identities(graph, dtypes)  # before folding, which would copy a weight behind an Identity
     graph.cleanup()
     _fold_static_shapes(graph, shapes)
-    _fold_constants(graph, folder)
+    fold_constants(graph, proto, folder)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:
@@ -142,25 +139,6 @@ def _to_constant(node: gs.Node, values: np.ndarray) -> None:
     tensor = node.outputs[0]
     node.outputs.clear()
     tensor.to_constant(values)
-
-
-def _fold_constants(graph: gs.Graph, folder: Path | None) -> None:
-    """Evaluate what depends on constants alone. Quantisation is left as it is, random numbers stay random."""
-
-    def keep(node: gs.Node) -> bool:
-        # Folding one small consumer must not pull a large external weight into the file.
-        reads_external = folder is not None and any(map(is_external, node.inputs))
-        return node.op in _RANDOM_OPS or reads_external
-
-    extras.onnxruntime()  # the evaluator; without it the library would fold nothing and say nothing
-    graph.fold_constants(
-        fold_shapes=False,  # would turn a float factor of a size computation into an integer
-        recurse_subgraphs=False,
-        partitioning="recursive",
-        size_threshold=_FOLD_LIMIT_BYTES,
-        should_exclude_node=keep,
-        recurse_functions=False,
-    )
 
 
 def _drop_identities(graph: gs.Graph, dtypes: dict[str, int]) -> None:
