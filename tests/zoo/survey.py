@@ -45,6 +45,8 @@ class Survey:
     blocks: int = 0
     removals: int = 0
     worst_error: float = 0.0
+    left: float = 1.0
+    """Share of the parameters that is left when every group is cut as far as is tried."""
     idle: int = 0
     """Cuts that moved no output: checks that could not have failed."""
     failures: list[str] = field(default_factory=list)
@@ -57,8 +59,18 @@ class Survey:
         return self.cuts + self.removals - len(self.failures)
 
 
-def survey(source: Model | Path | onnx.ModelProto, feed: Feed, seed: int = 0, *, with_blocks: bool = True) -> Survey:
-    """Every prunable group at both ratios, all groups at once at both, every removable block, all blocks at once."""
+def survey(
+    source: Model | Path | onnx.ModelProto,
+    feed: Feed,
+    seed: int = 0,
+    *,
+    with_blocks: bool = True,
+    few: int | None = None,
+) -> Survey:
+    """Every prunable group at both ratios, all groups at once at both, every removable block, all blocks at once.
+
+    ``few``: of more groups or blocks than that, none is cut alone.
+    """
     started = time.perf_counter()
     model = source if isinstance(source, Model) else load(source)
     sizes = concrete_sizes(model, feed, _OPTIONS)
@@ -71,11 +83,15 @@ def survey(source: Model | Path | onnx.ModelProto, feed: Feed, seed: int = 0, *,
     found.refusals.update(group.freeze.reason for group in analysis.groups if group.freeze)
     found.missing.update(missing.op for missing in analysis.typing.missing)
     for label, kept in unit_plans(free, np.random.default_rng(seed)):
+        if few is not None and len(kept) == 1 < len(free) > few:
+            continue
         found.cuts += 1
         _check(found, label, Removal(model, typing=analysis.typing, kept=kept), feed, whole)
     blocks = [join.block for join in analysis.joins if join.block] if with_blocks else []
     found.blocks = len(blocks)
     for chosen in block_plans(blocks):
+        if few is not None and len(chosen) == 1 < len(blocks) > few:
+            continue
         found.removals += 1
         _check(found, " ".join(block.name for block in chosen), Removal(model, chosen), feed, whole)
     found.seconds = time.perf_counter() - started
@@ -110,6 +126,8 @@ def _check(found: Survey, label: str, step: Removal, feed: Feed, whole: Sequence
         else:
             small = to_proto(remove_units(step.model, step.typing, step.kept))
         onnx.checker.check_model(small)
+        if step.typing is not None:
+            found.left = min(found.left, _parameters(small) / _parameters(to_proto(step.model)))
         expected = run_session(open_session(masked_original(step), _OPTIONS), feed, names)
         results = run_session(open_session(small, _OPTIONS), feed, names)
         error = max(relative_error(one, two) for one, two in zip(expected, results, strict=True))
@@ -120,3 +138,7 @@ def _check(found: Survey, label: str, step: Removal, feed: Feed, whole: Sequence
     found.worst_error = max(found.worst_error, error)
     if not error <= TOLERANCE:
         found.failures.append(f"{label}: differs by {error:.2g}")
+
+
+def _parameters(proto: onnx.ModelProto) -> int:
+    return sum(int(np.prod(tensor.dims)) for tensor in proto.graph.initializer if len(tensor.dims))

@@ -1,0 +1,245 @@
+"""Cut networks of public libraries that the tests do not know, by both exporters, and say how much of each can go.
+
+python tools/checks/families.py torchvision --out families.jsonl       every classifier
+python tools/checks/families.py timm convmixer_768_32 --out families.jsonl
+python tools/checks/families.py --table families.jsonl
+
+Each network has a process and a time limit of its own; what --out already holds is not done again. All groups at once
+at two ratios, all blocks at once, and each alone where there are few, are compared with their masked originals.
+torchvision, timm and transformers must be installed; the weights are random, no file is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+NAMES = Path(__file__).with_name("families.toml")
+KEPT: list[Any] = []  # what is declared lives as long as its library
+LIMIT_SECONDS = 420
+FEW = 12  # groups that are also cut one by one
+SMALL = {
+    "num_hidden_layers": 2,
+    "n_layer": 2,
+    "n_layers": 2,
+    "num_layers": 2,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "hidden_size": 64,
+    "n_embd": 64,
+    "dim": 64,
+    "d_model": 64,
+    "emb_dim": 64,
+    "embedding_size": 64,
+    "intermediate_size": 96,
+    "ffn_dim": 96,
+    "encoder_ffn_dim": 96,
+    "decoder_ffn_dim": 96,
+    "num_attention_heads": 4,
+    "n_head": 4,
+    "n_heads": 4,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "rotary_dim": 8,
+    "vocab_size": 300,
+    "max_position_embeddings": 64,
+}
+
+Built = tuple[Any, dict[str, Any], dict[str, dict[int, str]]]
+"""The module, its inputs by name, and their dynamic axes."""
+
+
+def names_of(library: str) -> list[str]:
+    if library == "torchvision":
+        from torchvision import models
+
+        return list(models.list_models(module=models))
+    names: list[str] = tomllib.loads(NAMES.read_text())[library]
+    return names
+
+
+def declare_operators() -> None:
+    """torchvision's wheel is built for GPUs: beside a CPU build of torch its own operators are missing,
+    of which no classifier runs one.
+    """
+    import torch
+
+    if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
+        return
+    operators = "nms qnms roi_align roi_pool ps_roi_align ps_roi_pool deform_conv2d"
+    backward = "_roi_align_backward _roi_pool_backward _ps_roi_align_backward _ps_roi_pool_backward"
+    library = torch.library.Library("torchvision", "DEF")
+    for name in f"{operators} {backward} _deform_conv2d_backward".split():
+        library.define(f"{name}() -> ()")
+    KEPT.append(library)
+
+
+def build(library: str, name: str) -> Built:
+    """A network with random weights and statistics, and what it takes."""
+    import torch
+
+    from tests.zoo.parts import randomise
+
+    torch.manual_seed(0)
+    if library == "transformers":
+        return _transformer(name)
+    if library == "torchvision":
+        from torchvision import models
+
+        extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        module, size = models.get_model(name, weights=None, **extra), 299 if name == "inception_v3" else 224
+    else:
+        import timm
+
+        module = timm.create_model(name, pretrained=False)
+        size = module.default_cfg["input_size"][-1]
+    module = randomise(module).eval()
+    return module, {"x": torch.randn(2, 3, size, size)}, {"x": {0: "batch"}}
+
+
+def _transformer(name: str) -> Built:
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    from tests.zoo.parts import randomise
+
+    config = AutoConfig.for_model(name)
+    for key, value in SMALL.items():
+        if hasattr(config, key):
+            setattr(config, key, value)
+    config.use_cache, config._attn_implementation = False, "eager"
+    model = randomise(AutoModel.from_config(config)).eval()
+    given = model.main_input_name
+    shapes = {"pixel_values": (2, 3, getattr(config, "image_size", 224), getattr(config, "image_size", 224))}
+    if given in ("input_ids", "decoder_input_ids"):
+        tensor, axes = torch.randint(3, 250, (2, 9)), {0: "batch", 1: "sequence"}
+    elif given == "input_values":
+        tensor, axes = torch.randn(2, 4000), {0: "batch"}
+    else:
+        tensor, axes = torch.randn(shapes[given]), {0: "batch"}
+    inputs = {given: tensor}
+    if config.is_encoder_decoder and given == "input_ids":
+        inputs["decoder_input_ids"] = torch.randint(3, 250, (2, 5))
+
+    class First(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            found = self.model(**dict(zip(inputs, tensors, strict=True)), return_dict=True)
+            hidden: torch.Tensor = found["last_hidden_state"]
+            return hidden
+
+    return First(), inputs, {key: axes if key == given else {0: "batch"} for key in inputs}
+
+
+def export(built: Built, exporter: str, path: Path) -> None:
+    import torch
+
+    module, inputs, axes = built
+    if exporter == "dynamo":
+        shapes: Any = tuple({axis: torch.export.Dim.AUTO for axis in axes[name]} for name in inputs)
+        settings: dict[str, Any] = {"dynamo": True, "opset_version": 18, "external_data": False, "verbose": False}
+        settings["dynamic_shapes"] = (shapes,) if type(module).__name__ == "First" else shapes
+    else:
+        settings = {"dynamo": False, "opset_version": 17, "dynamic_axes": axes}
+    with torch.no_grad():
+        torch.onnx.export(module, tuple(inputs.values()), path, input_names=[*inputs], output_names=["y"], **settings)
+
+
+def one(library: str, name: str, exporter: str) -> dict[str, Any]:
+    """Export and cut one network."""
+    import torch
+
+    from tests.zoo.survey import survey
+
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        built = build(library, name)
+        try:
+            export(built, exporter, path)
+        except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the row is the exporter's
+            return {"not_exported": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"}
+        found = survey(path, {key: tensor.numpy() for key, tensor in built[1].items()}, few=FEW)
+    return vars(found) | {
+        "refusals": dict(found.refusals),
+        "missing": dict(found.missing),
+        "validated": found.validated,
+    }
+
+
+def rows(library: str, names: list[str], known: set[str]) -> Iterator[dict[str, Any]]:
+    """Each network by each exporter, in a process of its own."""
+    for name in names:
+        for exporter in ("torchscript", "dynamo"):
+            if f"{library} {name} {exporter}" in known:
+                continue
+            command = [sys.executable, __file__, library, name, "--one", exporter]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+                found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+                problem = "" if found else (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
+            except subprocess.TimeoutExpired:
+                found, problem = {}, f"took longer than {LIMIT_SECONDS} s"
+            yield {"library": library, "name": name, "exporter": exporter, "problem": problem} | found
+
+
+def table(lines: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown, a network a line."""
+    yield "| library | network | exporter | groups | blocks | validated | params left at 75 % | not understood | s |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in lines:
+        head = f"| {row['library']} | {row['name']} | {row['exporter']} |"
+        why = row.get("not_exported") or row["problem"]
+        if why:
+            yield f"{head} {why} | | | | | |"
+            continue
+        missing = ", ".join(f"{op} {count}" for op, count in row["missing"].items())
+        yield (
+            f"{head} {row['prunable']} of {row['groups']} | {row['blocks']} | {row['validated']} of "
+            f"{row['cuts'] + row['removals']} | {row['left']:.0%} | {missing} | {row['seconds']:.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", nargs="?", choices=("torchvision", "timm", "transformers"))
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--table", type=Path)
+    words = parser.parse_args()
+    if words.one or words.library == "torchvision":
+        declare_operators()
+    if words.one:
+        print(json.dumps(one(words.library, words.names[0], words.one)))
+        return
+    if words.table:
+        print("\n".join(table([json.loads(text) for text in words.table.read_text().splitlines()])))
+        return
+    written = words.out.read_text().splitlines() if words.out.exists() else []
+    known = {f"{row['library']} {row['name']} {row['exporter']}" for row in map(json.loads, written)}
+    for row in rows(words.library, words.names or names_of(words.library), known):
+        with words.out.open("a") as out:
+            out.write(json.dumps(row) + "\n")
+        print(row["name"], row["exporter"], row.get("not_exported") or row["problem"] or row["failures"] or "done")
+
+
+if __name__ == "__main__":
+    main()
