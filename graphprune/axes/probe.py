@@ -249,11 +249,11 @@ def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int],
     for name, kind in inferred.items():
         found.dtypes[name] = kind.tensor_type.elem_type
         if kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"):
-            known: list[int | None] = [
+            sizes: list[int | None] = [
                 int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else None
                 for dim in kind.tensor_type.shape.dim
             ]
-            dims = counted(node.op, known, counts)
+            dims = counted(node.op, sizes, counts)
             if None not in dims:
                 found.shapes[name] = tuple(dim for dim in dims if dim is not None)
 
