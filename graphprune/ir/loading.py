@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from graphprune.errors import ModelError
 from graphprune.ir import external_data
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.ir.normalise import normalise
+from graphprune.ir.normalise import fold_sizes_again, normalise
 from graphprune.ir.shape_inference import infer_again, without_large_weights
 
 MIN_OPSET = 11
@@ -69,6 +70,9 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         files=() if path is None else (path, *sorted(data_files)),
     )
     infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
+    while fold_sizes_again(model.graph, model.shapes, model.dtypes, folder):
+        model = replace(model)  # what was derived is stale
+        infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
     return model
 
 
