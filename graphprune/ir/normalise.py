@@ -65,7 +65,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
 
 
 def fold_sizes_again(graph: gs.Graph, shapes: dict[str, Shape], dtypes: dict[str, int], folder: Path | None) -> bool:
-    """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static; whether there was any."""
+    """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static; tell whether any was."""
     if not _fold_static_shapes(graph, shapes):
         return False
     _fold_constants(graph, folder)
