@@ -21,11 +21,12 @@ from onnx.reference import ReferenceEvaluator
 
 from graphprune.axes.fused import fused_shapes
 from graphprune.axes.measured import ConcreteShape, measured_shapes
-from graphprune.axes.shape_rules import LIKE_FIRST_INPUT, counted, node_types
+from graphprune.axes.shape_rules import counted, node_types
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
 from graphprune.ir.model import Model, Shape, constant_dims
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.shape_inference import LIKE_FIRST_INPUT
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 log = logging.getLogger(__name__)

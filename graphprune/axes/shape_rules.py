@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 import onnx
 
 ConcreteShape = tuple[int, ...]
-LIKE_FIRST_INPUT = frozenset(("GroupNormalization", "MeanVarianceNormalization", "SimplifiedLayerNormalization"))
 _COUNTING = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
 
