@@ -12,12 +12,12 @@ import onnx_graphsurgeon as gs
 from graphprune.errors import ModelError
 from graphprune.ir.export import extract
 from graphprune.ir.model import Model, node_reads
+from graphprune.runtime.plugins import plugins
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
 
 log = logging.getLogger(__name__)
 
 ConcreteShape = tuple[int, ...]
-_RUN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _INTEGERS = ((1, 0), (1, 2))
 """What integer inputs hold in two runs: ids of tables that may have two rows only, or counts that may not be zero."""
 
@@ -62,10 +62,11 @@ _ALONE = RuntimeOptions()
 def _leading_to(model: Model, names: Collection[str]) -> Iterator[gs.Node]:
     """The nodes that the tensors need, in order, without those that ONNX Runtime does not know or cannot feed."""
     fed = {tensor.name for tensor in model.graph.inputs}
+    foreign = {node.name for node in plugins(model)}
     runnable = []
     for node in model.graph.nodes:
         reads = [tensor for tensor in node_reads(node) if not isinstance(tensor, gs.Constant)]
-        if (node.domain or "") in _RUN_DOMAINS and all(tensor.name in fed for tensor in reads):
+        if node.name not in foreign and all(tensor.name in fed for tensor in reads):
             runnable.append(node)
             fed |= {tensor.name for tensor in node.outputs}
     needed, kept = set(names), set()

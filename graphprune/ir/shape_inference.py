@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 LIKE_FIRST_INPUT = frozenset(("GroupNormalization", "MeanVarianceNormalization", "SimplifiedLayerNormalization"))
-"""Operators of the default domain of which ONNX's inference does not know that the first output is like the first input."""
+"""Operators of the default domain whose first output is like the first input, which ONNX's inference does not know."""
 
 
 def infer_shapes(
