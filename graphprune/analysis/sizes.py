@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphprune.axes.measured import measured_shapes
 from graphprune.axes.probe import follow
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.shape_inference import infer_shapes
+from graphprune.runtime.plugins import plugins
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, run
 
 Sizes = Mapping[str, tuple[int, ...]]
@@ -24,8 +26,22 @@ def concrete_sizes(model: Model, feeds: Feeds, options: RuntimeOptions) -> dict[
     if any(name not in sizes for name in produced):
         sizes = follow(model, {name: array.shape for name, array in feeds.items()}, {}).shapes | sizes
     unknown = [name for name in produced if name not in sizes]
-    if unknown:
+    if unknown and plugins(model):  # which no session here would run
+        inputs = {name: array.shape for name, array in feeds.items()}
+        measured = measured_shapes(model, inputs, unknown)
+        sizes = follow(model, inputs, _symbols(model, inputs), measured=measured).shapes | sizes
+    elif unknown:
         session = open_model(model, options, unknown)
         for name, array in zip(unknown, run(session, feeds, unknown), strict=True):
             sizes[name] = tuple(array.shape)
     return sizes
+
+
+def _symbols(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The sizes of the dimensions that the inputs name."""
+    return {
+        dim: size
+        for name, shape in inputs.items()
+        for dim, size in zip(model.shapes.get(name, ()), shape, strict=False)
+        if isinstance(dim, str)
+    }

@@ -10,7 +10,8 @@ import onnx_graphsurgeon as gs
 
 from graphprune.axes import algebra, rules
 from graphprune.axes.algebra import Axes, Freeze
-from graphprune.axes.probe import ConcreteShape, probe
+from graphprune.axes.measured import ConcreteShape
+from graphprune.axes.probe import probe
 from graphprune.axes.rules import NodeTyping, Unknown, find_rule
 from graphprune.axes.settle import settle
 from graphprune.axes.typing import Missing, Typing

@@ -1,8 +1,9 @@
 """Concrete shapes for axis typing: every dynamic dimension gets a distinctive prime size,
 and sizes are followed through the graph's own shape arithmetic.
 
-Distinctive primes, so that a batch of 2 is never mistaken for 2 heads. Nothing is run and no weight is read:
-each node's shape comes from ONNX's own inference with the values of small integer tensors filled in.
+Distinctive primes, so that a batch of 2 is never mistaken for 2 heads. No weight is read: each node's shape
+comes from ONNX's own inference with the values of small integer tensors filled in.
+Only where that leaves a tensor without a shape is the model run, see :mod:`graphprune.axes.measured`.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
 from graphprune.axes.fused import fused_shapes
+from graphprune.axes.measured import ConcreteShape, measured_shapes
+from graphprune.axes.shape_rules import counted, node_types
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
-from graphprune.ir.model import Model, constant_dims
+from graphprune.ir.model import Model, Shape, constant_dims
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.shape_inference import LIKE_FIRST_INPUT
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 log = logging.getLogger(__name__)
 
 _LEAST_PRIMES = (101, 11)  # tables of positions may end before 101
-_VALUE_LIMIT = 64  # elements; longer tensors, and those of more than one axis, are data, not sizes
+_VALUE_LIMIT = 64  # elements; longer tensors are data, not sizes
+_LEAST_COUNT = 1009  # above all sizes of inputs
 _STANDARD_DOMAINS = (None, "", "ai.onnx")
 _FUSED_DOMAIN = "com.microsoft"
+_SIZES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 _RANDOM = {"RandomNormalLike", "RandomUniformLike", "RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"}
-
-ConcreteShape = tuple[int, ...]
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Probe:
 
     shapes: dict[str, ConcreteShape] = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    dtypes: dict[str, int] = field(default_factory=dict)
 
     def shape(self, tensor: gs.Tensor) -> ConcreteShape | None:
         if isinstance(tensor, gs.Constant):
@@ -52,10 +57,10 @@ class Probe:
         """What a small tensor holds, where that is known."""
         if not isinstance(tensor, gs.Constant):
             return self.values.get(tensor.name)
-        if not _is_small(constant_dims(tensor)):
+        if not _is_short(constant_dims(tensor)):
             return None
         values = tensor.values
-        return values if isinstance(values, np.ndarray) else None
+        return values if isinstance(values, np.ndarray) and _is_small(values) else None
 
 
 def probe(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Probe:
@@ -63,23 +68,47 @@ def probe(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Pr
 
     Not every network takes every size: a table of positions ends, a U-Net halves its input four times.
     Where a node's shape cannot be inferred for large primes, small ones are tried,
-    then the ``sample`` shapes of the inputs.
+    then the ``sample`` shapes of the inputs. What is missing then is measured, at the smaller sizes.
     """
     best = Probe()
-    for choice in _choices(model, sample or {}):
-        inputs = {
-            tensor.name: tuple(
-                dim if isinstance(dim, int) else choice[_symbol(tensor.name, axis, dim)]
-                for axis, dim in enumerate(model.shapes.get(tensor.name, ()))
-            )
-            for tensor in model.graph.inputs
-        }
-        found = follow(model, inputs, choice)
+    choices = [(choice, _sized(model, choice)) for choice in _choices(model, sample or {})]
+    for choice, inputs in choices:
+        found = follow(model, inputs, choice, counts=_primes(_LEAST_COUNT))
         if len(found.shapes) > len(best.shapes):
             best = found
-        if all(tensor.name in found.shapes for node in model.graph.nodes for tensor in node.outputs if tensor.name):
+        if not _missing(model, found):
+            return best
+    tried = choices[:1]
+    for choice, inputs in choices[1:]:
+        if inputs in [before for _, before in tried]:
+            continue
+        tried.append((choice, inputs))
+        found = follow(model, inputs, choice, counts=_primes(_LEAST_COUNT))
+        measured = measured_shapes(model, inputs, _missing(model, found))
+        if measured:
+            found = follow(model, inputs, choice, counts=_primes(_LEAST_COUNT), measured=measured)
+        if len(found.shapes) > len(best.shapes):
+            best = found
+        if not _missing(model, found):
             break
     return best
+
+
+def _sized(model: Model, choice: Mapping[str, int]) -> dict[str, ConcreteShape]:
+    """Shapes of the model's inputs, a size for each symbol."""
+    return {
+        tensor.name: tuple(
+            dim if isinstance(dim, int) else choice[_symbol(tensor.name, axis, dim)]
+            for axis, dim in enumerate(model.shapes.get(tensor.name, ()))
+        )
+        for tensor in model.graph.inputs
+    }
+
+
+def _missing(model: Model, found: Probe) -> list[str]:
+    """Tensors without a shape."""
+    written = (tensor.name for node in model.graph.nodes for tensor in node.outputs)
+    return [name for name in written if name and name not in found.shapes]
 
 
 def _choices(model: Model, sample: Mapping[str, ConcreteShape]) -> Iterator[dict[str, int]]:
@@ -108,20 +137,34 @@ def _primes(least: int) -> Iterator[int]:
     return (n for n in count(least) if all(n % d for d in range(2, isqrt(n) + 1)))
 
 
-def follow(model: Model, inputs: Mapping[str, ConcreteShape], symbols: Mapping[str, int]) -> Probe:
-    """Shapes and sizes for given shapes of all ``inputs``; ``symbols`` are the dimensions that the file names."""
+def follow(
+    model: Model,
+    inputs: Mapping[str, ConcreteShape],
+    symbols: Mapping[str, int],
+    counts: Iterator[int] | None = None,
+    measured: Mapping[str, ConcreteShape] | None = None,
+) -> Probe:
+    """Shapes and sizes for given shapes of all ``inputs``; ``symbols`` are the dimensions that the file names.
+
+    ``counts`` are numbers for what only data can tell, ``measured`` shapes that were found by running the model.
+    """
     found = Probe(shapes=dict(inputs))
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
     for node in model.graph.nodes:
         if not _evaluate(node, model, found, opsets):
-            _infer(node, model, found, opsets)
-        for tensor in node.outputs:  # what inference does not know the file may have noted
-            noted = model.shapes.get(tensor.name)
-            if tensor.name and tensor.name not in found.shapes and noted is not None:
-                dims_known = [dim if isinstance(dim, int) else symbols.get(dim or "") for dim in noted]
-                if None not in dims_known:
-                    found.shapes[tensor.name] = tuple(dim for dim in dims_known if dim is not None)
+            _infer(node, model, found, opsets, counts)
+        for tensor in node.outputs:
+            if tensor.name and tensor.name not in found.shapes:
+                shape = _noted(model.shapes.get(tensor.name), symbols) or (measured or {}).get(tensor.name)
+                if shape is not None:
+                    found.shapes[tensor.name] = shape
     return found
+
+
+def _noted(dims: Shape | None, symbols: Mapping[str, int]) -> ConcreteShape | None:
+    """What inference does not know the file may have noted."""
+    known = [dim if isinstance(dim, int) else symbols.get(dim or "") for dim in dims or ()]
+    return None if dims is None or None in known else tuple(dim for dim in known if dim is not None)
 
 
 def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> bool:
@@ -141,7 +184,7 @@ def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, in
         if any(value is None for index, value in enumerate(values) if reading.has(index)):
             return False
         written = _computed(reading, values, model, opsets)
-    if written is None or not all(_is_small(value.shape) for value in written):
+    if written is None or not all(map(_is_small, written)):
         return False
     for tensor, value in zip(node.outputs, written, strict=False):
         found.shapes[tensor.name] = value.shape
@@ -152,13 +195,7 @@ def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, in
 def _computed(
     node: NodeReading, values: Sequence[np.ndarray | None], model: Model, opsets: Mapping[str, int]
 ) -> list[np.ndarray] | None:
-    """What a node makes of known values: by the table, and by ONNX's own evaluator where that does not know.
-
-    An Unsqueeze of an operator set before 13 is not followed: ONNX's evaluator never did,
-    and plans of old files rest on it.
-    """
-    if node.op == "Unsqueeze" and not node.has(1):
-        return None
+    """What a node makes of known values: by the table, and by ONNX's own evaluator where that does not know."""
     try:
         known = evaluate(node, values, CONCRETE)
         if known is not None:
@@ -171,11 +208,16 @@ def _computed(
         return None
 
 
-def _is_small(shape: ConcreteShape) -> bool:
-    return len(shape) <= 1 and prod(shape) <= _VALUE_LIMIT
+def _is_small(values: np.ndarray) -> bool:
+    """Whether an array may hold sizes: TorchScript lists the pads of an axis in pairs, so in two axes."""
+    return _is_short(values.shape) and (values.ndim <= 1 or values.dtype.kind in "iu")
 
 
-def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> None:
+def _is_short(shape: ConcreteShape) -> bool:
+    return len(shape) <= 2 and prod(shape) <= _VALUE_LIMIT
+
+
+def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int], counts: Iterator[int] | None) -> None:
     """One node's output shapes by ONNX's own inference."""
     domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
     if domain:
@@ -185,37 +227,42 @@ def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int])
             if shape is not None:
                 found.shapes[tensor.name] = shape
         return
+    if node.op in LIKE_FIRST_INPUT:
+        first = found.shape(node.inputs[0])
+        if first is not None:
+            found.shapes[node.outputs[0].name] = first
+        return
     types, data = {}, {}
     for tensor in node.inputs:
         shape = found.shape(tensor) if tensor.name else None
         if not tensor.name:
             continue
-        dtype = _dtype(tensor, model)
+        value = found.value(tensor)
+        dtype = _dtype(tensor, value, model, found)
         types[tensor.name] = onnx.helper.make_tensor_type_proto(dtype, shape)
-        value = found.value(tensor) if dtype == onnx.TensorProto.INT64 or node.op == "Resize" else None
-        if value is not None:
+        if value is not None and (dtype in _SIZES or node.op == "Resize"):
             data[tensor.name] = onnx.numpy_helper.from_array(value, tensor.name)
     try:
-        schema = onnx.defs.get_schema(node.op, opsets.get(domain, 1), domain)
-        inferred = onnx.shape_inference.infer_node_outputs(
-            schema,
-            _proto(node, model),
-            types,
-            data,
-            opset_imports=[onnx.helper.make_opsetid(*o) for o in opsets.items()],
-        )
+        inferred = node_types(_proto(node, model), types, data, opsets)
     except Exception as error:  # noqa: BLE001 - the binding raises several unrelated classes
         log.debug("no shape for %s: %s", node.name, error)
         return
     for name, kind in inferred.items():
+        found.dtypes[name] = kind.tensor_type.elem_type
         if kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"):
-            dims = kind.tensor_type.shape.dim
-            if all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
-                found.shapes[name] = tuple(int(dim.dim_value) for dim in dims)
+            sizes: list[int | None] = [
+                int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else None
+                for dim in kind.tensor_type.shape.dim
+            ]
+            dims = counted(node.op, sizes, counts)
+            if None not in dims:
+                found.shapes[name] = tuple(dim for dim in dims if dim is not None)
 
 
-def _dtype(tensor: gs.Tensor, model: Model) -> int:
-    known = model.dtypes.get(tensor.name)
+def _dtype(tensor: gs.Tensor, value: np.ndarray | None, model: Model, found: Probe) -> int:
+    known = model.dtypes.get(tensor.name) or found.dtypes.get(tensor.name)
+    if known is None and value is not None:
+        known = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
     if known is None and isinstance(tensor, gs.Constant):
         known = (
             tensor.dtype

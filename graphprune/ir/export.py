@@ -54,13 +54,11 @@ def extract(model: Model, nodes: Collection[str], reads: Sequence[str], writes: 
 
 def exported_bytes(model: Model) -> int:
     """Size of :func:`to_proto` in bytes, with what lies in external files; no weight is copied."""
-    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-
     hollow = to_proto(model, with_weights=False)
     graph_bytes, outside_bytes = hollow.graph.ByteSize(), 0
     known = {constant.name: constant for constant in constants(model.graph)}
     for left_out in hollow.graph.initializer:
-        tensor = OnnxExporter.export_tensor_proto(known[left_out.name])
+        tensor = _tensor_proto(known[left_out.name])
         graph_bytes += _field_bytes(tensor.ByteSize()) - _field_bytes(left_out.ByteSize())
         outside_bytes += external_data.tensor_bytes(tensor) if external_data.is_external(tensor) else 0
     header_bytes: int = hollow.ByteSize() - _field_bytes(hollow.graph.ByteSize())
@@ -91,11 +89,24 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
     for constant in constants(graph):
         if isinstance(constant._values, SparseValues):
             proto.graph.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(constant))
-        elif not with_weights and constant._values.nbytes > external_data.INLINE_LIMIT_BYTES:
+        elif not with_weights and constant._values.nbytes > external_data.INLINE_LIMIT_BYTES and not _is_text(constant):
             proto.graph.initializer.append(_hollow(constant, model))
         else:
-            proto.graph.initializer.append(OnnxExporter.export_tensor_proto(constant))
+            proto.graph.initializer.append(_tensor_proto(constant))
     return proto
+
+
+def _tensor_proto(constant: gs.Constant) -> onnx.TensorProto:
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+    if _is_text(constant):  # which the library would write as if it were numbers
+        return onnx.numpy_helper.from_array(np.asarray(constant.values, object), constant.name)
+    exported: onnx.TensorProto = OnnxExporter.export_tensor_proto(constant)
+    return exported
+
+
+def _is_text(constant: gs.Constant) -> bool:
+    return not isinstance(constant.dtype, int) and np.dtype(constant.dtype).kind in "OSU"
 
 
 def _converted_nodes(model: Model) -> dict[str, onnx.NodeProto]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from graphprune.errors import ModelError
 from graphprune.ir import external_data
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.ir.normalise import normalise
-from graphprune.ir.shape_inference import infer_again, without_large_weights
+from graphprune.ir.normalise import fold_sizes_again, normalise
+from graphprune.ir.shape_inference import STANDARD_DOMAINS, infer_again, without_large_weights
+from graphprune.ir.validity import check_valid
 
 MIN_OPSET = 11
 _DATA_TYPES = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
-_STANDARD_DOMAINS = ("", "ai.onnx")
 # Attribute kinds that onnx-graphsurgeon drops on import.
 _UNSUPPORTED_ATTRIBUTES = ("TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS")
 
@@ -69,6 +70,9 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         files=() if path is None else (path, *sorted(data_files)),
     )
     infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
+    while fold_sizes_again(model.graph, model.shapes, model.dtypes, folder):
+        model = replace(model)  # what was derived is stale
+        infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
     return model
 
 
@@ -95,7 +99,7 @@ def _check(proto: onnx.ModelProto, path: Path | None) -> None:
     name = str(path) if path else "the model"
     if not proto.graph.node or not proto.ir_version:
         raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
-    opset = max((o.version for o in proto.opset_import if o.domain in _STANDARD_DOMAINS), default=None)
+    opset = max((o.version for o in proto.opset_import if o.domain in STANDARD_DOMAINS), default=None)
     newest = onnx.defs.onnx_opset_version()
     if opset is None:
         raise ModelError(f"{name} imports no ai.onnx operator set", "export it again with opset 11 or newer")
@@ -128,7 +132,7 @@ def _check(proto: onnx.ModelProto, path: Path | None) -> None:
             if external_data.is_external(tensor):
                 external_data.locate(tensor, path.parent.resolve())
     try:
-        onnx.checker.check_model(str(path) if path else proto)
+        check_valid(proto, path)
         onnx.shape_inference.infer_shapes(without_large_weights(proto), check_type=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")

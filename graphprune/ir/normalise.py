@@ -61,6 +61,16 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     return Normal(graph, node_protos, shapes, dtypes)
 
 
+def fold_sizes_again(graph: gs.Graph, shapes: dict[str, Shape], dtypes: dict[str, int], folder: Path | None) -> bool:
+    """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static; tell whether any was."""
+    if not _fold_static_shapes(graph, shapes):
+        return False
+    _fold_constants(graph, folder)
+    _drop_identities(graph, dtypes)
+    graph.cleanup().toposort()
+    return True
+
+
 def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
 
@@ -109,22 +119,27 @@ def _read_constant_nodes(graph: gs.Graph) -> None:
             _to_constant(node, np.array(value, dtypes[kind]))
 
 
-def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> None:
-    """Replace Shape of a fully static tensor, and Gather of a static entry of a Shape, by constants."""
+def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> int:
+    """Replace Shape of a fully static tensor, and Gather or Slice of static entries of a Shape,
+    by constants; how many.
+    """
+    count = 0
     for node in graph.nodes:
         if node.op == "Shape":
             sizes = _sizes(node, shapes)
-        elif node.op == "Gather" and isinstance(node.inputs[1], gs.Constant):
+        elif node.op in ("Gather", "Slice") and all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):
             producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
             if producer is None or producer.op != "Shape" or producer.attrs:
                 continue
             dims = _sizes(producer, shapes)
-            taken = evaluate(NodeReading(node), [dims, node.inputs[1].values], CONCRETE)
+            taken = evaluate(NodeReading(node), [dims, *(tensor.values for tensor in node.inputs[1:])], CONCRETE)
             sizes = taken[0] if taken is not None else None
         else:
             continue
         if sizes is not None and all(isinstance(dim, int) for dim in sizes.flat):
             _to_constant(node, sizes.astype(np.int64))
+            count += 1
+    return count
 
 
 def _sizes(shape: gs.Node, shapes: dict[str, Shape]) -> np.ndarray | None:

@@ -11,6 +11,10 @@ from graphprune.ir.model import Shape
 
 log = logging.getLogger(__name__)
 
+STANDARD_DOMAINS = ("", "ai.onnx")
+LIKE_FIRST_INPUT = frozenset(("GroupNormalization", "MeanVarianceNormalization", "SimplifiedLayerNormalization"))
+"""Operators of the default domain whose first output is like the first input, which ONNX's inference does not know."""
+
 
 def infer_shapes(
     proto: onnx.ModelProto,
@@ -33,6 +37,10 @@ def infer_shapes(
                     dim.dim_value = size
             elif value in skeleton.graph.output:
                 value.type.tensor_type.ClearField("shape")
+    for node in skeleton.graph.node:
+        if node.op_type in LIKE_FIRST_INPUT and node.domain in STANDARD_DOMAINS:
+            copy = onnx.helper.make_node("Identity", node.input[:1], node.output[:1], node.name)
+            node.CopyFrom(copy)
     try:
         inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError) as error:
@@ -73,7 +81,7 @@ def _is_invented(dim: int | str | None) -> bool:
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    if dim.HasField("dim_value"):
+    if dim.HasField("dim_value") and dim.dim_value >= 0:  # -1 is how some exporters write a free size
         return int(dim.dim_value)
     return dim.dim_param or None
 

@@ -23,6 +23,7 @@ from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.notes import Note, texts_of
 from graphprune.run.options import RunOptions
+from graphprune.runtime.plugins import require_operators
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def carry_out(job: Job, decider: Decider) -> Result:
     loaded = prepare(job.model, job.data, job.options)
     output_files.spare_weights(job.output, loaded.model)
     options = _with_training_data(decider.options(loaded, job.options), job.data)
+    if not job.dry_run:
+        require_operators(loaded.model, options.runtime)
     rounds = Rounds(loaded, options)
     decided = decider.decide(loaded, rounds, options)
     small, result = decided.small, _result_of(job, loaded, decided)

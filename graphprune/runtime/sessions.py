@@ -179,10 +179,27 @@ def _preload(ort: Any, provider: str) -> None:
 
 
 def run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> list[np.ndarray]:
-    """Run a session; a failure inside the runtime becomes one sentence."""
+    """Run a session; a failure inside the runtime becomes one sentence.
+
+    Where the model gives a sequence or a map rather than a tensor, its numbers come as one array, the batch first.
+    """
     with failing_in_a_sentence("check the input shapes"):
-        results: list[np.ndarray] = session.run(outputs, feeds)
-    return results
+        results = session.run(outputs, feeds)
+    return [result if isinstance(result, np.ndarray) else _as_array(result) for result in results]
+
+
+def _as_array(result: Any) -> np.ndarray:
+    """The numbers of a sequence of tensors or maps, or of one map from labels to numbers."""
+    if isinstance(result, dict):
+        return np.array(list(result.values()))
+    if not isinstance(result, list):  # a sparse tensor, or an optional one that is not there
+        return np.array(result)
+    items = [item if isinstance(item, np.ndarray) else _as_array(item) for item in result]
+    if len({item.shape for item in items}) == 1:
+        return np.stack(items, axis=min(1, items[0].ndim) if isinstance(result[0], np.ndarray) else 0)
+    if len({item.shape[:1] for item in items}) == 1:
+        return np.concatenate([item.reshape(len(item), -1) for item in items], axis=1)
+    return np.concatenate([np.ravel(item) for item in items]) if items else np.zeros(0)
 
 
 @contextmanager

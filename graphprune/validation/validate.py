@@ -19,6 +19,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import ModelError, ValidationFailed
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
+from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
 from graphprune.validation.masked_original import masked_original
@@ -128,7 +129,10 @@ def _check_file(path: Path, original: Model) -> None:
     """
     reason = ""
     try:
-        onnx.checker.check_model(str(path))
+        if is_plain(to_proto(original, with_weights=False)):
+            onnx.checker.check_model(str(path))
+        else:
+            check_valid(onnx.load(str(path), format="protobuf", load_external_data=False), path)
     except onnx.checker.ValidationError as error:
         reason = _first_line(error)
     if not reason and path.stat().st_size < _STRICT_INFERENCE_LIMIT_BYTES:

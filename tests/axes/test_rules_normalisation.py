@@ -29,6 +29,11 @@ CASES = [
     case("InstanceNormalization", image("h = InstanceNormalization(a, s, b)"), CONV, "first:8"),
     case("GroupNormalization-21", image("h = GroupNormalization<num_groups = 4>(a, s, b)"), CONV, "first:4", opset=21,
          frozen={"first:2": "GroupNormalization runs over it"}),
+    case("GroupNormalization-18", image("h = GroupNormalization<num_groups = 4>(a, s, b)"), {**CONV, "s": (4,), "b": (4,)}, "first:4",
+         opset=18, frozen={"first:2": "GroupNormalization runs over it"}),
+    case("SimplifiedLayerNormalization", tokens("[norm] n = SimplifiedLayerNormalization<axis = -1>(a, s) [up] u = MatMul(n, wu) "
+         "[down] h = MatMul(u, wd)"), {**W, "wu": (8, 6), "wd": (6, 8)}, "up:6 down:8",
+         frozen={"first:8": "SimplifiedLayerNormalization runs over it"}),
     case("GroupNormalization-of-one", image("h = GroupNormalization<num_groups = 1>(a, s, b)"), CONV, "", opset=21,
          frozen={"first:8": "GroupNormalization runs over it"}),
     case("GroupNormalization-of-each", image("h = GroupNormalization<num_groups = 8>(a, s, b)"), CONV, "first:8", opset=21),

@@ -9,7 +9,7 @@ import pytest
 
 from graphprune.ir.export import to_proto
 from graphprune.ir.loading import load
-from tests.graphs import build, initialisers, normal_form, ops, random_weight, run
+from tests.graphs import assert_same, build, initialisers, normal_form, ops, random_feeds, random_weight, run
 
 
 def test_local_functions_are_inlined() -> None:
@@ -225,3 +225,22 @@ def test_node_names_become_unique() -> None:
     assert "" not in names
     assert len(set(names)) == 5
     assert {"same", "Relu_0"} <= set(names)
+
+
+def test_sizes_that_only_the_fold_reveals_are_folded_too() -> None:
+    """A size computed in floating point is unknown at first; what is computed from the shape behind it is constant."""
+    proto = build(
+        """(float[N,3,8,8] x) => (float[N,Q,R] y) {
+          t = Shape(x) h = Gather(t, two) f = Cast<to = 1>(h) d = Div(f, half) g = Floor(d) i = Cast<to = 7>(g)
+          n = Gather(t, zero) target = Concat<axis = 0>(n, rest, i) r = Reshape(x, target)
+          u = Shape(r) l = Slice(u, last, end) k = Cast<to = 1>(l) s = Sqrt(k) y = Mul(r, s)
+        }""",
+        {
+            "two": np.array([2]), "zero": np.array([0]), "half": np.array([2], np.float32), "rest": np.array([48]),
+            "last": np.array([-1]), "end": np.array([2**31]),
+        },
+    )  # fmt: skip  # small constants, two a line
+    model = load(proto)
+    assert "Sqrt" not in [node.op for node in model.graph.nodes]
+    feeds = random_feeds(proto)
+    assert_same(run(to_proto(model), feeds), run(proto, feeds))

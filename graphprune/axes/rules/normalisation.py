@@ -44,7 +44,7 @@ def group_norm(node: NodeTyping) -> list[Axes] | None:
     return [x]
 
 
-@rule("LayerNormalization", "RMSNormalization")
+@rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 def layer_norm(node: NodeTyping) -> list[Axes] | None:
     """Everything from ``axis`` on is frozen; the side outputs keep the axes before it."""
     x = require(node.axes(0))
