@@ -73,7 +73,7 @@ def _is_invented(dim: int | str | None) -> bool:
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    if dim.HasField("dim_value"):
+    if dim.HasField("dim_value") and dim.dim_value >= 0:  # -1 is how some exporters write a free size
         return int(dim.dim_value)
     return dim.dim_param or None
 

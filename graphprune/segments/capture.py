@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from graphprune.data.dataset import Batch, Data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import Data
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 

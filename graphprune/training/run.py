@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphprune.base import extras
-from graphprune.data.dataset import Batch, Data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import Data
 from graphprune.errors import DataError, OptionError
 from graphprune.ir.model import Model
 from graphprune.training import checkpoint

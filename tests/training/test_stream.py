@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphprune.data.dataset import Batch, load_data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import load_data
 from graphprune.errors import DataError
 from graphprune.training.augment import augmented, crop_flip, is_image
 from graphprune.training.batch_file import BatchFile
