@@ -123,7 +123,7 @@ class Batching:
                 raise DataError(
                     f"samples differ in input '{name}', which serves all samples of a run", "use batches of one sample"
                 )
-            feeds[name] = array[0] if axis is None else np.moveaxis(array, 0, axis)
+            feeds[name] = np.asarray(array[0]) if axis is None else np.moveaxis(array, 0, axis)
         return feeds
 
     def _counting(self, feeds: Arrays) -> list[tuple[str, int, np.ndarray]]:

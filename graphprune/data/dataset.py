@@ -156,7 +156,7 @@ class Data:
         for index in range(next(iter(rows.values()))):
             part = slice(index, index + 1)
             plain = {name: array for name, array in feeds.items() if name not in stacked}
-            own = {name: feeds[name][index] for name in feeds if name in stacked}
+            own = {name: np.asarray(feeds[name][index]) for name in feeds if name in stacked}
             one = (self.batching.pick(plain, part) if self.batching.counts_samples else plain) | own
             yield Batch({name: one[name] for name in feeds}, None if labels is None else labels[part], self.batching)
 
@@ -167,7 +167,7 @@ class Data:
 
     def _unstacked(self, name: str, array: np.ndarray) -> np.ndarray:
         """Without the axis of a stack of one."""
-        return array[0] if self._is_stacked(name, array) and len(array) == 1 else array
+        return np.asarray(array[0]) if self._is_stacked(name, array) and len(array) == 1 else array
 
     def _fit(self, spec: InputSpec, array: np.ndarray | None, arrays: Arrays, is_stacked: bool) -> np.ndarray:
         if array is None:
@@ -303,5 +303,5 @@ def _count(item: Any, specs: tuple[InputSpec, ...], batching: Batching) -> int:
         if axis == 0:
             return len(array)
         if axis is not None:
-            return sources.as_array(array).shape[axis]
+            return int(sources.as_array(array).shape[axis])
     return 1

@@ -11,10 +11,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
-from graphprune.data.batching import ROWS, Arrays, Batch, Batching
+from graphprune.data.batching import Arrays, Batch, Batching
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 
@@ -103,12 +104,19 @@ def shuffled(parts: Iterator[Batch], size: int, room: int, key: tuple[int, int])
 
     The rest that fills no batch is dropped, unless it is all there is: then it is the one batch.
     """
+    first = next(parts, None)
+    if first is None:
+        return
+    parts, batching = chain([first], parts), first.batching
+    del first  # it may be as large as the buffer
+    if not batching.counts_samples:
+        yield from _shuffled_runs(parts, room, key)
+        return
     generator = np.random.default_rng((0, *key))
     buffer: Arrays = {}
     held = given = 0
-    batching = ROWS
     for part in parts:
-        at, batching = 0, part.batching
+        at = 0
         while at < len(part):
             take = min(len(part) - at, room - held)
             _put(buffer, part, at, at + take, held, room)
@@ -121,6 +129,18 @@ def shuffled(parts: Iterator[Batch], size: int, room: int, key: tuple[int, int])
         held, given = held - size, given + 1
     if held and not given:
         yield _draw(buffer, generator, held, held, batching)
+
+
+def _shuffled_runs(parts: Iterator[Batch], room: int, key: tuple[int, int]) -> Iterator[Batch]:
+    """Samples that are runs of their own, each of its own size, drawn at random from ``room`` of them."""
+    generator = np.random.default_rng((0, *key))
+    held: list[Batch] = []
+    for part in parts:
+        held += [part] if len(part) else []
+        if len(held) == room:
+            yield held.pop(int(generator.integers(room)))
+    while held:
+        yield held.pop(int(generator.integers(len(held))))
 
 
 def _put(buffer: Arrays, part: Batch, start: int, stop: int, held: int, room: int) -> None:
