@@ -187,7 +187,7 @@ def _material(
 
     def batches(epoch: int) -> Iterator[Batch]:
         parts = training_parts(data, share, size, options.passes_per_epoch)
-        return shuffled(parts, size, room, (options.seed, epoch))
+        return shuffled(parts, size, room, (options.seed, epoch), data.batching)
 
     return Material(
         train=batches,

@@ -11,11 +11,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
-from graphprune.data.batching import Arrays, Batch, Batching
+from graphprune.data.batching import ROWS, Arrays, Batch, Batching
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 
@@ -98,17 +97,14 @@ def capacity(row_bytes: int, size: int, wanted: int | None) -> int:
     return max(_BUFFER_BATCHES * size, _BUFFER_BYTES // max(1, row_bytes))
 
 
-def shuffled(parts: Iterator[Batch], size: int, room: int, key: tuple[int, int]) -> Iterator[Batch]:
+def shuffled(
+    parts: Iterator[Batch], size: int, room: int, key: tuple[int, int], batching: Batching = ROWS
+) -> Iterator[Batch]:
     """Batches of ``size`` drawn at random from a buffer of ``room`` samples; the order depends on ``key`` = (seed,
     epoch).
 
     The rest that fills no batch is dropped, unless it is all there is: then it is the one batch.
     """
-    first = next(parts, None)
-    if first is None:
-        return
-    parts, batching = chain([first], parts), first.batching
-    del first  # it may be as large as the buffer
     if not batching.counts_samples:
         yield from _shuffled_runs(parts, room, key)
         return

@@ -26,7 +26,8 @@ STREAM = f"""(float[N,6] x, float[2,N,6] state, float rate) => (float[N,3] y, fl
     {BODY} d = MatMul(o2, w) y = Mul(d, rate) z = Add(state, o2)
 }}"""
 SEQUENCE = f"(float[T,N,6] x) => (float[T,N,3] y) {{ {BODY} y = MatMul(o2, w) }}"
-GRAPH = f"""(float[nodes,6] x, int64[2,E] edges) => (float[nodes,3] y) <int64[1] first = {{0}}, int64[1] second = {{1}}> {{
+GRAPH = f"""(float[nodes,6] x, int64[2,E] edges) => (float[nodes,3] y)
+<int64[1] first = {{0}}, int64[1] second = {{1}}> {{
     {BODY}
     from2 = Gather<axis = 0>(edges, first) origin = Squeeze(from2, first)
     to2 = Gather<axis = 0>(edges, second) targets = Squeeze(to2, first)
@@ -47,7 +48,7 @@ def graphs() -> list[dict[str, np.ndarray]]:
 
 
 NETWORKS: dict[str, tuple[str, Any, int]] = {
-    "stream": (STREAM, {"x": floats(48, 6), "state": floats(2, 48, 6), "rate": np.float32(2)}, 48),
+    "stream": (STREAM, {"x": floats(48, 6), "state": floats(2, 48, 6), "rate": np.array(2, np.float32)}, 48),
     "sequence": (SEQUENCE, {"x": floats(9, 48, 6)}, 48),
     "graph": (GRAPH, graphs(), 25),
 }

@@ -207,6 +207,8 @@ def test_runs_of_their_own_are_shuffled_one_by_one() -> None:
         for number in range(1, 31):
             yield Batch({"x": np.full(number, number)}, None, batching)
 
-    orders = [[int(batch.feeds["x"][0]) for batch in shuffled(runs(), 1, 8, (0, epoch))] for epoch in (0, 0, 1)]
+    orders = [
+        [int(batch.feeds["x"][0]) for batch in shuffled(runs(), 1, 8, (0, epoch), batching)] for epoch in (0, 0, 1)
+    ]
     assert sorted(orders[0]) == list(range(1, 31)) != orders[0]
     assert orders[0] == orders[1] != orders[2]
