@@ -40,8 +40,10 @@ def measure(
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
     openings: int = 4,
+    samples: int | None = None,
 ) -> Measurement:
-    """Time both models on the same ``feeds``; see :func:`graphprune.bench.timing.compare_opened`.
+    """Time both models on the same ``feeds``, which hold so many ``samples``;
+    see :func:`graphprune.bench.timing.compare_opened`.
 
     ``folder`` is where the external data of in-memory models lies.
     """
@@ -54,6 +56,7 @@ def measure(
         min_seconds=min_seconds,
         undecided_seconds=undecided_seconds,
         openings=openings,
+        samples=samples,
     )
 
 

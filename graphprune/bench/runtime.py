@@ -78,9 +78,10 @@ def measure_on(
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
     openings: int = 1,
+    samples: int | None = None,
 ) -> Measurement:
     """Time both models on the same ``feeds``, interleaved; where there is a device,
-    then once more on the device alone.
+    then once more on the device alone. ``samples`` is how many the feeds hold; None: the rows of the first.
     """
     opened: list[Runner] = []
 
@@ -96,4 +97,5 @@ def measure_on(
         device = compare(first.device_ms, second.device_ms, min_seconds=min_seconds, timed=own_ms)
     environment = runtime.environment()  # clocks are read right after the load, before they fall
     facts = {"first": dict(first.facts), "second": dict(second.facts)} if first.facts or second.facts else {}
-    return Measurement(comparison, len(next(iter(feeds.values()))), environment | facts, device)
+    batch = next((len(array) for array in feeds.values() if array.ndim), 1) if samples is None else samples
+    return Measurement(comparison, batch, environment | facts, device)

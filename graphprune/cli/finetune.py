@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from graphprune.cli.options import model_argument, show_options
+from graphprune.cli.options import batch_axis_option, model_argument, show_options
 
 
 @click.command()
@@ -19,6 +19,7 @@ from graphprune.cli.options import model_argument, show_options
     required=True,
     help="Training samples: .npz, .npy, a folder of them, or script.py:function.",
 )
+@batch_axis_option
 @click.option("--num-samples", type=click.IntRange(1), help="Samples to use.  [default: all]")
 @click.option(
     "--eval", "evaluation", metavar="SOURCE", help="Samples to judge the epochs by; default: a tenth of --data."
@@ -52,6 +53,7 @@ def finetune(
     model: Path,
     teacher: Path | None,
     data: str,
+    batch_axes: tuple[tuple[str, int | None], ...],
     num_samples: int | None,
     evaluation: str | None,
     spec: str,
@@ -80,4 +82,4 @@ def finetune(
         resume="true" if resume else None,
     )
     with Training(json_path, quiet, verbose) as shown:
-        train(model, teacher, data, num_samples, evaluation, out, options, shown)
+        train(model, teacher, data, dict(batch_axes), num_samples, evaluation, out, options, shown)

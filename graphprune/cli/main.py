@@ -138,6 +138,8 @@ def prune(
     """Prune MODEL and write the smaller model (the default command)."""
     from graphprune.cli.show import Shown, check_outputs, run_options
     from graphprune.pipeline.prune import prune as run_prune
+    from graphprune.pipeline.prune import refused_scores
+    from graphprune.run.notes import NO_DATA
 
     out = output or model.with_name(f"{model.stem}.pruned.onnx")
     outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
@@ -146,6 +148,8 @@ def prune(
 
     def save(result: Result) -> None:
         if plan_out is not None:
+            if NO_DATA.text in result.notes and not settings["allow_made_up"]:
+                raise refused_scores(result.plan.decisions[0].spec)
             result.plan.save(plan_out)
         shown.save(result)
 

@@ -41,6 +41,20 @@ class Range(click.ParamType[tuple[str, tuple[float, float]]]):
         return match[1] or "", (float(match[2]), float(match[3]))
 
 
+class BatchAxis(click.ParamType[tuple[str, int | None]]):
+    """``name=0``, or ``name=none`` where one array serves all samples of a run."""
+
+    name = "NAME=K|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        name, _, axis = value.rpartition("=")
+        if not name or not (axis == "none" or axis.isdecimal()):
+            self.fail(f"'{value}' names no axis; write name=0, or name=none", param, ctx)
+        return name, None if axis == "none" else int(axis)
+
+
 class Align(click.ParamType[int | str]):
     """A positive number, or ``auto``."""
 
@@ -174,6 +188,17 @@ def recovery_options(command: Command) -> Command:
     )
 
 
+def batch_axis_option(command: Command) -> Command:
+    """Which axis of an input counts samples."""
+    return click.option(
+        "--input-batch-axis",
+        "batch_axes",
+        type=BatchAxis(),
+        multiple=True,
+        help="Which axis of an input counts samples, where it is not found; repeatable.",
+    )(command)
+
+
 def data_options(command: Command) -> Command:
     """Where samples come from."""
     return _together(
@@ -187,7 +212,14 @@ def data_options(command: Command) -> Command:
         click.option(
             "--num-samples", "samples", type=click.IntRange(1), default=512, show_default=True, help="Samples to use."
         ),
+        batch_axis_option,
         click.option("--require-data", is_flag=True, help="Fail instead of making up inputs."),
+        click.option(
+            "--allow-made-up-data",
+            "allow_made_up",
+            is_flag=True,
+            help="Score on made-up inputs where there is no data.",
+        ),
         click.option("--input-shapes", "shapes", type=Shape(), multiple=True, help="Sizes of made-up inputs."),
         click.option("--val-range", "ranges", type=Range(), multiple=True, help="Value range of made-up inputs."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."),

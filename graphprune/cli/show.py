@@ -70,8 +70,7 @@ class Shown:
 
     def result(self, result: Result, verbose: bool, report: Path | None = None) -> None:
         """The tables, and the name of the report that was written."""
-        if not self._quiet:
-            terminal.print_notes(Console(stderr=True, highlight=False), result.notes)
+        self._notes(result.notes)
         terminal.print_result(self._out, result, verbose=verbose)
         if report is not None:
             self._out.print(f"wrote {escape(str(report))}", soft_wrap=True)
@@ -80,8 +79,14 @@ class Shown:
         """Write the JSON file."""
         self._write_json(result.to_json)
 
+    def _notes(self, notes: tuple[str, ...]) -> None:
+        if not self._quiet:
+            terminal.print_notes(Console(stderr=True, highlight=False), notes)
+
     def inspection(self, inspection: Inspection, verbose: bool) -> None:
+        """The table of joins."""
         self._write_json(inspection.to_json)
+        self._notes(inspection.notes)
         terminal.print_inspection(self._out, inspection, verbose)
 
     def groups(self, inspection: GroupInspection, drawing: Path | None, verbose: bool) -> None:
@@ -89,6 +94,7 @@ class Shown:
         if drawing is not None:
             write_text(drawing, group_svg(inspection), "--graph")
         self._write_json(inspection.to_json)
+        self._notes(inspection.notes)
         print_groups(self._out, inspection, verbose)
         if drawing is not None:
             self._out.print(f"wrote {escape(str(drawing))}", soft_wrap=True)
@@ -152,9 +158,11 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         data=DataOptions(
             samples=settings["samples"],
             evaluation=evaluation,
+            batch_axes=dict(settings["batch_axes"]),
             shapes=dict(settings["shapes"]),
             ranges=dict(settings["ranges"]),
             require_data=settings["require_data"],
+            allow_made_up=settings["allow_made_up"],
         ),
         timing=TimingOptions(
             batch=settings["batch"],

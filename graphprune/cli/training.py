@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,8 @@ from graphprune.errors import InputError
 from graphprune.ir import export, output_files
 from graphprune.ir.loading import load
 from graphprune.report.terminal import print_notes
+from graphprune.run.inputs import input_layout
+from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
 from graphprune.training.report import TrainingFile
 from graphprune.training.table import print_training
@@ -56,6 +59,7 @@ def train(
     model: Path,
     teacher: Path | None,
     data: str,
+    batch_axes: Mapping[str, int | None],
     samples: int | None,
     evaluation: str | None,
     out: Path,
@@ -81,9 +85,11 @@ def train(
     for path in (out, out.with_name(out.name + ".data")):
         output_files.check_output(path, pruned.files)
     dense = None if teacher is None else load(teacher)
-    judged = None if evaluation is None else load_data(evaluation, pruned, None)
+    batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
+    judged = None if evaluation is None else load_data(evaluation, pruned, None, batching)
+    samples_given = load_data(data, pruned, samples, batching)
     try:
-        trained, report = finetune(pruned, dense, load_data(data, pruned, samples), options, shown.progress, judged)
+        trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
     except KeyboardInterrupt:
         if kept.exists():
             click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)

@@ -44,3 +44,15 @@ def rows(file: Any, count: int, shape: tuple[int, ...], _: bool, dtype: np.dtype
     if len(data) != size:
         raise DataError(f"{origin} is truncated", "save it again")
     return np.frombuffer(data, dtype).reshape(count, *shape[1:])
+
+
+def whole(file: Any, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype[Any], origin: str) -> np.ndarray:
+    """All of an array with that header, a single number too.
+
+    Raises
+    ------
+    DataError
+        The stream ends before.
+    """
+    dims = shape or (1,)
+    return rows(file, dims[0], dims, fortran_order, dtype, origin).reshape(shape)

@@ -54,9 +54,7 @@ def _array(value: Any, what: str) -> np.ndarray:
         shape, fortran_order, dtype = npy.header(file)
     except (ValueError, EOFError) as error:
         raise DataError(f"{what} cannot be read as a NumPy array: {error}", "save it again") from None
-    if not shape:
-        raise DataError(f"{what} has no sample axis", "drop it or give it one")
-    return npy.rows(file, shape[0], shape, fortran_order, dtype, what)
+    return npy.whole(file, shape, fortran_order, dtype, what)
 
 
 def _described(value: Any) -> str:

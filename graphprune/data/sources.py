@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from graphprune.data import npy, onnx_tensors, polygraphy_json
 from graphprune.errors import DataError
-from graphprune.ir.model import Model, Shape, constant_dims
 
 _CHUNK_BYTES = 16 << 20
 DEFAULT_FUNCTION = "load_data"  # Polygraphy's name for it
@@ -24,8 +22,11 @@ DEFAULT_FUNCTION = "load_data"  # Polygraphy's name for it
 Chunks = Callable[[], Iterator[Any]]
 
 
-def from_path(source: str) -> tuple[str, Chunks]:
+def from_path(source: str, *, as_rows: bool = True) -> tuple[str, Chunks]:
     """Kind of a path and a function that starts reading it.
+
+    With ``as_rows`` the samples are the rows of all arrays, which are read some rows at a time; else each file is read
+    whole, its arrays as they are.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def from_path(source: str) -> tuple[str, Chunks]:
     except OSError as error:
         raise DataError(f"the data {path} cannot be read: {error.strerror}", "check the path") from None
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, as_rows)
     if path.suffix == ".json":
         return "json", lambda: polygraphy_json.feeds(path)
     if path.suffix not in (".npz", ".npy"):
@@ -51,15 +52,15 @@ def from_path(source: str) -> tuple[str, Chunks]:
             f"{path.name} is no data graphprune reads",
             "give .npz, .npy, Polygraphy's .json, a folder of them, or script.py:function",
         )
-    return path.suffix[1:], lambda: _array_file(path)
+    return path.suffix[1:], lambda: _array_file(path, as_rows)
 
 
-def _folder(path: Path) -> tuple[str, Chunks]:
+def _folder(path: Path, as_rows: bool) -> tuple[str, Chunks]:
     """One file per batch, or the sets of tensors that are kept beside models."""
     files = sorted(path.iterdir())
     arrays = [file for file in files if file.suffix in (".npz", ".npy")]
     if arrays:
-        return "folder", lambda: (chunk for file in arrays for chunk in _array_file(file))
+        return "folder", lambda: (chunk for file in arrays for chunk in _array_file(file, as_rows))
     if sets := onnx_tensors.sets(path):
         return "tensors", lambda: (onnx_tensors.feed(each) for each in sets)
     saved = [file for file in files if file.suffix == ".json"]
@@ -71,10 +72,12 @@ def _folder(path: Path) -> tuple[str, Chunks]:
     )
 
 
-def _array_file(path: Path) -> Iterator[Any]:
+def _array_file(path: Path, as_rows: bool) -> Iterator[Any]:
     try:
         if path.suffix == ".npz":
-            yield from _npz(path)
+            yield from _npz(path, as_rows)
+        elif not as_rows:
+            yield np.load(path, allow_pickle=False)
         else:
             with path.open("rb") as file:
                 shape, _, _ = npy.header(file)
@@ -88,7 +91,7 @@ def _array_file(path: Path) -> Iterator[Any]:
         raise DataError(f"{path.name} cannot be read as NumPy data: {error}", "save it again with numpy") from None
 
 
-def _npz(path: Path) -> Iterator[dict[str, np.ndarray]]:
+def _npz(path: Path, as_rows: bool) -> Iterator[dict[str, np.ndarray]]:
     """Read the members of an .npz side by side, some rows at a time; np.load would read each one whole."""
     with zipfile.ZipFile(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -96,6 +99,9 @@ def _npz(path: Path) -> Iterator[dict[str, np.ndarray]]:
         headers = {name: npy.header(file) for name, file in files.items()}
         if not headers:
             raise DataError(f"{path.name} holds no arrays", "save it with numpy.savez")
+        if not as_rows:
+            yield {name: npy.whole(files[name], *headers[name], path.name) for name in files}
+            return
         scalars = [name for name, (shape, _, _) in headers.items() if not shape]
         if scalars:
             raise DataError(f"array '{scalars[0]}' of {path.name} has no sample axis", "drop it or give it one")
@@ -179,70 +185,3 @@ def pieces(arrays: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         return
     for start in range(0, total, rows):
         yield {name: array[start : start + rows] for name, array in arrays.items()}
-
-
-def random_array(
-    model: Model,
-    name: str,
-    dtype: np.dtype[Any],
-    dims: Shape,
-    generator: np.random.Generator,
-    samples: int,
-    shapes: Mapping[str, tuple[int, ...]],
-    ranges: Mapping[str, tuple[float, float]],
-) -> np.ndarray:
-    """Random values for one input, ``samples`` along the first axis."""
-    known = {tensor.name for tensor in model.graph.inputs} | {""}
-    for option, names in (("--input-shapes", shapes), ("--val-range", ranges)):
-        unknown = sorted(set(names) - known)
-        if unknown:
-            raise DataError(
-                f"{option} names the input '{unknown[0]}', which the model does not have",
-                f"its inputs are: {', '.join(sorted(known - {''}))}",
-            )
-    given = shapes.get(name) or shapes.get("")
-    if given is not None and len(given) != len(dims):
-        raise DataError(
-            f"--input-shapes gives {len(given)} sizes for '{name}', which has {len(dims)} axes", "correct it"
-        )
-    size = []
-    for axis, dim in enumerate(dims):
-        fixed = dim if isinstance(dim, int) else (given[axis] if given is not None else None)
-        if axis > 0 and name in shapes and isinstance(dim, int) and dim != shapes[name][axis]:
-            raise DataError(
-                f"--input-shapes gives {shapes[name][axis]} for axis {axis} of input '{name}', which is fixed to {dim}",
-                "correct it",
-            )
-        if axis == 0:
-            fixed = samples
-        if fixed is None:
-            raise DataError(
-                f"axis {axis} of input '{name}' is free ({dim or '?'})", f"give --input-shapes {name}:SIZES"
-            )
-        size.append(fixed)
-    low, high = ranges.get(name) or ranges.get("") or _natural_range(model, name, dtype)
-    if dtype.kind == "f":
-        if max(abs(low), abs(high)) > float(np.finfo(dtype).max):
-            raise DataError(f"the range [{low:g}, {high:g}] of input '{name}' is too large for {dtype}", "narrow it")
-        return generator.uniform(low, high, size).astype(dtype)
-    if dtype.kind == "b":
-        return np.ones(size, dtype)
-    if dtype.kind in "iu":
-        return generator.integers(int(low), int(high), size, endpoint=True).astype(dtype)
-    raise DataError(f"cannot make up values of type {dtype} for input '{name}'", "give --data")
-
-
-def _natural_range(model: Model, name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
-    if dtype.kind not in "iu":
-        return 0.0, 1.0
-    if "mask" in name:
-        return 1, 1
-    tensor = next(t for t in model.graph.inputs if t.name == name)
-    sizes = [
-        constant_dims(node.inputs[0])[node.attrs.get("axis", 0)]
-        for node in tensor.outputs
-        if node.op == "Gather" and isinstance(node.inputs[0], gs.Constant) and node.inputs[1] is tensor
-    ]
-    if not sizes:
-        raise DataError(f"input '{name}' holds integers of unknown range", f"give --data or --val-range {name}:[0,100]")
-    return 0, min(sizes) - 1

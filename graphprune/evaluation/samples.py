@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from graphprune.data.dataset import Data, InputSpec, input_specs, load_data
+from graphprune.data.dataset import Data, input_specs, load_data
+from graphprune.data.fitting import InputSpec
 from graphprune.errors import DataError, ModelError
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run

@@ -46,7 +46,7 @@ class _Batches:
                 held = ", ".join(f"'{name}'" for name in feeds) or "nothing"
                 wanted = ", ".join(f"'{name}'" for name in self._io_config["input_names"])
                 raise DataError(f"the data config gives {held}, the model wants {wanted}", "rename the columns")
-            yield arrays | _labels(labels, len(next(iter(arrays.values()))))
+            yield arrays | _labels(labels, next((len(array) for array in arrays.values() if array.ndim), 1))
 
     def _pairs(self) -> Iterator[tuple[dict[str, Any], Any]]:
         """Inputs by name, and labels or None."""

@@ -66,6 +66,8 @@ def _settings(param: Any) -> dict[str, Any]:
         "data": setting(str, None, "The same as a path, as --data: .npz, script.py:function ...", category=path),
         "num_samples": setting(int, 512, "Samples to use."),
         "require_data": setting(bool, False, "Fail instead of making up inputs."),
+        "allow_made_up_data": setting(bool, False, "Score on made-up inputs where there are no samples."),
+        "input_batch_axis": setting(dict, None, "Which axis of an input counts samples (null: none), by input name."),
         "input_shapes": setting(dict, None, "Sizes of made-up inputs, a list by input name."),
         "val_range": setting(dict, None, "Lowest and highest value of made-up inputs, by input name."),
         "batch_size": setting(int, 32, "Samples per run when scoring and validating."),
@@ -127,9 +129,11 @@ def run_options(settings: dict[str, Any], accelerator: Any) -> RunOptions:
         align=_align(settings["align"]),
         data=DataOptions(
             samples=settings["num_samples"],
+            batch_axes=_axes(settings["input_batch_axis"] or {}),
             shapes=_shapes(settings["input_shapes"] or {}),
             ranges=_ranges(settings["val_range"] or {}),
             require_data=settings["require_data"],
+            allow_made_up=settings["allow_made_up_data"],
         ),
         timing=TimingOptions(
             batch=settings["bench_batch_size"],
@@ -163,6 +167,13 @@ def _align(value: Any) -> int | Literal["auto"]:
     return int(value)
 
 
+def _axes(value: Any) -> dict[str, int | None]:
+    for name, axis in dict(value).items():
+        if axis is not None and (not isinstance(axis, int) or axis < 0):
+            raise OptionError(f"the batch axis of '{name}' is {axis}", 'write for example {"state": 1} or {"sr": null}')
+    return dict(value)
+
+
 def _shapes(value: Any) -> dict[str, tuple[int, ...]]:
     for name, sizes in dict(value).items():
         if not isinstance(sizes, list) or not all(isinstance(size, int) and size > 0 for size in sizes):
@@ -178,4 +189,11 @@ def _ranges(value: Any) -> dict[str, tuple[float, float]]:
     return {name: (float(pair[0]), float(pair[1])) for name, pair in value.items()}
 
 
-CHECKED = {"target": _target, "align": _align, "repair": _repair, "input_shapes": _shapes, "val_range": _ranges}
+CHECKED = {
+    "target": _target,
+    "align": _align,
+    "repair": _repair,
+    "input_batch_axis": _axes,
+    "input_shapes": _shapes,
+    "val_range": _ranges,
+}

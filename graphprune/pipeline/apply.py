@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from graphprune.errors import PlanError
+from graphprune.errors import OptionError, PlanError
 from graphprune.ir import output_files
 from graphprune.pipeline.job import Job, Save
 from graphprune.pipeline.rounds import Rounds
@@ -62,15 +62,29 @@ class _GivenPlan:
     allow_other_model: bool
 
     def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
-        """Repairs are those of the plan, where none are asked for and there are samples."""
+        """Repairs are those of the plan, where none are asked for.
+
+        Raises
+        ------
+        PlanError
+            The plan was made for another model.
+        OptionError
+            It has a repair, and there are no samples.
+        """
         mine, theirs = loaded.model.sha256, self.plan.model_sha256
         if mine != theirs and not self.allow_other_model:
             raise PlanError(
                 f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
                 "give that model, or --allow-other-model for another export of the same network",
             )
-        if options.recovery.repair is not None or loaded.data.kind == "synthetic":
+        if options.recovery.repair is not None:
             return options
+        if self.plan.repair and loaded.data.kind == "synthetic":
+            raise OptionError(
+                f"the plan has a repair ({','.join(self.plan.repair)}), which fits weights to samples, "
+                "and there are none",
+                "add --data, or --repair none to go without",
+            )
         methods = parse_methods(",".join(self.plan.repair) or "none")
         return replace(options, recovery=replace(options.recovery, repair=methods))
 
@@ -79,7 +93,8 @@ class _GivenPlan:
         small = loaded.analysis
         for decision in self.plan.decisions:
             small = execute(small, decision, rounds.fresh, loaded.feeds, options.runtime)
-        return Decided(self.plan, small, data_notes(loaded.data, scores_need_data=True), self._latency(options))
+        notes = (*loaded.notes, *data_notes(loaded.data, scores_need_data=True))
+        return Decided(self.plan, small, notes, self._latency(options))
 
     def _latency(self, options: RunOptions) -> Target | None:
         """The time that was asked for, if the written file is to be held against it."""

@@ -47,5 +47,6 @@ def benchmark(
     measurements = []
     for number, each in enumerate(chosen):
         options.progress(f"measuring on {each.name}", number, len(chosen))
-        measurements.append(measure_on(each, original, pruned, feeds, min_seconds=options.timing.seconds))
+        samples, seconds = loaded.data.batching.count(feeds), options.timing.seconds
+        measurements.append(measure_on(each, original, pruned, feeds, min_seconds=seconds, samples=samples))
     return measurements

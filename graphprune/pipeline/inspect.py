@@ -16,6 +16,7 @@ from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes import algebra
 from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, JoinRow, MissingRow
 from graphprune.run.loaded import Source, prepare
+from graphprune.run.notes import texts_of
 from graphprune.run.options import RunOptions
 
 
@@ -40,7 +41,7 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
                 reason=refusal.reason if refusal else "",
             )
         )
-    return Inspection(str(source), loaded.analysis.cost, tuple(rows))
+    return Inspection(str(source), loaded.analysis.cost, tuple(rows), texts_of(loaded.notes))
 
 
 def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspection:
@@ -52,7 +53,7 @@ def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspe
     rows = [_group_row(group, flow, cost, analysis) for group in analysis.groups]
     missing = [MissingRow(row.op, row.node, row.effect) for row in analysis.typing.missing]
     graph = group_graph(model, analysis.typing, analysis.groups)
-    return GroupInspection(str(source), analysis.cost, tuple(rows), tuple(missing), graph)
+    return GroupInspection(str(source), analysis.cost, tuple(rows), tuple(missing), graph, texts_of(loaded.notes))
 
 
 def _group_row(group: Group, flow: DataFlow, cost: UnitCost, analysis: ModelAnalysis) -> GroupRow:

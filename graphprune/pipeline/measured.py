@@ -35,14 +35,16 @@ def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) ->
     """
     options.progress("measuring", 0, 0)
     model, timing = loaded.model, options.timing
+    feeds = loaded.data.first(timing.batch)
     measurement = measure(
         model.source,
         path,
-        loaded.data.first(timing.batch),
+        feeds,
         options.runtime,
         folder=model.folder,
         min_seconds=timing.seconds,
         undecided_seconds=0.0 if timing.allow_slower else max(_UNDECIDED_SECONDS, 5 * timing.seconds),
+        samples=loaded.data.batching.count(feeds),
     )
     if not timing.allow_slower:
         refuse_slower(

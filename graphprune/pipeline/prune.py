@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import graphprune
 from graphprune import passes as registry
-from graphprune.errors import OptionError, TargetNotReached
+from graphprune.errors import DataError, OptionError, TargetNotReached
 from graphprune.ir import output_files
 from graphprune.latency.search import LatencySearch
 from graphprune.pass_infra.base import Pass, parse_spec
@@ -105,7 +105,17 @@ class _PassesInTurn:
     dry_run: bool
 
     def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
-        """As given."""
+        """As given.
+
+        Raises
+        ------
+        DataError
+            A pass scores on samples, there are none, and something is to be written.
+        """
+        blind = [each.name for each in self.passes if each.needs_data]
+        is_refused = loaded.data.kind == "synthetic" and not (options.data.allow_made_up or self.dry_run)
+        if blind and is_refused:
+            raise refused_scores(blind[0])
         return options
 
     def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:
@@ -133,12 +143,13 @@ class _PassesInTurn:
             reached=search.reached if search else target.reached(dense, after, removed, considered),
             repair=repairs(options, loaded.data),
             seed=options.seed,
-            data={"kind": loaded.data.kind, "origin": loaded.data.origin, "limit": loaded.data.limit},
+            data=loaded.data.facts(),
             tool=f"graphprune {graphprune.__version__}",
         )
         if not (search.is_met if search else target.is_met(dense, after, removed, considered)):
             raise _not_reached(target, plan)
         notes = (
+            *loaded.notes,
             *data_notes(loaded.data, scores_need_data=any(each.needs_data for each in self.passes)),
             *notes_of(NoteKind.DEFAULT_TARGET, [f"no target was given: {target}"] if self.is_default else ()),
             *notes_of(NoteKind.CACHED_TIMES, search.notes if search else ()),
@@ -146,6 +157,14 @@ class _PassesInTurn:
             *notes_of(NoteKind.WORKERS, workers.notes if workers else ()),
         )
         return Decided(plan, small, notes, target if is_latency else None)
+
+
+def refused_scores(name: str) -> DataError:
+    """What is said where a pass of this name would be kept to scores of made-up inputs."""
+    return DataError(
+        f"{name} scores on samples, and there are none: scores of made-up inputs mean little",
+        "add --data, or --allow-made-up-data if you mean it; filter-magnitude needs no data",
+    )
 
 
 def _not_reached(target: Target, plan: Plan) -> TargetNotReached:

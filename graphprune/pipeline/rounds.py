@@ -89,7 +89,7 @@ class Rounds:
             return small
         if training.checkpoint is not None:
             training = replace(training, checkpoint=self._checkpoint(training.checkpoint, len(self.training)))
-        data = load_data(options.recovery.training_data, small.model, None)
+        data = load_data(options.recovery.training_data, small.model, None, loaded.data.batching)
         model, report = finetune(small.model, loaded.model, data, training, options.progress)
         self.training.append(report)
         return analyse(model, loaded.feeds, options.runtime)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.bench.runtime import Measurement
-from graphprune.data.dataset import load_data
+from graphprune.data.dataset import Data, load_data
 from graphprune.errors import OptionError
 from graphprune.ir import output_files
 from graphprune.latency.clock import settled
@@ -58,7 +58,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
     """
     loaded = prepare(job.model, job.data, job.options)
     output_files.spare_weights(job.output, loaded.model)
-    options = _with_training_data(decider.options(loaded, job.options), job.data)
+    options = decider.options(loaded, _with_training_data(job.options, job.data))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
     rounds = Rounds(loaded, options)
@@ -69,7 +69,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
         with job.report.written() as write_report:
             _write(job, result, loaded, small, write_report)
         return result
-    held_out = None if options.data.evaluation is None else load_data(options.data.evaluation, loaded.model, None)
+    held_out = _held_out(loaded, options)
     with output_files.place(job.output) as path, job.report.written() as write_report:
         rounds.prove(small, path)
         if options.timing.measure_latency and options.recovery.finetune is not None:
@@ -88,6 +88,11 @@ def carry_out(job: Job, decider: Decider) -> Result:
         _write(job, result, loaded, small, write_report)
     rounds.sweep()
     return result
+
+
+def _held_out(loaded: LoadedRun, options: RunOptions) -> Data | None:
+    source = options.data.evaluation
+    return None if source is None else load_data(source, loaded.model, None, loaded.data.batching)
 
 
 def _with_training_data(options: RunOptions, data: Any) -> RunOptions:

@@ -23,7 +23,7 @@ from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.representation import Representation
 from graphprune.base.progress import silent
-from graphprune.data.dataset import LABEL_NAMES, Batch, Data
+from graphprune.data.dataset import Data
 from graphprune.ir.model import Model
 from graphprune.repair.history import History
 from graphprune.repair.sites import find_sites
@@ -82,9 +82,7 @@ class RepairedTrials:
         data = setup.data
         parts = list(data.batches(setup.execution.batch))  # read once: the source may give other samples next time
         self._feeds: list[Values] = [part.feeds for part in parts]
-        self.data = Data(
-            data.specs, lambda: (_arrays(part) for part in parts), data.kind, data.origin, sum(map(len, parts))
-        )
+        self.data = replace(data, chunks=lambda: (part.arrays() for part in parts), limit=sum(map(len, parts)))
         self.parent = setup.analysis.model
         self._open = ExitStack()
         self._theirs = self._open.enter_context(ActivationCache(self._origin, self._feeds, self._runtime))
@@ -198,12 +196,6 @@ class RepairedTrials:
         first = min((flow.order[task.node.name] for task in trial.tasks), default=len(flow.order))
         entries = [each.entry for each in blocks.values() if before[each.join] <= before[trial.block.join]]
         return [entry for entry in entries if entry in flow.producer and flow.order[flow.producer[entry]] < first]
-
-
-def _arrays(part: Batch) -> Values:
-    """Feeds and labels, as a source gives them."""
-    name = next(name for name in LABEL_NAMES if name not in part.feeds)
-    return part.feeds if part.labels is None else {**part.feeds, name: part.labels}
 
 
 def _in_original(setup: TrialSetup) -> list[str]:

@@ -37,6 +37,7 @@ class Inspection(Document, frozen=True, tag="graphprune.inspection/1"):
     source: str
     cost: Cost
     rows: tuple[JoinRow, ...] = msgspec.field(name="joins")
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class GroupsFile(Document, frozen=True, tag="graphprune.groups/1"):
     cost: Cost
     groups: tuple[GroupRow, ...]
     missing: tuple[MissingRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class GroupInspection:
     rows: tuple[GroupRow, ...]
     missing: tuple[MissingRow, ...]
     graph: nx.DiGraph = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        return GroupsFile(self.source, self.cost, self.rows, self.missing).to_json()
+        return GroupsFile(self.source, self.cost, self.rows, self.missing, self.notes).to_json()

@@ -11,10 +11,13 @@ import onnx
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
-from graphprune.data.dataset import Data, load_data, synthetic
+from graphprune.data.dataset import Data, load_data
+from graphprune.data.made_up import synthetic
 from graphprune.errors import DataError, ModelError
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
+from graphprune.run.inputs import input_layout
+from graphprune.run.notes import Note, NoteKind, notes_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
 
@@ -35,11 +38,15 @@ _LAYOUT_DOMAIN = "com.microsoft.nchwc"
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """``feeds`` is one sample, ``analysis`` the structure seen at its sizes."""
+    """``feeds`` is one sample, ``analysis`` the structure seen at its sizes.
+
+    ``notes`` say which sizes were picked for the inputs, where none were given.
+    """
 
     analysis: ModelAnalysis
     data: Data
     feeds: Feeds
+    notes: tuple[Note, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -69,14 +76,18 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     options.progress("loading", 0, 0)
     model = load(source)
     _refuse_late(model)
-    if data is not None:
-        bound = load_data(data, model, options.data.samples)
-    elif options.data.require_data:
+    said = options.data
+    if data is None and said.require_data:
         raise DataError("no calibration data was given and --require-data is set", "add --data")
+    layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, options.runtime, needs_shapes=data is None)
+    if data is not None:
+        bound = load_data(data, model, said.samples, layout.batching)
     else:
-        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, options.data.shapes, options.data.ranges)
+        shapes = layout.shapes or said.shapes
+        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, shapes, said.ranges, layout.batching)
     feeds = bound.first(1)
-    return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds)
+    notes = notes_of(NoteKind.SIZES, [layout.note] if data is None and layout.note else [])
+    return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds, notes)
 
 
 def _refuse_late(model: Model) -> None:

@@ -13,6 +13,8 @@ class NoteKind(Enum):
     """What a note is about."""
 
     NO_DATA = auto()
+    SIZES = auto()
+    CONVERTED = auto()
     CHECKS_ONLY = auto()
     DEFAULT_TARGET = auto()
     CACHED_TIMES = auto()
@@ -36,9 +38,12 @@ CHECKS_ONLY = Note(NoteKind.CHECKS_ONLY, "no calibration data: the scores need n
 
 
 def data_notes(data: Data, *, scores_need_data: bool) -> tuple[Note, ...]:
-    """The warning where inputs are made up: a strong one, unless the scores do not come from them."""
+    """The warning where inputs are made up: a strong one, unless the scores do not come from them.
+
+    And what was converted of samples that are there.
+    """
     if data.kind != "synthetic":
-        return ()
+        return notes_of(NoteKind.CONVERTED, data.conversions.values())
     return (NO_DATA if scores_need_data else CHECKS_ONLY,)
 
 

@@ -27,14 +27,18 @@ and the seconds it took.
 class DataOptions:
     """What the samples are: ``samples`` limits calibration (None = all), ``evaluation`` is any data source, held out.
 
-    ``shapes`` and ``ranges`` are for made-up inputs, by input name ("" = any); with ``require_data`` there are none.
+    ``batch_axes`` says which axis of an input counts samples, by input name (None: one array serves all samples of a
+    run); of the others it is found. ``shapes`` and ``ranges`` are for made-up inputs, by input name ("" = any); with
+    ``require_data`` there are none, with ``allow_made_up`` also for passes that score on samples.
     """
 
     samples: int | None = DEFAULT_SAMPLES
     evaluation: Any = None
+    batch_axes: Mapping[str, int | None] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     require_data: bool = False
+    allow_made_up: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -208,7 +209,16 @@ def failing_in_a_sentence(fix: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - as above
-        raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}", fix) from None
+        raise ModelError(f"ONNX Runtime cannot run the model: {_run_reason(error)}", fix) from None
+
+
+def _run_reason(error: Exception) -> str:
+    """What went wrong in a run, and at which node; without paths and signatures of the runtime's own source."""
+    found = re.search(r"running (\w+) node\. Name:'(.*?)' Status Message: (.*)", str(error))
+    if found is None:
+        return first_line(error)
+    reason = re.sub(r"^(\S+:\d+ )?((\w+ )?\w+::.*?\) (const )?)?", "", found[3]).rpartition("was false. ")[2]
+    return f"at node '{found[2]}' ({found[1]}): {reason.rstrip('.').replace('. ', '; ')[:200]}"
 
 
 def first_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom
 from graphprune.axes.typing import Typing
-from graphprune.data.dataset import Batch, Data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.projection import StreamedHeadProjection, StreamedNeuronProjection
 from graphprune.ir.model import Model

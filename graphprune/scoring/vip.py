@@ -18,7 +18,7 @@ from graphprune.importance.vip import one_hot, pls_vip
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import mean_per_unit
-from graphprune.segments.capture import capture
+from graphprune.segments.capture import axes_of_samples, capture
 
 Estimator = Literal["pls", "cipls", "cipls-released"]
 Pool = Literal["max", "mean"]
@@ -31,7 +31,7 @@ class _Tap:
     tensor: str
     axis: int
 
-    def pooled(self, values: np.ndarray, samples: int, pool: Pool) -> NDArray[np.float32]:
+    def pooled(self, values: np.ndarray, sample_axis: int, samples: int, pool: Pool) -> NDArray[np.float32]:
         """(samples, channels): the largest or mean value of each channel.
 
         Raises
@@ -39,12 +39,12 @@ class _Tap:
         DataError
             The tensor has no rows for each sample.
         """
-        if len(values) % samples:
+        if values.shape[sample_axis] % samples or sample_axis == self.axis:
             raise DataError(
                 f"'{self.tensor}' {list(values.shape)} has no features for each of {samples} samples",
                 "exclude the layer that writes it",
             )
-        moved = np.moveaxis(values, self.axis, -1).astype(np.float32)
+        moved = np.moveaxis(values, (sample_axis, self.axis), (0, -1)).astype(np.float32)
         rows = moved.reshape(samples, -1, moved.shape[-1])
         pooled: NDArray[np.float32] = rows.max(axis=1) if pool == "max" else rows.mean(axis=1)
         return pooled
@@ -75,6 +75,7 @@ def vip_scores(
     """
     taps = _taps(model, typing, groups)
     tensors = list(dict.fromkeys(tap.tensor for each in taps for tap in each))
+    sample_axes = axes_of_samples(model, tensors, data, options)
     columns: dict[_Tap, slice] = {}
     labelled = True
 
@@ -83,7 +84,11 @@ def vip_scores(
         output = model.graph.outputs[0].name
         done = 0
         for part, values in capture(model, [*tensors, output], data, batch, options):
-            features = {tap: tap.pooled(values[tap.tensor], len(part), pool) for each in taps for tap in each}
+            features = {
+                tap: tap.pooled(values[tap.tensor], sample_axes[tap.tensor], len(part), pool)
+                for each in taps
+                for tap in each
+            }
             start = 0
             for tap, pooled in features.items():
                 columns[tap] = slice(start, start + pooled.shape[1])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.representation import Representation
-from graphprune.data.dataset import Batch, Data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import Data
 from graphprune.segments.runner import Segments
 
 Features = list[NDArray[np.floating]]

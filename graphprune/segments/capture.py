@@ -6,9 +6,26 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from graphprune.data.dataset import Batch, Data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import Data
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_model, run
+
+
+def axes_of_samples(model: Model, tensors: Sequence[str], data: Data, options: RuntimeOptions) -> dict[str, int]:
+    """The axis of each tensor that counts samples: the one that grows with them, found by running one and two.
+
+    It is the first one where samples are the rows of all inputs, or runs of their own.
+    """
+    axes = dict.fromkeys(tensors, 0)
+    if data.batching.is_rows or data.fixed_batch is not None:
+        return axes
+    session = open_model(model, options, tensors)
+    one, two = (run(session, data.first(samples), list(tensors)) for samples in (1, 2))
+    for name, before, after in zip(tensors, one, two, strict=True):
+        grown = [axis for axis in range(before.ndim) if before.shape[axis] != after.shape[axis]]
+        axes[name] = grown[0] if grown else 0
+    return axes
 
 
 def capture(

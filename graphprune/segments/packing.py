@@ -15,7 +15,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from graphprune.data.dataset import LABEL_NAMES, Arrays, Batch, Data, InputSpec
+from graphprune.data.batching import Arrays, Batching
+from graphprune.data.dataset import Data
+from graphprune.data.fitting import InputSpec
 from graphprune.errors import ModelError
 from graphprune.ir.loading import file_hash
 from graphprune.runtime.sessions import RuntimeOptions
@@ -42,11 +44,13 @@ class Packing:
     sha256: str
     specs: tuple[InputSpec, ...]
     batches: tuple[Arrays, ...]
+    batching: Batching
 
     @property
     def data(self) -> Data:
         """The samples; asked for batches of the size they were packed in, it gives the very same."""
-        return Data(self.specs, lambda: iter(self.batches), "arrays", "the samples sent to the worker")
+        chunks, origin = (lambda: iter(self.batches)), "the samples sent to the worker"
+        return Data(self.specs, chunks, "arrays", origin, batching=self.batching)
 
 
 _packed: WeakKeyDictionary[Segments, dict[Any, Packing]] = WeakKeyDictionary()
@@ -79,20 +83,13 @@ def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) 
         files=tuple(file.resolve() for file in model.files),
         sha256=model.sha256 if for_other_machines and model.is_external else "",
         specs=data.specs,
-        batches=tuple(_arrays(each, data.specs) for each in data.batches(batch)),
+        batches=tuple(each.arrays() for each in data.batches(batch)),
+        batching=data.batching,
     )
 
 
 def _as_array(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8)
-
-
-def _arrays(batch: Batch, specs: tuple[InputSpec, ...]) -> Arrays:
-    """One dict, as a data source gives it."""
-    if batch.labels is None:
-        return batch.feeds
-    taken = {spec.name for spec in specs}
-    return batch.feeds | {next(name for name in LABEL_NAMES if name not in taken): batch.labels}
 
 
 def _unpack(packing: Packing) -> Segments:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from graphprune.data.dataset import LABEL_NAMES
+from graphprune.data.batching import LABEL_NAMES
 from graphprune.errors import OptionError
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphprune.data.dataset import Arrays, InputSpec
+from graphprune.data.batching import Arrays
+from graphprune.data.fitting import InputSpec
 
 _SMALLEST = 16  # pixels; below that a crop and a flip change more than they teach
 _CHANNELS = (1, 3, 4)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from graphprune.base.progress import Progress
-from graphprune.data.dataset import Batch
+from graphprune.data.batching import Batch
 from graphprune.errors import OptionError
 from graphprune.training.augment import augmented
 from graphprune.training.network import TrainableNetwork, trainable

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graphprune.data.dataset import Arrays, InputSpec, input_specs
+from graphprune.data.batching import Arrays
+from graphprune.data.dataset import input_specs
+from graphprune.data.fitting import InputSpec
 from graphprune.errors import ModelError, RuntimeMissing
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model, constants, read_values

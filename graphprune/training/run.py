@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphprune.base import extras
-from graphprune.data.dataset import Batch, Data
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import Data
 from graphprune.errors import DataError, OptionError
 from graphprune.ir.model import Model
 from graphprune.training import checkpoint
@@ -186,7 +187,7 @@ def _material(
 
     def batches(epoch: int) -> Iterator[Batch]:
         parts = training_parts(data, share, size, options.passes_per_epoch)
-        return shuffled(parts, size, room, (options.seed, epoch))
+        return shuffled(parts, size, room, (options.seed, epoch), data.batching)
 
     return Material(
         train=batches,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphprune.data.dataset import Batch
+from graphprune.data.batching import Batch
 from graphprune.training.network import TrainableNetwork
 from graphprune.training.objective import Objective, check_labels
 

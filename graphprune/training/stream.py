@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphprune.data.dataset import Arrays, Batch, Data
+from graphprune.data.batching import ROWS, Arrays, Batch, Batching
+from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 
 _BUFFER_BYTES = 64 << 20
@@ -60,7 +61,7 @@ class Tally:
 def row_hashes(batch: Batch) -> np.ndarray:
     """CRC-32 of each sample's inputs, uint32 of shape (n,)."""
     hashes = np.zeros(len(batch), np.uint32)
-    for array in batch.feeds.values():
+    for array in batch.rows().values():
         rows = np.ascontiguousarray(array).reshape(len(batch), -1).view(np.uint8)
         for index in range(len(batch)):
             hashes[index] = zlib.crc32(rows[index].data, int(hashes[index]))
@@ -75,11 +76,11 @@ def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
 
 def split(data: Data, share: float, size: int) -> Iterator[tuple[Batch, Batch, np.ndarray]]:
     """Training part, held-out part and hashes of all samples, some ``size`` samples at a time."""
-    free = replace(data, specs=tuple(replace(spec, dims=("samples", *spec.dims[1:])) for spec in data.specs))
+    free = replace(data, batching=data.batching.free())
     for batch in free.batches(size):
         hashes = row_hashes(batch)
         out = is_held_out(hashes, share)
-        yield _where(batch, ~out), _where(batch, out), hashes
+        yield batch if not out.any() else batch.pick(~out), batch.pick(out), hashes
 
 
 def training_parts(data: Data, share: float, size: int, passes: int) -> Iterator[Batch]:
@@ -96,12 +97,17 @@ def capacity(row_bytes: int, size: int, wanted: int | None) -> int:
     return max(_BUFFER_BATCHES * size, _BUFFER_BYTES // max(1, row_bytes))
 
 
-def shuffled(parts: Iterator[Batch], size: int, room: int, key: tuple[int, int]) -> Iterator[Batch]:
+def shuffled(
+    parts: Iterator[Batch], size: int, room: int, key: tuple[int, int], batching: Batching = ROWS
+) -> Iterator[Batch]:
     """Batches of ``size`` drawn at random from a buffer of ``room`` samples; the order depends on ``key`` = (seed,
     epoch).
 
     The rest that fills no batch is dropped, unless it is all there is: then it is the one batch.
     """
+    if not batching.counts_samples:
+        yield from _shuffled_runs(parts, room, key)
+        return
     generator = np.random.default_rng((0, *key))
     buffer: Arrays = {}
     held = given = 0
@@ -112,17 +118,29 @@ def shuffled(parts: Iterator[Batch], size: int, room: int, key: tuple[int, int])
             _put(buffer, part, at, at + take, held, room)
             held, at = held + take, at + take
             if held == room:
-                yield _draw(buffer, generator, held, size)
+                yield _draw(buffer, generator, held, size, batching)
                 held, given = held - size, given + 1
     while held >= size:
-        yield _draw(buffer, generator, held, size)
+        yield _draw(buffer, generator, held, size, batching)
         held, given = held - size, given + 1
     if held and not given:
-        yield _draw(buffer, generator, held, held)
+        yield _draw(buffer, generator, held, held, batching)
+
+
+def _shuffled_runs(parts: Iterator[Batch], room: int, key: tuple[int, int]) -> Iterator[Batch]:
+    """Samples that are runs of their own, each of its own size, drawn at random from ``room`` of them."""
+    generator = np.random.default_rng((0, *key))
+    held: list[Batch] = []
+    for part in parts:
+        held += [part] if len(part) else []
+        if len(held) == room:
+            yield held.pop(int(generator.integers(room)))
+    while held:
+        yield held.pop(int(generator.integers(len(held))))
 
 
 def _put(buffer: Arrays, part: Batch, start: int, stop: int, held: int, room: int) -> None:
-    arrays = part.feeds if part.labels is None else part.feeds | {_LABELS: part.labels}
+    arrays = part.rows() if part.labels is None else part.rows() | {_LABELS: part.labels}
     for name, array in arrays.items():
         rows = buffer.setdefault(name, np.empty((room, *array.shape[1:]), array.dtype))
         if rows.shape[1:] != array.shape[1:]:
@@ -135,7 +153,7 @@ def _put(buffer: Arrays, part: Batch, start: int, stop: int, held: int, room: in
         raise DataError("some samples have labels and others have none", "label all of them or none")
 
 
-def _draw(buffer: Arrays, generator: np.random.Generator, held: int, size: int) -> Batch:
+def _draw(buffer: Arrays, generator: np.random.Generator, held: int, size: int, batching: Batching) -> Batch:
     """Take ``size`` of the first ``held`` samples out, and close the gaps with the last ones."""
     chosen = generator.choice(held, size, replace=False)
     taken = {name: rows[chosen] for name, rows in buffer.items()}
@@ -144,11 +162,4 @@ def _draw(buffer: Arrays, generator: np.random.Generator, held: int, size: int) 
     for rows in buffer.values():
         rows[gaps] = rows[movers]
     labels = taken.pop(_LABELS, None)
-    return Batch(taken, labels)
-
-
-def _where(batch: Batch, mask: np.ndarray) -> Batch:
-    if mask.all():
-        return batch
-    labels = None if batch.labels is None else batch.labels[mask]
-    return Batch({name: array[mask] for name, array in batch.feeds.items()}, labels)
+    return Batch(batching.from_rows(taken), labels, batching)

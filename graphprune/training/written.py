@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graphprune.data.dataset import Arrays
+from graphprune.data.batching import Arrays
 from graphprune.errors import ValidationFailed
 from graphprune.ir import export
 from graphprune.ir.model import Model

@@ -69,7 +69,7 @@ def _compare(
     while expected := _expected(step, batches, names, options):
         rewritten = open_session(result, options) if isinstance(result, Path) else open_model(result, options)
         for feeds, references in expected:
-            samples += len(next(iter(feeds.values())))
+            samples += data.batching.count(feeds)
             for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
                 worst = max(worst, relative_error(reference, found))
                 if not worst <= tolerance:

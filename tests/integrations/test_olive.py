@@ -214,7 +214,7 @@ def test_outcomes_end_a_workflow_but_not_a_search(olive: Any, is_search: bool, t
     from olive.exception import EXCEPTIONS_TO_RAISE, OliveError, OlivePassError
 
     given = handler(residual_mlp(4), tmp_path / "given")
-    step = olive_pass("GraphpruneLayerCKA", search=is_search, **quick(target="removed=99"))
+    step = olive_pass("GraphpruneLayerCKA", search=is_search, **quick(target="removed=99", allow_made_up_data=True))
     with pytest.raises(OliveError, match=r"^layer-cka: the target removed=99 cannot be reached") as caught:
         step.run(given, str(tmp_path / "out"))
     assert isinstance(caught.value, OlivePassError) == is_search

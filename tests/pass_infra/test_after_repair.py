@@ -164,6 +164,7 @@ def test_without_data_there_is_nothing_to_judge_by(
         "--target",
         "removed=1",
         "--no-bench",
+        "--allow-made-up-data",
         "-o",
         tmp_path / "out.onnx",
     ]

@@ -15,7 +15,7 @@ import graphprune
 from graphprune import DataOptions, LayerCKA, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune import rewrite as rewrite_room
 from graphprune.analysis.blocks import Block
-from graphprune.errors import PlanError, ValidationFailed
+from graphprune.errors import DataError, PlanError, ValidationFailed
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.plan.plan import Plan
@@ -211,8 +211,12 @@ def test_no_data_is_said_loudly(
     shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [shipped, "--pass", "layer-cka", "--target", "removed=1", "--no-bench", "-o", tmp_path / "s.onnx"]
-    assert command(monkeypatch, *words) == 0
+    assert command(monkeypatch, *words) == 1
+    assert not (tmp_path / "s.onnx").exists()
+    assert command(monkeypatch, *words, "--allow-made-up-data") == 0
     assert "NO CALIBRATION DATA" in capsys.readouterr().err
+    with pytest.raises(DataError, match="layer-cka scores on samples"):
+        graphprune.prune(shipped, ["layer-cka"], None, "removed=1")
     result = graphprune.prune(shipped, ["layer-cka"], None, "removed=1", dry_run=True)
     assert result.plan.data["kind"] == "synthetic"
 
@@ -249,7 +253,7 @@ def test_broken_rewrite_writes_nothing(
 def test_default_output_lies_beside_the_model(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tmp_path / "net.onnx"
     model.write_bytes(shipped.read_bytes())
-    assert command(monkeypatch, model, "--pass", "layer-cka", "--target", "removed=1", "--no-bench") == 0
+    assert command(monkeypatch, model, "--pass", "filter-magnitude", "--target", "removed=1", "--no-bench") == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.onnx", "net.pruned.onnx"]
     assert digest(model) == digest(shipped)
 

@@ -118,7 +118,9 @@ def test_file_holds_what_was_repaired(net: Path, methods: tuple[Method, ...]) ->
     assert onnx.load(out).graph.node == to_proto(plain.model).graph.node
 
 
-def test_plan_remembers_and_apply_repeats(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_remembers_and_apply_repeats(
+    net: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = {name: net.with_name(f"{name}.onnx") for name in ("direct", "replayed", "plain", "other", "synthetic")}
     plan = net.with_name("plan.json")
     assert command(monkeypatch, *words(net, "--repair", "ridge", "-o", files["direct"], "--plan-out", plan)) == 0
@@ -130,7 +132,11 @@ def test_plan_remembers_and_apply_repeats(net: Path, monkeypatch: pytest.MonkeyP
     assert command(monkeypatch, "apply", net, plan, *rest, "-o", files["plain"], "--repair", "none") == 0
     assert command(monkeypatch, *words(net, "--repair", "none", "-o", files["other"])) == 0
     assert digest(files["plain"]) == digest(files["other"]) != digest(files["direct"])
-    assert command(monkeypatch, "apply", net, plan, "--no-bench", "-o", files["synthetic"]) == 0  # nothing to repair by
+    blind = ["apply", net, plan, "--no-bench", "-o", files["synthetic"]]
+    assert command(monkeypatch, *blind) == 1
+    assert "the plan has a repair (ridge)" in capsys.readouterr().err
+    assert not files["synthetic"].exists()
+    assert command(monkeypatch, *blind, "--repair", "none") == 0
     old, new = (initialisers(onnx.load(files[name])) for name in ("plain", "synthetic"))
     assert all(np.array_equal(old[name], new[name]) for name in old)
 

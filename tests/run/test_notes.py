@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graphprune.data.dataset import load_data, synthetic
+from graphprune.data.dataset import load_data
+from graphprune.data.made_up import synthetic
 from graphprune.ir.loading import load
 from graphprune.run.notes import CHECKS_ONLY, NO_DATA, Note, NoteKind, data_notes, notes_of, texts_of
 from tests.graphs import random_feeds, residual_mlp

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphprune.data.dataset import Batch, load_data
+from graphprune.data.batching import Batch, Batching
+from graphprune.data.dataset import load_data
 from graphprune.errors import DataError
 from graphprune.training.augment import augmented, crop_flip, is_image
 from graphprune.training.batch_file import BatchFile
@@ -196,3 +197,18 @@ def test_augmentation_depends_on_its_key_alone() -> None:
 
 def test_which_inputs_are_images() -> None:
     assert [is_image(spec) for spec in load_data(samples(2)[0], model(), None).specs] == [True]
+
+
+def test_runs_of_their_own_are_shuffled_one_by_one() -> None:
+    """Samples of different sizes, none of which shares a run with another."""
+    batching = Batching({"x": None}, 1)
+
+    def runs() -> Iterator[Batch]:
+        for number in range(1, 31):
+            yield Batch({"x": np.full(number, number)}, None, batching)
+
+    orders = [
+        [int(batch.feeds["x"][0]) for batch in shuffled(runs(), 1, 8, (0, epoch), batching)] for epoch in (0, 0, 1)
+    ]
+    assert sorted(orders[0]) == list(range(1, 31)) != orders[0]
+    assert orders[0] == orders[1] != orders[2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from graphprune.data.dataset import Arrays, Data
+from graphprune.data.batching import Arrays
+from graphprune.data.dataset import Data
 
 
 def split(data: Data, samples: int) -> tuple[Data, Data]:
@@ -17,15 +18,11 @@ def split(data: Data, samples: int) -> tuple[Data, Data]:
 def _every_second(data: Data, first: int, most: int) -> Data:
     def chunks() -> Iterator[Arrays]:
         seen = 0
-        for arrays in data.chunks():
-            rows = min((len(array) for array in arrays.values() if array.ndim), default=0)
-            taken = min(rows, most - seen)
+        for part in data.parts():
+            taken = min(len(part), most - seen)
             start = (first - seen) % 2
-            if all(array.ndim and len(array) == rows for array in arrays.values()):
-                if start < taken:
-                    yield {name: array[start:taken:2] for name, array in arrays.items()}
-            else:
-                yield arrays  # not samples in rows: the loader says what is wrong
+            if start < taken:
+                yield part.pick(slice(start, taken, 2)).arrays()
             seen += taken
             if seen >= most:
                 return

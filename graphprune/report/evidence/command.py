@@ -58,7 +58,7 @@ def _shown(value: Any) -> str:
         return f"[{parts}]" if isinstance(value, list) else f"({parts}{',' if len(value) == 1 else ''})"
     if isinstance(value, str | int | float | bool | None):
         return repr(value)
-    if type(value) is dict and all(isinstance(part, tuple) for part in value.values()):
+    if type(value) is dict and all(isinstance(part, tuple | int | None) for part in value.values()):
         return repr(value)
     is_public = type(value).__name__ in graphprune.__all__
     return f"graphprune.{value!r}" if is_public else "..."

@@ -36,7 +36,7 @@ def gather_strip(
         times = timer.measure(feeds)
     except GraphpruneError as error:
         return NetworkStrip(parts, f"{_BY_MACS}; the parts could not be timed one by one: {error.message}")
-    batch = len(next(iter(feeds.values())))
+    batch = loaded.data.batching.count(feeds)
     provider = options.runtime.provider_name.removesuffix("ExecutionProvider")
     caption = (
         f"height: median time of each part, run by itself on ONNX Runtime {provider} with one thread and batch "

@@ -78,7 +78,7 @@ def test_dry_run_reports_without_timing(model: Path, monkeypatch: pytest.MonkeyP
 def test_apply_reports_too(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, report = model.parent / "plan.json", model.parent / "report.html"
     assert run(monkeypatch, *words(model, "--plan-out", plan, "--dry-run")) == 0
-    assert run(monkeypatch, "apply", model, plan, "--report", report, "--no-bench") == 0
+    assert run(monkeypatch, "apply", model, plan, "--report", report, "--no-bench", "--repair", "none") == 0
     page = Page(report.read_text())
     assert "graphprune apply" in page.sections["reproduce"]
     assert "removed as number 1" in page.sections["blocks"]

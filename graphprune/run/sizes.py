@@ -1,0 +1,131 @@
+"""Sizes for the free axes of inputs, likely ones first: images, sequences, caches of keys and values."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from graphprune.data.batching import Batching
+from graphprune.data.fitting import InputSpec
+from graphprune.data.made_up import Shapes, given_sizes
+
+Role = Literal["channels", "space", "past", "total", "sequence"]
+
+_SPACE = (224, 64, 256, 32, 320, 640, 512, 128, 96, 48, 299, 416, 384, 1024)
+_SEQUENCE = (16, 64, 128, 8, 32, 256, 512, 1000, 16_000, 1)
+_CHANNELS = (3, 1)
+_IMAGE_CHANNELS = (1, 3, 4)
+_OPERATIONS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: lambda a, b: a // b if b else 0,
+}
+
+
+def free_axes(specs: Sequence[InputSpec], batching: Batching, given: Shapes) -> list[tuple[str, int]]:
+    """The axes whose size neither the file nor the user says, and that do not count samples."""
+    return [
+        (spec.name, axis)
+        for spec in specs
+        for axis, dim in enumerate(spec.dims)
+        if not isinstance(dim, int) and axis != batching.axis(spec.name) and not given_sizes(spec, given)
+    ]
+
+
+def completed(specs: Sequence[InputSpec], batching: Batching, given: Shapes) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Sizes of all inputs at one sample, one proposal after the other; what is given stays."""
+    roles: dict[str, Role] = {}
+    known: dict[str, int] = {}
+    for spec in specs:
+        shape = given_sizes(spec, given)
+        for axis, dim in enumerate(spec.dims):
+            if axis == batching.axis(spec.name):
+                known[symbol(spec, axis)] = batching.size or 1
+            elif isinstance(dim, int):
+                continue
+            elif shape is not None:
+                known[symbol(spec, axis)] = shape[axis]
+            else:
+                roles.setdefault(symbol(spec, axis), _role(spec, axis))
+    seen = set()
+    for sizes in _proposals({name: role for name, role in roles.items() if name not in known}, known):
+        shapes = {
+            spec.name: tuple(
+                dim if isinstance(dim, int) else sizes[symbol(spec, axis)] for axis, dim in enumerate(spec.dims)
+            )
+            for spec in specs
+        }
+        if tuple(shapes.values()) not in seen:
+            seen.add(tuple(shapes.values()))
+            yield shapes
+
+
+def symbol(spec: InputSpec, axis: int) -> str:
+    """A name for an axis: axes of one name have one size."""
+    return str(spec.dims[axis] or f"{spec.name}/{axis}")
+
+
+def _proposals(roles: Mapping[str, Role], known: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    kinds = set(roles.values())
+    rounds = max((len(_SPACE) if "space" in kinds else 0, len(_SEQUENCE) if kinds - {"space", "channels"} else 0, 1))
+    for channels in _CHANNELS if "channels" in kinds else _CHANNELS[:1]:
+        for number in range(rounds):
+            sequence = _SEQUENCE[min(number, len(_SEQUENCE) - 1)]
+            space = _SPACE[min(number, len(_SPACE) - 1)]
+            for past, total in _caches(kinds, sequence):
+                by_role = {"channels": channels, "space": space, "past": past, "total": total, "sequence": sequence}
+                sizes = {name: by_role[role] for name, role in roles.items()} | dict(known)
+                computed = {name: value for name in roles if (value := _computed(name, sizes)) is not None}
+                yield sizes | computed
+
+
+def _caches(kinds: set[Role], sequence: int) -> list[tuple[int, int]]:
+    """Positions in a cache, and those of cache and sequence together."""
+    if not kinds & {"past", "total"}:
+        return [(sequence, sequence)]
+    return [(sequence, 2 * sequence), (0, sequence), (sequence, sequence)]
+
+
+def _role(spec: InputSpec, axis: int) -> Role:
+    name, dims = symbol(spec, axis).lower(), spec.dims
+    if "past" in name:
+        return "past"
+    if "total" in name:
+        return "total"
+    if "channel" in name:
+        return "channels"
+    if re.search("height|width", name) or name in ("h", "w"):
+        return "space"
+    if len(dims) == 4 and spec.dtype.kind in "fu":
+        first = dims[1] in _IMAGE_CHANNELS or not any(isinstance(dim, int) for dim in dims[1:])
+        if first or dims[3] in _IMAGE_CHANNELS:
+            channel_axis = 1 if first else 3
+            return "channels" if axis == channel_axis else "space" if axis > 0 else "sequence"
+    if len(dims) == 5 and dims[1] in _IMAGE_CHANNELS and axis > 2:
+        return "space"
+    return "sequence"
+
+
+def _computed(name: str, sizes: Mapping[str, int]) -> int | None:
+    """The size of an axis whose name is a sum or product of others, ``past_length + 1``; None if it is not."""
+    if name.isidentifier():
+        return None
+    try:
+        value = _evaluated(ast.parse(name, mode="eval").body, sizes)
+    except SyntaxError:
+        return None
+    return value if value is not None and value >= 0 else None
+
+
+def _evaluated(node: ast.expr, sizes: Mapping[str, int]) -> int | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    if isinstance(node, ast.Name):
+        return sizes.get(node.id)
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
+        left, right = _evaluated(node.left, sizes), _evaluated(node.right, sizes)
+        return None if left is None or right is None else _OPERATIONS[type(node.op)](left, right)
+    return None
