@@ -15,6 +15,7 @@ from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
+from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite.weights import new_constant
 
@@ -56,7 +57,7 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
     for (name, operand), axes in typing.constants.items():
         if algebra.cut_axes(axes, counts):
             uses[nodes[name].inputs[operand].name].append((name, operand))
-    taken = set(model.graph.tensors())
+    taken = model.derived(names_in)
     for constant, places in uses.items():
         original = nodes[places[0][0]].inputs[places[0][1]]
         values = read_values(original, model.folder)
@@ -66,8 +67,7 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
             key = algebra.cut_axes(axes, counts)
             if key not in cuts:
                 is_only = len(places) == len(original.outputs) and constant not in typing.results
-                label = constant if is_only and not cuts else _unused(constant, taken)
-                taken.add(label)
+                label = constant if is_only and not cuts else free_name(constant, taken, "/cut")
                 cuts[key] = new_constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
             nodes[name].inputs[operand] = cuts[key]
 
@@ -89,13 +89,6 @@ def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
         if not mask.all():
             values = np.compress(mask, values, axis=axis)
     return values
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    number = 1
-    while f"{name}/cut{number}" in taken:
-        number += 1
-    return f"{name}/cut{number}"
 
 
 def _write_sizes(
@@ -120,7 +113,7 @@ def _write_sizes(
             values = np.array(read_values(node.inputs[operand], model.folder))
             for element, size in new.items():
                 values[(element,) if values.ndim else ()] = size
-            node.inputs[operand] = new_constant(_size_name(node, operand), values)
+            node.inputs[operand] = new_constant(_size_name(model, node, operand), values)
         elif new:
             _rebuild(model, node, operand, new, typing, joined)
 
@@ -174,7 +167,7 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     values = np.array(sizes, dtype=np.int64)
     while len(node.inputs) <= operand:
         node.inputs.append(gs.Variable.empty())
-    node.inputs[operand] = new_constant(_size_name(node, operand), values)
+    node.inputs[operand] = new_constant(_size_name(model, node, operand), values)
     _set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
@@ -193,7 +186,7 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
     if None not in words:
         if node.attrs.get("allowzero", 0):  # zero has its usual meaning from here on
             _set_attributes(model, node, {"allowzero": 0})
-        node.inputs[operand] = new_constant(_size_name(node, operand), np.array(words, dtype=np.int64))
+        node.inputs[operand] = new_constant(_size_name(model, node, operand), np.array(words, dtype=np.int64))
         return
     key = node.inputs[operand].name, tuple(numbers)
     if key not in joined:
@@ -216,7 +209,8 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
         elif number is None:
             raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
         else:
-            pieces.append(new_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=dtype)))
+            name = free_name(f"{node.name}/size{operand}/{index}", model.derived(names_in))
+            pieces.append(new_constant(name, np.array([number], dtype=dtype)))
         index += length or 1
     label = f"{node.name}/sizes{operand}"
     sizes = _append(model, "Concat", label, {"axis": 0}, pieces, kind)
@@ -229,7 +223,9 @@ def _append(
     model: Model, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor], kind: int
 ) -> gs.Variable:
     """A new node and what it writes."""
-    result = gs.Variable(f"{label}/out", dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
+    taken = model.derived(names_in)
+    label = free_name(label, taken)
+    result = gs.Variable(free_name(f"{label}/out", taken), dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
     model.graph.nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))
     model.dtypes[result.name] = kind
     return result
@@ -261,8 +257,13 @@ def _untouched(found: list[Element], index: int, new: dict[int, int]) -> int:
     return end - index
 
 
-def _size_name(node: gs.Node, operand: int) -> str:
-    return f"{node.name}/size{operand}"
+def _size_name(model: Model, node: gs.Node, operand: int) -> str:
+    """The name for a list of sizes that only ``node`` reads: that of an earlier rewrite again, if nobody shares it."""
+    wanted = f"{node.name}/size{operand}"
+    old = node.inputs[operand] if operand < len(node.inputs) else None
+    if isinstance(old, gs.Constant) and old.name == wanted and len(old.outputs) == 1:
+        return wanted
+    return free_name(wanted, model.derived(names_in))
 
 
 def _new_shape(shape: tuple[int | str | None, ...], axes: Axes | None, counts: Counts) -> tuple[int | str | None, ...]:
