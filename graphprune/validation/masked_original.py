@@ -22,9 +22,11 @@ from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
 
 
-def masked_original(removal: Removal) -> onnx.ModelProto:
-    """The model of ``removal`` with everything it takes out silenced."""
-    proto = to_proto(removal.model)
+def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.ModelProto:
+    """The model of ``removal`` with everything it takes out silenced;
+    ``outputs`` are inner tensors that it gives, too.
+    """
+    proto = to_proto(removal.model, outputs)
     taken = tensor_names(proto.graph)
     _silence_blocks(proto, removal.model, removal.blocks, taken)
     if removal.typing is not None:
