@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -17,6 +16,7 @@ from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model, constant_dims, constants, read_values
+from graphprune.rewrite.attributes import set_attributes
 from graphprune.rewrite.weights import new_constant
 
 Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]
@@ -140,24 +140,7 @@ def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], coun
             ]
         else:  # equal shares need no numbers, unequal ones do
             values[field.attribute] = [algebra.size_of(other.axis, counts) for other in fields]
-    _set_attributes(model, node, {field.attribute: values[field.attribute] for field in fields})
-
-
-def _set_attributes(model: Model, node: gs.Node, values: Mapping[str, int | list[int] | None]) -> None:
-    """Change attributes (None: drop them) of a node and of the protobuf it is written as;
-    the original's stays as it was.
-    """
-    proto = onnx.NodeProto()
-    proto.CopyFrom(model.node_protos[node.name])
-    untouched = [attribute for attribute in proto.attribute if attribute.name not in values]
-    del proto.attribute[:]
-    proto.attribute.extend(untouched)
-    for name, value in values.items():
-        node.attrs.pop(name, None)
-        if value is not None:
-            node.attrs[name] = value
-            proto.attribute.append(onnx.helper.make_attribute(name, value))
-    model.node_protos[node.name] = proto
+    set_attributes(model, node, {field.attribute: values[field.attribute] for field in fields})
 
 
 def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) -> None:
@@ -168,7 +151,7 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     while len(node.inputs) <= operand:
         node.inputs.append(gs.Variable.empty())
     node.inputs[operand] = new_constant(_size_name(model, node, operand), values)
-    _set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
+    set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
 def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing, joined: Joined) -> None:
@@ -185,7 +168,7 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
         words[words.index(None)] = -1
     if None not in words:
         if node.attrs.get("allowzero", 0):  # zero has its usual meaning from here on
-            _set_attributes(model, node, {"allowzero": 0})
+            set_attributes(model, node, {"allowzero": 0})
         node.inputs[operand] = new_constant(_size_name(model, node, operand), np.array(words, dtype=np.int64))
         return
     key = node.inputs[operand].name, tuple(numbers)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Kept
@@ -36,30 +37,34 @@ def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.Model
 
 
 def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block], taken: set[str]) -> None:
-    """Multiply the branch of every block by zero.
+    """Multiply the branches of every block by zero.
 
-    Where a norm follows the join, a silent branch does not yet pass the entry on; there the whole layer's output is
-    multiplied by zero and the entry added.
+    Where a norm follows the join, or the join is a mean, a silent branch does not yet pass the entry on; there the
+    whole layer's output is multiplied by zero and the entry added.
     """
     nodes = {node.name: node for node in proto.graph.node}
     producers = {name: node for node in proto.graph.node for name in node.output}
-    for block in blocks:
-        silenced = block.branch if block.is_exact else block.exit
-        dtype = model.dtypes.get(silenced, onnx.TensorProto.FLOAT)
-        zero = onnx.helper.make_tensor(free_name(f"{silenced}/zero", taken), dtype, [], [0.0])
-        silent, loud = (free_name(f"{silenced}/{how}", taken) for how in ("silent", "loud"))
+
+    def mute(loud: str, silent: str, tensor: str) -> None:
+        dtype = model.dtypes.get(tensor, onnx.TensorProto.FLOAT)
+        zero = onnx.helper.make_tensor(free_name(f"{tensor}/zero", taken), dtype, [], [0.0])
         proto.graph.initializer.append(zero)
-        if block.is_exact:
-            nodes[block.join].input[block.branch_operand] = silent
-            mask = [onnx.helper.make_node("Mul", [silenced, zero.name], [silent])]
-        else:
+        proto.graph.node.append(onnx.helper.make_node("Mul", [loud, zero.name], [silent]))
+
+    for block in blocks:
+        join = nodes[block.join]
+        for operand in block.branches if block.is_exact else ():
+            branch = join.input[operand]
+            join.input[operand] = free_name(f"{branch}/silent", taken)
+            mute(branch, join.input[operand], branch)
+        if block.keeps_join:
+            del join.input[SKIP_NORM_BIAS[join.op_type] :]  # belongs to the branch
+        if not block.is_exact:
             producer = producers[block.exit]
+            loud, silent = (free_name(f"{block.exit}/{how}", taken) for how in ("loud", "silent"))
             producer.output[list(producer.output).index(block.exit)] = loud
-            mask = [
-                onnx.helper.make_node("Mul", [loud, zero.name], [silent]),
-                onnx.helper.make_node("Add", [silent, block.entry], [block.exit]),
-            ]
-        proto.graph.node.extend(mask)
+            mute(loud, silent, block.exit)
+            proto.graph.node.append(onnx.helper.make_node("Add", [silent, block.entry], [block.exit]))
 
 
 def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str]) -> None:
