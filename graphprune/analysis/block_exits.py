@@ -2,7 +2,8 @@
 
 ResNet v1 ends a block with ``Relu(x + f(x))``: when ``x`` is known to be non-negative, the Relu does nothing to ``x``
 and goes too. A post-norm transformer ends it with ``Norm(x + f(x))``, where ``x`` itself comes out of such a norm: the
-whole layer, norm included, is bypassed.
+whole layer, norm included, is bypassed. In a pre-norm transformer whose joins are fused with the norms that follow
+(SkipLayerNormalization), such a join stays as the norm of what is left.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from graphprune.analysis.block_entries import SKIP_NORM_BIAS, has_total, total_of
 from graphprune.analysis.dataflow import DataFlow
 
 _NORMS = {
@@ -20,6 +22,7 @@ _NORMS = {
     "GroupNormalization",
     "InstanceNormalization",
 }
+_FUSED_NORMS = {*SKIP_NORM_BIAS, "EmbedLayerNormalization"}
 # The operators an exporter without a norm operator writes instead of one.
 _NORM_PARTS = {"ReduceMean", "Sub", "Pow", "Mul", "Add", "Sqrt", "Div", "Reciprocal", "Cast"}
 _NON_NEGATIVE = {"Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt"}
@@ -43,21 +46,28 @@ class Tail:
     """Nodes after the join that leave with the block; ``exit`` is the tensor that the block's entry replaces.
 
     ``is_exact`` tells that silencing the branch leaves exactly the entry at the exit (Relu), so that the plain masked
-    oracle applies; after a norm it does not.
+    oracle applies; after a norm, or a mean, it does not. ``keeps_join`` tells that the join itself stays.
     """
 
     exit: str
     nodes: tuple[str, ...] = ()
     is_exact: bool = True
+    keeps_join: bool = False
 
 
 def find_tail(flow: DataFlow, join: str, entry: str) -> Tail:
-    """The longest tail of the Add node ``join`` whose removal is sound for a block that starts at ``entry``."""
-    output = flow.nodes[join].outputs[0].name
-    none = Tail(exit=output)
+    """The longest tail of the node ``join`` whose removal is sound for a block that starts at ``entry``."""
+    node = flow.nodes[join]
+    output = node.outputs[0].name
+    if node.op in SKIP_NORM_BIAS:
+        is_last = not has_total(flow, node) and _is_norm_output(flow, entry)
+        return Tail(exit=total_of(flow, node), is_exact=not is_last, keeps_join=not is_last)
+    none = Tail(exit=output, is_exact=node.op != "Mean")
     if output in flow.outputs:
         return none
     readers = flow.readers.get(output, [])
+    if node.op == "Mean":  # silent branches leave a part of the entry
+        return none
     if len(readers) == 1 and _is_idempotent(flow, readers[0], entry):
         return Tail(exit=flow.nodes[readers[0]].outputs[0].name, nodes=(readers[0],))
     if not _is_norm_output(flow, entry):
@@ -112,8 +122,8 @@ def _is_norm_output(flow: DataFlow, tensor: str) -> bool:
     producer = flow.maker(tensor)
     if producer is None:
         return False
-    if producer.op in _NORMS:
-        return True
+    if producer.op in _NORMS | _FUSED_NORMS:
+        return bool(producer.outputs[0].name == tensor)
     stack, seen = [producer.name], {producer.name}
     while stack:
         node = flow.nodes[stack.pop()]

@@ -6,7 +6,7 @@ Nodes are the model's node names. Constants carry no data and make no edges.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import networkx as nx
@@ -94,13 +94,19 @@ class DataFlow:
                     stack.append(name)
         return found
 
-    def exclusive(self, node: str, operand: int) -> set[str]:
-        """The nodes whose values reach the outputs only through input ``operand`` of ``node``.
+    def exclusive(self, node: str, operands: Sequence[int]) -> set[str]:
+        """The nodes whose values reach the outputs only through the inputs ``operands`` of ``node``.
 
-        They are what the operand post-dominates: the subtree below it in the dominator tree of the reversed flow.
+        They are what the operand post-dominates: the subtree below it in the dominator tree of the reversed flow. What
+        several operands share hangs below the node itself.
         """
         members: set[str] = set()
-        stack = list(self._dominated[_edge(node, operand)])
+        stack = [vertex for operand in operands for vertex in self._dominated[_edge(node, operand)]]
+        if len(operands) > 1:
+            edges = {_edge(node, index) for index in range(len(self.nodes[node].inputs))}
+            others = [tensor.name for index, tensor in enumerate(self.nodes[node].inputs) if index not in operands]
+            elsewhere = set().union(*map(self.ancestors, others))
+            stack += [vertex for vertex in self._dominated[node] if vertex not in edges | elsewhere]
         while stack:
             name = stack.pop()
             if name in self.nodes:

@@ -19,6 +19,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from graphprune.errors import ModelError
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.folding import fold_constants
+from graphprune.ir.free_names import free_name
 from graphprune.ir.model import Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.shape_inference import infer_shapes
@@ -96,12 +97,7 @@ def _name_nodes(graph: gs.Graph, proto: onnx.ModelProto) -> dict[str, onnx.NodeP
     named: dict[str, onnx.NodeProto] = {}
     for index, (node, node_proto) in enumerate(zip(graph.nodes, proto.graph.node, strict=True)):
         if not node.name or node.name in named:
-            name, attempt = f"{node.op}_{index}", 0
-            while name in taken:
-                attempt += 1
-                name = f"{node.op}_{index}_{attempt}"
-            node.name = name
-            taken.add(name)
+            node.name = free_name(f"{node.op}_{index}", taken, "_")
         named[node.name] = node_proto
     return named
 

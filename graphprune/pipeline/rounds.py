@@ -17,6 +17,7 @@ from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 from graphprune.training import TrainingReport, checkpoint, finetune
 from graphprune.validation.validate import Validation, check_normalisation, check_written, validate
+from graphprune.validation.yardstick import Yardstick
 
 
 class Rounds:
@@ -31,6 +32,7 @@ class Rounds:
         self._done: list[Removal] = []
         self.fresh: list[Removal] = []
         self.validation: Validation | None = None
+        self._yardstick: Yardstick | None = None
         self.repair: RepairReport | None = None
         self.training: list[TrainingReport] = []
 
@@ -57,9 +59,12 @@ class Rounds:
         options.progress("writing", 0, 0)
         export.write(small.model, path)
         options.progress("validating", 0, 0)
+        if self._yardstick is None:
+            self._yardstick = Yardstick(self._loaded.model, data, options.batch, options.runtime)
+        how = (data, options.batch, options.runtime, self._yardstick)
         if not self._done:
-            check_normalisation(self._loaded.model, data, options.batch, options.runtime)
-        found = validate(self.fresh or [Removal(small.model)], path, data, options.batch, options.runtime)
+            check_normalisation(self._loaded.model, *how)
+        found = validate(self.fresh or [Removal(small.model)], path, *how)
         worst = max(found.max_relative_error, self.validation.max_relative_error if self.validation else 0.0)
         self.validation = replace(found, max_relative_error=worst)
 

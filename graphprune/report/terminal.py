@@ -88,6 +88,8 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
             f"checked on {check.samples} samples: equals the masked original "
             f"to {check.max_relative_error:.1e} (limit {check.tolerance:.0e})"
         )
+        noise = f"{check.self_difference:.0e}" if check.self_difference else "0"
+        console.print(f"  the network itself varies by {noise} with optimisation level and batch size")
     if result.repair:
         _print_repair(console, result.repair, verbose)
     for training in result.training:

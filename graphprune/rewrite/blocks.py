@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 import onnx_graphsurgeon as gs
 
+from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
 from graphprune.errors import GraphpruneError
 from graphprune.ir.model import Model
+from graphprune.rewrite.attributes import set_attributes
+
+_SKIP_NORM_EPSILON = 1e-12  # where the node names none
 
 
 def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
@@ -17,19 +21,37 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     No Identity is put in; where the exit is an output of the model, the entry takes over its name.
     """
     small = model.copy()
+    small.node_protos = dict(model.node_protos)
     stand_in: dict[str, str] = {}  # exit of a removed block -> its entry
     for block in blocks:
         stand_in[block.exit] = block.entry
     tensors = small.graph.tensors()
-    order = {node.name: index for index, node in enumerate(small.graph.nodes)}
+    nodes = {node.name: node for node in small.graph.nodes}
+    order = {name: index for index, name in enumerate(nodes)}
     for block in sorted(blocks, key=lambda block: order[block.join]):
-        entry = _resolve(stand_in, block.entry)
-        _redirect(small.graph, tensors[block.exit], tensors[entry])
+        entry = tensors[_resolve(stand_in, block.entry)]
+        join = nodes[block.join]
+        if block.keeps_join:
+            _make_plain_norm(small, join, entry)
+        if not block.keeps_join or block.exit != join.outputs[0].name:
+            _redirect(small.graph, tensors[block.exit], entry)
+        if block.keeps_join:
+            del join.outputs[1:]
     small.graph.cleanup().toposort()
     left = {name for block in blocks for name in block.nodes} & {node.name for node in small.graph.nodes}
     if left:
         raise GraphpruneError(f"removing {len(blocks)} blocks left {sorted(left)[0]} behind", "please report this")
     return small
+
+
+def _make_plain_norm(model: Model, join: gs.Node, entry: gs.Tensor) -> None:
+    """Let a norm of a sum be the norm of ``entry`` alone: of twice the entry with four times the epsilon it is that.
+
+    ONNX knows the plain norm from operator set 17 or 23 on only, and some runtimes by another name.
+    """
+    epsilon = float(join.attrs.get("epsilon", _SKIP_NORM_EPSILON))
+    join.inputs = [entry, entry, *join.inputs[2 : SKIP_NORM_BIAS[join.op]]]
+    set_attributes(model, join, {"epsilon": 4 * epsilon})
 
 
 def _resolve(stand_in: dict[str, str], tensor: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -15,7 +14,9 @@ from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
+from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model, constant_dims, constants, read_values
+from graphprune.rewrite.attributes import set_attributes
 from graphprune.rewrite.weights import new_constant
 
 Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]
@@ -56,7 +57,7 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
     for (name, operand), axes in typing.constants.items():
         if algebra.cut_axes(axes, counts):
             uses[nodes[name].inputs[operand].name].append((name, operand))
-    taken = set(model.graph.tensors())
+    taken = model.derived(names_in)
     for constant, places in uses.items():
         original = nodes[places[0][0]].inputs[places[0][1]]
         values = read_values(original, model.folder)
@@ -66,8 +67,7 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
             key = algebra.cut_axes(axes, counts)
             if key not in cuts:
                 is_only = len(places) == len(original.outputs) and constant not in typing.results
-                label = constant if is_only and not cuts else _unused(constant, taken)
-                taken.add(label)
+                label = constant if is_only and not cuts else free_name(constant, taken, "/cut")
                 cuts[key] = new_constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
             nodes[name].inputs[operand] = cuts[key]
 
@@ -89,13 +89,6 @@ def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
         if not mask.all():
             values = np.compress(mask, values, axis=axis)
     return values
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    number = 1
-    while f"{name}/cut{number}" in taken:
-        number += 1
-    return f"{name}/cut{number}"
 
 
 def _write_sizes(
@@ -120,7 +113,7 @@ def _write_sizes(
             values = np.array(read_values(node.inputs[operand], model.folder))
             for element, size in new.items():
                 values[(element,) if values.ndim else ()] = size
-            node.inputs[operand] = new_constant(_size_name(node, operand), values)
+            node.inputs[operand] = new_constant(_size_name(model, node, operand), values)
         elif new:
             _rebuild(model, node, operand, new, typing, joined)
 
@@ -147,24 +140,7 @@ def _write_attributes(model: Model, node: gs.Node, fields: list[SizeField], coun
             ]
         else:  # equal shares need no numbers, unequal ones do
             values[field.attribute] = [algebra.size_of(other.axis, counts) for other in fields]
-    _set_attributes(model, node, {field.attribute: values[field.attribute] for field in fields})
-
-
-def _set_attributes(model: Model, node: gs.Node, values: Mapping[str, int | list[int] | None]) -> None:
-    """Change attributes (None: drop them) of a node and of the protobuf it is written as;
-    the original's stays as it was.
-    """
-    proto = onnx.NodeProto()
-    proto.CopyFrom(model.node_protos[node.name])
-    untouched = [attribute for attribute in proto.attribute if attribute.name not in values]
-    del proto.attribute[:]
-    proto.attribute.extend(untouched)
-    for name, value in values.items():
-        node.attrs.pop(name, None)
-        if value is not None:
-            node.attrs[name] = value
-            proto.attribute.append(onnx.helper.make_attribute(name, value))
-    model.node_protos[node.name] = proto
+    set_attributes(model, node, {field.attribute: values[field.attribute] for field in fields})
 
 
 def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) -> None:
@@ -174,8 +150,8 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     values = np.array(sizes, dtype=np.int64)
     while len(node.inputs) <= operand:
         node.inputs.append(gs.Variable.empty())
-    node.inputs[operand] = new_constant(_size_name(node, operand), values)
-    _set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
+    node.inputs[operand] = new_constant(_size_name(model, node, operand), values)
+    set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
 def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing, joined: Joined) -> None:
@@ -192,8 +168,8 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
         words[words.index(None)] = -1
     if None not in words:
         if node.attrs.get("allowzero", 0):  # zero has its usual meaning from here on
-            _set_attributes(model, node, {"allowzero": 0})
-        node.inputs[operand] = new_constant(_size_name(node, operand), np.array(words, dtype=np.int64))
+            set_attributes(model, node, {"allowzero": 0})
+        node.inputs[operand] = new_constant(_size_name(model, node, operand), np.array(words, dtype=np.int64))
         return
     key = node.inputs[operand].name, tuple(numbers)
     if key not in joined:
@@ -216,7 +192,8 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
         elif number is None:
             raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
         else:
-            pieces.append(new_constant(f"{_size_name(node, operand)}/{index}", np.array([number], dtype=dtype)))
+            name = free_name(f"{node.name}/size{operand}/{index}", model.derived(names_in))
+            pieces.append(new_constant(name, np.array([number], dtype=dtype)))
         index += length or 1
     label = f"{node.name}/sizes{operand}"
     sizes = _append(model, "Concat", label, {"axis": 0}, pieces, kind)
@@ -229,7 +206,9 @@ def _append(
     model: Model, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor], kind: int
 ) -> gs.Variable:
     """A new node and what it writes."""
-    result = gs.Variable(f"{label}/out", dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
+    taken = model.derived(names_in)
+    label = free_name(label, taken)
+    result = gs.Variable(free_name(f"{label}/out", taken), dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
     model.graph.nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))
     model.dtypes[result.name] = kind
     return result
@@ -261,8 +240,13 @@ def _untouched(found: list[Element], index: int, new: dict[int, int]) -> int:
     return end - index
 
 
-def _size_name(node: gs.Node, operand: int) -> str:
-    return f"{node.name}/size{operand}"
+def _size_name(model: Model, node: gs.Node, operand: int) -> str:
+    """The name for a list of sizes that only ``node`` reads: that of an earlier rewrite again, if nobody shares it."""
+    wanted = f"{node.name}/size{operand}"
+    old = node.inputs[operand] if operand < len(node.inputs) else None
+    if isinstance(old, gs.Constant) and old.name == wanted and len(old.outputs) == 1:
+        return wanted
+    return free_name(wanted, model.derived(names_in))
 
 
 def _new_shape(shape: tuple[int | str | None, ...], axes: Axes | None, counts: Counts) -> tuple[int | str | None, ...]:

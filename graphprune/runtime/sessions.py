@@ -92,11 +92,13 @@ def require_provider(options: RuntimeOptions) -> None:
     )
 
 
-def open_model(model: Model, options: RuntimeOptions, outputs: Sequence[str] | None = None) -> Any:
+def open_model(
+    model: Model, options: RuntimeOptions, outputs: Sequence[str] | None = None, *, is_optimised: bool = True
+) -> Any:
     """A session of a model in memory, as :func:`open_session` opens it;
     ``outputs`` are inner tensors that it gives, too.
     """
-    return open_session(lambda: to_proto(model, outputs), options, model.folder)
+    return open_session(lambda: to_proto(model, outputs), options, model.folder, is_optimised=is_optimised)
 
 
 def open_session(
@@ -106,13 +108,14 @@ def open_session(
     optimised_path: Path | None = None,
     *,
     record_assignment: bool = False,
+    is_optimised: bool = True,
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
     Of a ``model`` given as a function that makes it, nothing is left when the runtime takes its own share of memory.
     ``folder`` is where the external data of an in-memory model lies.
     ``optimised_path`` also writes the optimised graph. ``record_assignment`` lets the session tell which provider took
-    which node, where this ONNX Runtime can.
+    which node, where this ONNX Runtime can. Not optimised, the runtime computes node by node what the file says.
 
     Raises
     ------
@@ -127,6 +130,8 @@ def open_session(
     session_options.intra_op_num_threads = options.thread_count
     session_options.inter_op_num_threads = 1
     session_options.log_severity_level = 4
+    if not is_optimised:
+        session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if optimised_path is not None:
         session_options.optimized_model_filepath = str(optimised_path)
     if folder is not None and not isinstance(model, Path):  # a file's own folder is known to the runtime

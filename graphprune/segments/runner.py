@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from graphprune.analysis.blocks import Block
@@ -89,7 +90,7 @@ class SessionChain:
         times_ms = []
         for index, segment in enumerate(self.segments):
             if segment.block is not None and segment.block.join in removed:
-                env[segment.block.exit] = env[segment.block.entry]
+                env.update(_bypassed(segment, env[segment.block.entry]))
                 times_ms.append(0.0)
             else:
                 written, elapsed_ms = self.run_segment(index, env)
@@ -108,6 +109,15 @@ class SessionChain:
             outputs = session.run_with_ort_values(list(segment.writes), inputs)
         elapsed_ms = (time.perf_counter_ns() - started) / 1e6
         return dict(zip(segment.writes, outputs, strict=True)), elapsed_ms
+
+
+def _bypassed(segment: Segment, entry: Any) -> Environment:
+    """What the segment of a removed block hands on: its entry, or to a join that stays, zeros."""
+    assert segment.block is not None
+    if not segment.block.keeps_join:
+        return {segment.block.exit: entry}
+    zeros = extras.onnxruntime().OrtValue.ortvalue_from_numpy(np.zeros_like(entry.numpy()))
+    return dict.fromkeys(segment.writes, zeros)
 
 
 class Segments:
@@ -151,7 +161,7 @@ class Segments:
             here = segment.block
             if here is not None and (here.join == block.join or here.join in removed):
                 if here.join == block.join or here.entry in changed:
-                    changed[here.exit] = changed.get(here.entry, env[here.entry])
+                    changed.update(_bypassed(segment, changed.get(here.entry, env[here.entry])))
             elif any(name in changed for name in segment.reads):
                 changed.update(self.chain.run_segment(index, ChainMap(changed, env))[0])
         return {name: changed.get(name, env[name]) for name in self.targets}

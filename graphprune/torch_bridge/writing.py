@@ -13,6 +13,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from torch import nn
 
 from graphprune.errors import InputError
+from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.torch_bridge.dtypes import to_array
 from graphprune.torch_bridge.layouts import LAYOUTS
@@ -91,7 +92,7 @@ def _store(
     common = entries[0][1]
     for number, (entry, values) in enumerate(entries):
         if entry.node and not _is_same(values, common):
-            name = f"{constant.name}/{number}"
+            name = free_name(f"{constant.name}/{number}", model.derived(names_in))
             own = gs.Constant(name, _lazy(values, name))
             nodes[entry.node].inputs[entry.operand] = own
             model.shapes[name] = values.shape

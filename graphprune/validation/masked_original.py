@@ -11,54 +11,63 @@ from collections.abc import Sequence
 
 import onnx
 
+from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Kept
 from graphprune.axes.typing import Typing
 from graphprune.errors import ValidationFailed
 from graphprune.ir.export import to_proto
+from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
 
 
-def masked_original(removal: Removal) -> onnx.ModelProto:
-    """The model of ``removal`` with everything it takes out silenced."""
-    proto = to_proto(removal.model)
-    _silence_blocks(proto, removal.model, removal.blocks)
+def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.ModelProto:
+    """The model of ``removal`` with everything it takes out silenced;
+    ``outputs`` are inner tensors that it gives, too.
+    """
+    proto = to_proto(removal.model, outputs)
+    taken = tensor_names(proto.graph)
+    _silence_blocks(proto, removal.model, removal.blocks, taken)
     if removal.typing is not None:
-        _silence_units(proto, removal.model, removal.typing, removal.kept)
+        _silence_units(proto, removal.model, removal.typing, removal.kept, taken)
     _sort_nodes(proto.graph)
     return proto
 
 
-def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block]) -> None:
-    """Multiply the branch of every block by zero.
+def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block], taken: set[str]) -> None:
+    """Multiply the branches of every block by zero.
 
-    Where a norm follows the join, a silent branch does not yet pass the entry on; there the whole layer's output is
-    multiplied by zero and the entry added.
+    Where a norm follows the join, or the join is a mean, a silent branch does not yet pass the entry on; there the
+    whole layer's output is multiplied by zero and the entry added.
     """
     nodes = {node.name: node for node in proto.graph.node}
     producers = {name: node for node in proto.graph.node for name in node.output}
-    for block in blocks:
-        silenced = block.branch if block.is_exact else block.exit
-        zero = onnx.helper.make_tensor(
-            f"{silenced}/zero", model.dtypes.get(silenced, onnx.TensorProto.FLOAT), [], [0.0]
-        )
+
+    def mute(loud: str, silent: str, tensor: str) -> None:
+        dtype = model.dtypes.get(tensor, onnx.TensorProto.FLOAT)
+        zero = onnx.helper.make_tensor(free_name(f"{tensor}/zero", taken), dtype, [], [0.0])
         proto.graph.initializer.append(zero)
-        if block.is_exact:
-            nodes[block.join].input[block.branch_operand] = f"{silenced}/silent"
-            mask = [onnx.helper.make_node("Mul", [silenced, zero.name], [f"{silenced}/silent"])]
-        else:
+        proto.graph.node.append(onnx.helper.make_node("Mul", [loud, zero.name], [silent]))
+
+    for block in blocks:
+        join = nodes[block.join]
+        for operand in block.branches if block.is_exact else ():
+            branch = join.input[operand]
+            join.input[operand] = free_name(f"{branch}/silent", taken)
+            mute(branch, join.input[operand], branch)
+        if block.keeps_join:
+            del join.input[SKIP_NORM_BIAS[join.op_type] :]  # belongs to the branch
+        if not block.is_exact:
             producer = producers[block.exit]
-            producer.output[list(producer.output).index(block.exit)] = f"{silenced}/loud"
-            mask = [
-                onnx.helper.make_node("Mul", [f"{silenced}/loud", zero.name], [f"{silenced}/silent"]),
-                onnx.helper.make_node("Add", [f"{silenced}/silent", block.entry], [block.exit]),
-            ]
-        proto.graph.node.extend(mask)
+            loud, silent = (free_name(f"{block.exit}/{how}", taken) for how in ("loud", "silent"))
+            producer.output[list(producer.output).index(block.exit)] = loud
+            mute(loud, silent, block.exit)
+            proto.graph.node.append(onnx.helper.make_node("Add", [silent, block.entry], [block.exit]))
 
 
-def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept) -> None:
+def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str]) -> None:
     """Multiply by zero, at every node that sums over it, what is not kept."""
     nodes = {node.name: node for node in proto.graph.node}
     readers = {node.name: node for node in model.graph.nodes}
@@ -67,14 +76,15 @@ def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: K
         if axes is None or not any(atom in kept for atom in algebra.atoms_of(axes[place.axis])):
             continue
         keep = algebra.indices_of(axes[place.axis], kept)
-        node, name = nodes[place.node], f"{place.node}/keep{place.operand}.{place.axis}"
+        node, name = nodes[place.node], free_name(f"{place.node}/keep{place.operand}.{place.axis}", taken)
+        silent = free_name(f"{name}/silent", taken)
         source = node.input[place.operand]
         dtype = model.dtypes.get(readers[place.node].inputs[place.operand].name, onnx.TensorProto.FLOAT)
         shape = [len(keep) if axis == place.axis else 1 for axis in range(len(axes))]
         values = keep.astype(onnx.helper.tensor_dtype_to_np_dtype(dtype)).reshape(shape)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
-        proto.graph.node.append(onnx.helper.make_node("Mul", [source, name], [f"{name}/silent"]))
-        node.input[place.operand] = f"{name}/silent"
+        proto.graph.node.append(onnx.helper.make_node("Mul", [source, name], [silent]))
+        node.input[place.operand] = silent
 
 
 def _sort_nodes(graph: onnx.GraphProto) -> None:

@@ -14,7 +14,8 @@ def check_structure(model: Model, after: str) -> None:
     Raises
     ------
     ValidationFailed
-        A node or an output reads what nothing makes, or makes later; or two nodes make or are called the same.
+        A node or an output reads what nothing makes, or makes later; or two nodes make or are called the same,
+        or two constants are.
     """
     fault = _fault(model)
     if fault:
@@ -26,12 +27,16 @@ def check_structure(model: Model, after: str) -> None:
 def _fault(model: Model) -> str:
     made = {tensor.name for tensor in model.graph.inputs}
     names: set[str] = set()
+    known: dict[str, gs.Constant] = {}
     for node in model.graph.nodes:
         if node.name in names:
             return f"two nodes are called {node.name}"
         names.add(node.name)
         for tensor in node_reads(node):
-            if tensor.name not in made and not isinstance(tensor, gs.Constant):
+            if isinstance(tensor, gs.Constant):
+                if known.setdefault(tensor.name, tensor) is not tensor or tensor.name in made:
+                    return f"{node.op} node {node.name} reads one of two tensors called {tensor.name}"
+            elif tensor.name not in made:
                 return f"{node.op} node {node.name} reads {tensor.name}, which nothing has made by then"
         for tensor in node.outputs:
             if tensor.name in made:

@@ -8,7 +8,7 @@ model it started from. Also checked: the normalised model against the file as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,105 +22,53 @@ from graphprune.ir.model import Model
 from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
-from graphprune.validation.masked_original import masked_original
+from graphprune.validation.comparison import Comparison
+from graphprune.validation.yardstick import Yardstick
 
-_TOLERANCE = 1e-4
-# Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
-_HALF_TOLERANCES: dict[int | None, float] = {onnx.TensorProto.FLOAT16: 2e-2, onnx.TensorProto.BFLOAT16: 1e-1}
 _STRICT_INFERENCE_LIMIT_BYTES = 1 << 30
-_OUTPUTS_LIMIT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How far the written model is from the masked original: largest absolute difference over largest magnitude."""
+    """How far the written model is from the masked original, relative to the outputs of the original.
+
+    ``self_difference`` is how far the networks differ from themselves between optimisation levels and batch sizes;
+    ``tolerance`` is the limit, raised to a multiple of that where it needs to be.
+    """
 
     max_relative_error: float
     tolerance: float
     samples: int
+    self_difference: float
 
 
-def validate(steps: Sequence[Removal], written: Path, data: Data, batch: int, options: RuntimeOptions) -> Validation:
+def validate(
+    steps: Sequence[Removal],
+    written: Path,
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
+    yardstick: Yardstick | None = None,
+) -> Validation:
     """Compare each step's result with its masked original on all of ``data``; the last step's result is ``written``.
+
+    ``yardstick`` is that of the network before any cut; by default it is taken from the first step.
 
     Raises
     ------
     ValidationFailed
-        The outputs differ by more than the tolerance, are not finite in different places, or the file is not valid.
+        The outputs differ by more than the limit, are not finite in different places, or the file is not valid.
     """
     original = steps[0].model
     _check_file(written, original)
-    tolerance = _tolerance(original)
+    yardstick = yardstick or Yardstick(original, data, batch, options)
     worst, samples = 0.0, 0
     for step, following in zip(steps, (*steps[1:], None), strict=True):
-        result = written if following is None else following.model
-        error, samples = _compare(step, result, data, batch, options, tolerance)
+        comparison = Comparison(step, written if following is None else following.model, options, yardstick)
+        error, samples = comparison.run(data, batch)
         worst = max(worst, error)
-    return Validation(worst, tolerance, samples)
-
-
-def _compare(
-    step: Removal, result: Path | Model, data: Data, batch: int, options: RuntimeOptions, tolerance: float
-) -> tuple[float, int]:
-    """Largest relative error of ``result`` against the oracle, and the number of samples."""
-    names = [tensor.name for tensor in step.model.graph.outputs]
-    batches = (part.feeds for part in data.batches(batch))
-    worst, samples = 0.0, 0
-    while expected := _expected(step, batches, names, options):
-        rewritten = open_session(result, options) if isinstance(result, Path) else open_model(result, options)
-        for feeds, references in expected:
-            samples += data.batching.count(feeds)
-            for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
-                worst = max(worst, relative_error(reference, found))
-                if not worst <= tolerance:
-                    raise ValidationFailed(
-                        f"output '{name}' of the rewritten model differs from the masked original by {worst:.2g} "
-                        f"(tolerance {tolerance:g}); nothing was written",
-                        "please report this model; exclude the unit concerned to go on",
-                    )
-        del rewritten  # before the oracle is opened again
-    return worst, samples
-
-
-def _expected(
-    step: Removal, batches: Iterator[Feeds], names: list[str], options: RuntimeOptions
-) -> list[tuple[Feeds, list[np.ndarray]]]:
-    """What the oracle computes for the next batches, as many as fit the memory for outputs.
-
-    Oracle and rewritten model take turns, so that only one of them is in memory.
-    """
-    feeds = next(batches, None)
-    if feeds is None:
-        return []
-    oracle = open_session(lambda: masked_original(step), options, step.model.folder)
-    expected = [(feeds, run(oracle, feeds, names))]
-    held = sum(array.nbytes for array in expected[0][1])
-    while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
-        expected.append((feeds, run(oracle, feeds, names)))
-        held += sum(array.nbytes for array in expected[-1][1])
-    return expected
-
-
-def relative_error(reference: np.ndarray, result: np.ndarray) -> float:
-    """``max|a - b| / max|a|``; infinite where shapes, dtypes or the places of NaN and infinity differ."""
-    if reference.shape != result.shape or reference.dtype != result.dtype:
-        return float("inf")
-    if reference.size == 0:
-        return 0.0
-    if reference.dtype.kind not in "fV":
-        return 0.0 if np.array_equal(reference, result) else float("inf")
-    a, b = reference.astype(np.float64), result.astype(np.float64)
-    finite = np.isfinite(a)
-    if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
-        return float("inf")
-    scale = float(np.abs(a[finite]).max(initial=0.0))
-    difference = float(np.abs(a[finite] - b[finite]).max(initial=0.0))
-    return difference / scale if scale else (0.0 if difference == 0 else float("inf"))
-
-
-def _tolerance(model: Model) -> float:
-    dtypes = {model.dtypes.get(tensor.name) for node in model.graph.nodes for tensor in node.outputs}
-    return max(_HALF_TOLERANCES.get(dtype, _TOLERANCE) for dtype in dtypes)
+    limit = max(yardstick.limit(name) for name in yardstick.outputs)
+    return Validation(worst, limit, samples, yardstick.self_difference)
 
 
 def _check_file(path: Path, original: Model) -> None:
@@ -177,9 +125,10 @@ def check_written(written: Path, before: Model, feeds: Feeds, options: RuntimeOp
             )
 
 
-def check_normalisation(model: Model, data: Data, batch: int, options: RuntimeOptions) -> None:
-    """One batch through the file as given and through the normalised model."""
-    tolerance = _tolerance(model)
+def check_normalisation(
+    model: Model, data: Data, batch: int, options: RuntimeOptions, yardstick: Yardstick | None = None
+) -> None:
+    """One batch through the file as given and through the normalised model; ``yardstick`` is that of the latter."""
     feeds = data.first(batch)
     names = [tensor.name for tensor in model.graph.outputs]
     try:
@@ -187,9 +136,10 @@ def check_normalisation(model: Model, data: Data, batch: int, options: RuntimeOp
     except ModelError as error:
         raise ModelError(f"the model as given does not run: {error.message}", error.fix) from None
     normal = run(open_model(model, options), feeds, names)
+    yardstick = yardstick or Yardstick(model, data, batch, options)
     for name, reference, result in zip(names, given, normal, strict=True):
-        difference = relative_error(reference, result)
-        if not difference <= tolerance:
+        difference = yardstick.error(name, reference, result)
+        if not difference <= yardstick.limit(name):
             raise ValidationFailed(
                 f"normalising the model changed its output '{name}' by {difference:.2g}", "please report it"
             )

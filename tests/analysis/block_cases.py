@@ -224,6 +224,66 @@ REMOVABLE = {
         ROW_STEM | MLP,
         {"one": ("h", "j"), "two": ("j", "last")},
     ),
+    "one-norm-for-two-branches": Case(
+        f"""{ROWS} {{
+          h = MatMul(x, w0) n = LayerNormalization(h, gamma, beta)
+          q = MatMul(n, wq) k = Transpose<perm = [0, 2, 1]>(n) s = MatMul(q, k) p = Softmax<axis = -1>(s)
+          v = MatMul(p, n) a = MatMul(v, wo) e = MatMul(n, w1) t = Tanh(e) b = MatMul(t, w2)
+          [one] j = Add(h, a) [two] last = Add(j, b) {ROW_HEAD} }}""",
+        ROW_STEM | MLP | {"wq": (8, 8), "wo": (8, 8), "gamma": (8,), "beta": (8,)},
+        {"one": ("h", "j"), "two": ("j", "last")},
+        context=frozenset({"n"}),
+    ),
+    "one-decomposed-norm-for-three-branches": Case(
+        f"""{ROWS} {{
+          h = MatMul(x, w0) {decomposed_norm("h", "n")} e = MatMul(n, w1) t = Tanh(e) a = MatMul(t, w2)
+          f = MatMul(n, w1) u = Sin(f) b = MatMul(u, w2) c = MatMul(n, wq)
+          [one] j = Add(a, h) [two] k = Add(b, j) [three] last = Add(k, c) {ROW_HEAD} }}""",
+        ROW_STEM | MLP | NORM_WEIGHTS | {"wq": (8, 8)},
+        {"one": ("h", "j"), "two": ("j", "k"), "three": ("k", "last")},
+        context=frozenset({"n"}),
+    ),
+    "scaled-shortcut": Case(
+        f"""{ROWS} {{
+          h = MatMul(x, w0) n = LayerNormalization(h, gamma, beta) a = MatMul(n, w1) t = Tanh(a) b = MatMul(t, w2)
+          s = Mul(h, scale) [join] last = Add(s, b) {ROW_HEAD} }}""",
+        ROW_STEM | MLP | {"gamma": (8,), "beta": (8,), "scale": (8,)},
+        {"join": ("s", "last")},
+        context=frozenset({"h"}),
+    ),
+    "scaled-shortcut-and-branch": Case(
+        f"""{ROWS} {{
+          h = MatMul(x, w0) c = MatMul(h, w1) u = Tanh(c) d = MatMul(u, w2) v = Mul(scale, d) r = Div(h, two)
+          [join] last = Add(v, r) {ROW_HEAD} }}""",
+        ROW_STEM | MLP | {"scale": (8,), "two": np.array(2, np.float32)},
+        {"join": ("r", "last")},
+        context=frozenset({"h"}),
+    ),
+    "sum-of-three": Case(
+        f"""{ROWS} {{
+          h = MatMul(x, w0) n = LayerNormalization(h, gamma, beta) a = MatMul(n, w1) t = Tanh(a) b = MatMul(t, w2)
+          c = MatMul(n, wq) [join] last = Sum(b, h, c) {ROW_HEAD} }}""",
+        ROW_STEM | MLP | {"wq": (8, 8), "gamma": (8,), "beta": (8,)},
+        {"join": ("h", "last")},
+    ),
+    "mean-of-two": Case(
+        f"""{CNN} {{
+          c0 = Conv<{SAME}>(x, w0) h = Relu(c0) c = Conv<{SAME}>(h, w1) [join] j = Mean(h, c) last = Relu(j)
+          {HEAD} }}""",
+        STEM | {"w1": (8, 8, 3, 3)},
+        {"join": ("h", "j")},
+        is_exact=False,
+    ),
+    "cross-attention": Case(
+        f"""(float[N,5,8] x, float[N,7,8] z) => (float[N,5,4] y) {{
+          states = Tanh(z) h = MatMul(x, w0) n = LayerNormalization(h, gamma, beta)
+          q = MatMul(n, wq) k = MatMul(states, wk) t = Transpose<perm = [0, 2, 1]>(k) s = MatMul(q, t)
+          p = Softmax<axis = -1>(s) v = MatMul(states, wv) a = MatMul(p, v) o = MatMul(a, wo)
+          [join] last = Add(h, o) {ROW_HEAD} }}""",
+        ROW_STEM | {name: (8, 8) for name in ("wq", "wk", "wv", "wo")} | {"gamma": (8,), "beta": (8,)},
+        {"join": ("h", "last")},
+        context=frozenset({"z"}),
+    ),
     "if-inside-that-reads-the-entry": Case(
         f"""{ROWS} {{
           h = MatMul(x, w0) total = ReduceSum<keepdims = 0>(h) flag = Greater(total, zero)
@@ -278,6 +338,27 @@ REFUSED = {
     ),
     "no-shortcut (twice the same)": Case(
         f"{ROWS} {{ h = MatMul(x, w0) [join] last = Add(h, h) {ROW_HEAD} }}", ROW_STEM, {}
+    ),
+    "no-shortcut (turned by the position)": Case(
+        f"""{ROWS} {{
+          h = MatMul(x, w0) c = Mul(h, cosines) l, r = Split<axis = 2>(h) m = Neg(r) q = Concat<axis = 2>(m, l)
+          s = Mul(q, sines) [join] last = Add(c, s) {ROW_HEAD} }}""",
+        ROW_STEM | {"cosines": (5, 8), "sines": (5, 8)},
+        {},
+    ),
+    "no-shortcut (three of which one is a stranger)": Case(
+        f"""(float[N,5,8] x, float[N,5,8] z) => (float[N,5,4] y) {{
+          h = MatMul(x, w0) a = MatMul(h, w1) t = Tanh(a) b = MatMul(t, w2) [join] last = Sum(h, b, z) {ROW_HEAD} }}""",
+        ROW_STEM | MLP,
+        {},
+    ),
+    "second-entry (an encoder that serves one layer)": Case(
+        f"""(float[N,5,8] x, float[N,7,8] z) => (float[N,5,4] y) {{
+          e0 = MatMul(z, wq) e1 = Tanh(e0) h = MatMul(x, w0) q = MatMul(h, wq) k = MatMul(e1, wk)
+          t = Transpose<perm = [0, 2, 1]>(k) s = MatMul(q, t) p = Softmax<axis = -1>(s) v = MatMul(e1, wv)
+          a = MatMul(p, v) o = MatMul(a, wo) [join] last = Add(h, o) {ROW_HEAD} }}""",
+        ROW_STEM | {name: (8, 8) for name in ("wq", "wk", "wv", "wo")},
+        {},
     ),
     "side-reader": Case(
         f"""{ROWS} {{

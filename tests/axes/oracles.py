@@ -30,8 +30,8 @@ from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite import remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.validation.difference import relative_error
 from graphprune.validation.masked_original import masked_original
-from graphprune.validation.validate import relative_error
 from tests.graphs import Arrays, run
 
 TOLERANCE = 1e-4

@@ -217,6 +217,7 @@ def test_the_command_aligns_and_shows_units(
     assert "filters in cut groups" in printed or "neurons in cut groups" in printed
     assert "asked removed=1, reached" in printed
     assert "removable blocks" not in printed
+    assert "the network itself varies by" in printed
 
 
 def test_multiples_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

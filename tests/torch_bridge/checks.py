@@ -15,7 +15,7 @@ from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_model
 from graphprune.runtime.sessions import run as run_session
 from graphprune.torch_bridge import to_torch, write_back
-from graphprune.validation.validate import relative_error
+from graphprune.validation.difference import relative_error
 
 Feed = Mapping[str, np.ndarray]
 

@@ -105,6 +105,19 @@ def test_statistics_that_norms_shared_part_in_the_file() -> None:
     assert worst(outputs_of_file(written, {"x": IMAGE}), outputs_of_module(module, model, {"x": IMAGE})) <= 1e-4
 
 
+def test_parted_statistics_take_names_that_are_free() -> None:
+    proto = to_proto(_normed(is_shared=True))
+    for node_proto in proto.graph.node:
+        for operands in (node_proto.input, node_proto.output):
+            operands[:] = [{"c": "mean/1", "b": "var/1"}.get(name, name) for name in operands]
+    model = load(proto)
+    module = to_torch(model)
+    _train(module)
+    written = write_back(model, module)
+    onnx.checker.check_model(to_proto(written))
+    assert worst(outputs_of_file(written, {"x": IMAGE}), outputs_of_module(module, model, {"x": IMAGE})) <= 1e-4
+
+
 def test_copies_pickles_and_compiled_modules_can_be_written_back() -> None:
     model = _normed()
     module = to_torch(model)

@@ -38,6 +38,10 @@ def namesakes(graph: gs.Graph) -> None:
     graph.nodes[2].name = graph.nodes[1].name
 
 
+def equal_constants(graph: gs.Graph) -> None:
+    graph.nodes[1].inputs[1].name = graph.nodes[0].inputs[1].name
+
+
 def no_output(graph: gs.Graph) -> None:
     graph.outputs = [gs.Variable("ghost")]
 
@@ -49,6 +53,7 @@ def no_output(graph: gs.Graph) -> None:
         (late, "which nothing has made by then"),
         (twice, "is made twice"),
         (namesakes, "two nodes are called"),
+        (equal_constants, "reads one of two tensors called w_stem"),
         (no_output, "nothing makes the output ghost"),
     ],
 )

@@ -24,8 +24,8 @@ from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions, open_model, open_session
 from graphprune.runtime.sessions import run as run_session
+from graphprune.validation.difference import relative_error
 from graphprune.validation.masked_original import masked_original
-from graphprune.validation.validate import relative_error
 
 RATIOS = (0.4, 0.75)
 TOLERANCE = 1e-4

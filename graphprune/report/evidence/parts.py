@@ -12,10 +12,10 @@ from itertools import groupby
 
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.blocks import Refusal
 from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.names import layer_label
+from graphprune.analysis.refusals import Refusal
 from graphprune.ir.model import constant_dims
 from graphprune.segments.cuts import at_blocks
 

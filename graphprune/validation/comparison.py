@@ -1,0 +1,135 @@
+"""One step of a rewrite held against its masked original, sample by sample."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from graphprune.data.dataset import Data
+from graphprune.errors import ValidationFailed
+from graphprune.ir.model import Model
+from graphprune.rewrite.removal import Removal
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
+from graphprune.validation.difference import Extent
+from graphprune.validation.masked_original import masked_original
+from graphprune.validation.yardstick import Yardstick
+
+_OUTPUTS_LIMIT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``result`` beside what ``step`` should have made of its model."""
+
+    step: Removal
+    result: Path | Model
+    options: RuntimeOptions
+    yardstick: Yardstick
+
+    def run(self, data: Data, batch: int) -> tuple[float, int]:
+        """Largest relative error of the outputs on all of ``data``, and the number of samples.
+
+        Where the cut left hardly anything of an output's range, a wrong unit could hide below the scale of the
+        original: there what enters the last activation, or else the output itself, is compared on its own scale, too.
+
+        Raises
+        ------
+        ValidationFailed
+            A tensor differs by more than its limit.
+        """
+        names = self.yardstick.outputs
+        extents: dict[str, Extent] = defaultdict(Extent)
+        worst, samples = self._compare(names, data, batch, extents, on_own_scale=False)
+        low = [name for name in names if self.yardstick.has_collapsed(name, extents[name])]
+        if low:
+            made = self._tensors()
+            inner = [self.yardstick.inner.get(name, name) for name in low]
+            closer = [name for name in dict.fromkeys(inner) if name in made]
+            self._compare(closer, data, batch, extents, on_own_scale=True)
+        return worst, samples
+
+    def _compare(
+        self, names: list[str], data: Data, batch: int, extents: dict[str, Extent], *, on_own_scale: bool
+    ) -> tuple[float, int]:
+        """As :meth:`run`, for tensors of both networks; their ``extents`` in the masked original are noted."""
+        self.yardstick.hear(
+            lambda is_optimised: self._oracle(names, is_optimised=is_optimised), names, on_own_scale=on_own_scale
+        )
+        batches = (part.feeds for part in data.batches(batch))
+        worst, samples = 0.0, 0
+        while expected := self._expected(batches, names):
+            rewritten = self._rewritten(names)
+            for feeds, references in expected:
+                samples += data.batching.count(feeds)
+                for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+                    extents[name].add(reference)
+                    error = self.yardstick.error(name, reference, found, on_own_scale=on_own_scale)
+                    limit = self.yardstick.limit(name, on_own_scale=on_own_scale)
+                    if not error <= limit and not on_own_scale:
+                        self.yardstick.widen(feeds)  # the original may give more for these samples than for the first
+                        error = self.yardstick.error(name, reference, found)
+                    if not error <= limit:
+                        raise self._failure(name, error, limit)
+                    worst = max(worst, error)
+            del rewritten  # before the oracle is opened again
+        return worst, samples
+
+    def _failure(self, name: str, error: float, limit: float) -> ValidationFailed:
+        what = f"output '{name}'" if name in self.yardstick.outputs else f"'{name}', before the last activation,"
+        return ValidationFailed(
+            f"{what} of the rewritten model differs from the masked original by {error:.2g} "
+            f"(tolerance {limit:g}; the network itself varies by {self.yardstick.self_difference:.1g} with "
+            "optimisation level and batch size); nothing was written",
+            "please report this model; exclude the unit concerned to go on",
+        )
+
+    def _expected(self, batches: Iterator[Feeds], names: list[str]) -> list[tuple[Feeds, list[np.ndarray]]]:
+        """What the oracle computes for the next batches, as many as fit the memory for outputs.
+
+        Oracle and rewritten model take turns, so that only one of them is in memory.
+        """
+        feeds = next(batches, None)
+        if feeds is None:
+            return []
+        oracle = self._oracle(names)
+        expected = [(feeds, run(oracle, feeds, names))]
+        held = sum(array.nbytes for array in expected[0][1])
+        while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
+            expected.append((feeds, run(oracle, feeds, names)))
+            held += sum(array.nbytes for array in expected[-1][1])
+        return expected
+
+    def _oracle(self, names: list[str], *, is_optimised: bool = True) -> Any:
+        return open_session(
+            lambda: masked_original(self.step, names), self.options, self.step.model.folder, is_optimised=is_optimised
+        )
+
+    def _rewritten(self, names: list[str]) -> Any:
+        if not isinstance(self.result, Path):
+            return open_model(self.result, self.options, names)
+        if set(names) <= set(self.yardstick.outputs):
+            return open_session(self.result, self.options)
+        path, dtypes = self.result, self.step.model.dtypes
+
+        def with_inner() -> onnx.ModelProto:
+            proto = onnx.load(str(path), format="protobuf", load_external_data=False)
+            for name in set(names) - set(self.yardstick.outputs):
+                value = proto.graph.output.add(name=name)
+                value.type.tensor_type.elem_type = dtypes.get(name, onnx.TensorProto.FLOAT)
+            return proto
+
+        return open_session(with_inner, self.options, path.parent)
+
+    def _tensors(self) -> set[str]:
+        """What nodes of both networks make."""
+        made = {tensor.name for node in self.step.model.graph.nodes for tensor in node.outputs}
+        if not isinstance(self.result, Path):
+            return made & {tensor.name for node in self.result.graph.nodes for tensor in node.outputs}
+        proto = onnx.load(str(self.result), format="protobuf", load_external_data=False)
+        return made & {name for node in proto.graph.node for name in node.output}

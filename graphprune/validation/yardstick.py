@@ -1,0 +1,120 @@
+"""What counts as a difference: how large the original's outputs are, and how far a network differs from itself.
+
+A network computes other numbers when the runtime fuses its nodes or takes fewer samples at once. Where that alone moves
+an output by 1e-4 of its size, a right rewrite moves it as far.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from graphprune.data.dataset import Data
+from graphprune.ir.model import Model
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, run
+from graphprune.validation.difference import Extent, relative_error
+
+_TOLERANCE = 1e-4
+# Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
+_HALF_TOLERANCES: dict[int | None, float] = {onnx.TensorProto.FLOAT16: 2e-2, onnx.TensorProto.BFLOAT16: 1e-1}
+_NOISE_FACTOR = 10
+_MOST_RAISED = 2e-2  # noise may not hide what half precision shows
+_SQUASHING = {"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "Tanh", "Exp", "Relu", "Clip"}
+_MOVING = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Cast"}
+
+OpenNetwork = Callable[[bool], Any]
+"""A session of a network, with the optimiser of the runtime or without."""
+
+
+class Yardstick:
+    """The extent of the outputs of ``original`` on ``data``, and the noise of all networks that it was held to.
+
+    Taken from the first ``batch`` samples; :meth:`widen` takes in more. ``inner`` names, for an output that leaves an
+    activation such as Softmax, the tensor before it: there, what the activation has squashed is still told apart.
+    """
+
+    def __init__(self, original: Model, data: Data, batch: int, options: RuntimeOptions) -> None:
+        self.tolerance = _tolerance(original)
+        self.outputs = [tensor.name for tensor in original.graph.outputs]
+        self.inner = {tensor.name: name for tensor in original.graph.outputs if (name := _before_activation(tensor))}
+        self._original, self._options = original, options
+        self._feeds = [data.first(size) for size in dict.fromkeys((batch, 1))]
+        self._extents: dict[str, Extent] = defaultdict(Extent)
+        self._noise: dict[tuple[str, bool], float] = defaultdict(float)
+        self.widen(self._feeds[0])
+        self.hear(self._open, self._names)
+
+    @property
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys((*self.outputs, *self.inner.values())))
+
+    def _open(self, is_optimised: bool) -> Any:
+        return open_model(self._original, self._options, self._names, is_optimised=is_optimised)
+
+    @property
+    def self_difference(self) -> float:
+        """The largest relative error that an output of one of the networks has against the same network."""
+        return max(self._noise[name, False] for name in self.outputs)
+
+    def widen(self, feeds: Feeds) -> None:
+        """Take what the original gives for ``feeds`` into the extents."""
+        for name, values in zip(self._names, run(self._open(True), feeds, self._names), strict=True):
+            self._extents[name].add(values)
+
+    def hear(self, open_network: OpenNetwork, names: Sequence[str], *, on_own_scale: bool = False) -> None:
+        """Note how far the tensors of a network move between optimised and not, and between many samples and one."""
+        session = open_network(True)
+        together, *alone = [run(session, feeds, list(names)) for feeds in self._feeds]
+        del session  # one network at a time in memory
+        plain = run(open_network(False), self._feeds[0], list(names))
+        for index, name in enumerate(names):
+            pairs = [(together[index], plain[index])]
+            for values in alone:
+                rows = _rows_of_first(together[index], values[index])
+                pairs += [] if rows is None else [(rows, values[index])]
+            found = [self.error(name, *pair, on_own_scale=on_own_scale) for pair in pairs]
+            # a class or a box that flips is no noise that a limit could be raised by
+            heard = self._noise[name, on_own_scale]
+            self._noise[name, on_own_scale] = max([heard, *filter(isfinite, found)])
+
+    def error(self, name: str, reference: np.ndarray, result: np.ndarray, *, on_own_scale: bool = False) -> float:
+        """:func:`relative_error` on the scale of the original's tensor ``name``, or of the reference alone."""
+        return relative_error(reference, result, 0.0 if on_own_scale else self._extents[name].magnitude)
+
+    def limit(self, name: str, *, on_own_scale: bool = False) -> float:
+        """What the error may be: the tolerance of the precision, or ten times the noise, at most 0.02."""
+        return max(self.tolerance, min(_NOISE_FACTOR * self._noise[name, on_own_scale], _MOST_RAISED))
+
+    def has_collapsed(self, name: str, extent: Extent) -> bool:
+        """Whether ``extent`` tells hardly anything beside that of the original's tensor ``name``."""
+        return extent.has_collapsed(self._extents[name])
+
+
+def _tolerance(model: Model) -> float:
+    dtypes = {model.dtypes.get(tensor.name) for node in model.graph.nodes for tensor in node.outputs}
+    return max(_HALF_TOLERANCES.get(dtype, _TOLERANCE) for dtype in dtypes)
+
+
+def _before_activation(output: gs.Tensor) -> str:
+    """The computed tensor before the last activations that squash; empty where ``output`` leaves none."""
+    tensor, is_squashed = output, False
+    while tensor.inputs and tensor.inputs[0].op in _SQUASHING | _MOVING:
+        is_squashed = is_squashed or tensor.inputs[0].op in _SQUASHING
+        tensor = tensor.inputs[0].inputs[0]
+    return tensor.name if is_squashed and tensor.inputs else ""
+
+
+def _rows_of_first(together: np.ndarray, alone: np.ndarray) -> np.ndarray | None:
+    """The part of a batch's result that belongs to its first sample; None where that cannot be told."""
+    if together.ndim != alone.ndim or together.dtype != alone.dtype:
+        return None
+    axes = [axis for axis in range(alone.ndim) if together.shape[axis] != alone.shape[axis]]
+    if len(axes) != 1 or together.shape[axes[0]] < alone.shape[axes[0]]:
+        return None
+    return np.take(together, range(alone.shape[axes[0]]), axes[0])
