@@ -51,7 +51,7 @@ class FilterOBS(UnitPass):
         cost = context.analysis.typed_cost()
         scores = []
         for group, values in zip(groups, losses, strict=True):
-            saving = cost.saving(group.atom, group.size - 1)
+            saving = cost.unit_saving(group.atom)
             saved = saving.params if context.goal.target.kind == "params" else saving.macs
             scores.append(values / max(1, saved))
         return scores, ()

@@ -74,6 +74,18 @@ class UnitCost:
         self.keep(atom, old)
         return Cost(before.macs - after.macs, before.params - after.params)
 
+    def unit_saving(self, atom: Atom) -> Cost:
+        """What one more unit of ``atom`` saves, when the copies that its first unit costs have been paid for."""
+        first = self.saving(atom, atom.size - 1)
+        if not self.needs_copy(atom):
+            return first
+        both = self.saving(atom, atom.size - 2)
+        return Cost(both.macs - first.macs, both.params - first.params)
+
+    def needs_copy(self, atom: Atom) -> bool:
+        """Whether some constant that shrinks with ``atom`` is also used in another way, and so must be copied."""
+        return any(len(self._terms[index][1].ways) > 1 for index in self._holding[atom])
+
 
 def _macs_term(node: gs.Node, typing: Typing, sizes: Sizes) -> _Term | None:
     """Every weighted node's MACs are the product of its output's axes (ConvTranspose:

@@ -165,10 +165,12 @@ def _print_units(console: Console, result: Result) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for units in result.plan.units:
         kept = units.size - len(units.removed)
-        table.add_row(
-            escape(units.group), str(units.size), str(kept), f"-{compact(units.macs)}", f"-{compact(units.params)}"
-        )
+        table.add_row(escape(units.group), str(units.size), str(kept), _signed(-units.macs), _signed(-units.params))
     console.print(table)
+
+
+def _signed(change: int) -> str:
+    return f"{'+' if change > 0 else ''}{compact(change)}"
 
 
 def print_inspection(console: Console, inspection: Inspection, verbose: bool) -> None:
