@@ -19,6 +19,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from graphprune.base import extras
 from graphprune.errors import ModelError
 from graphprune.ir.concrete_sizes import CONCRETE
+from graphprune.ir.initial_states import drop_zero_states
 from graphprune.ir.model import Shape, is_external, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.shape_inference import infer_shapes
@@ -57,6 +58,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     graph.cleanup()
     _fold_static_shapes(graph, shapes)
     _fold_constants(graph, folder)
+    drop_zero_states(graph)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:
