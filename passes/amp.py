@@ -24,7 +24,7 @@ from graphprune.importance.budget import Rounding, amp_counts
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.passes.head_projection import projected
+from graphprune.passes.head_projection import UNREAD, projectable, projected
 from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Scope
@@ -38,6 +38,7 @@ class AMP(UnitPass):
     name: ClassVar[str] = "amp"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
     kinds: ClassVar[tuple[str, ...]] = ("heads", "kv-heads", "neurons")
+    unscored: ClassVar[str] = UNREAD
 
     scope: Scope = field(default="group", metadata={"help": "the same share of each group; there is no other"})
     budget: Rounding = field(default="exact", metadata={"help": "parameter-exact rounding, or the authors' code"})
@@ -69,6 +70,9 @@ class AMP(UnitPass):
         limit = "" if context.goal.is_met(cost.cost, gone, considered) else self.limit(context, cost, gone, considered)
         units = removed_units(groups, scores, removed, context.analysis.typed_cost())
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
+
+    def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
+        return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         heads, neurons = _heads_and_neurons(groups)

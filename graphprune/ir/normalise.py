@@ -19,9 +19,9 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from graphprune.base import extras
 from graphprune.errors import ModelError
 from graphprune.ir.concrete_sizes import CONCRETE
-from graphprune.ir.initial_states import drop_zero_states
 from graphprune.ir.model import Shape, is_external, outer_reads
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
@@ -59,6 +59,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     _fold_static_shapes(graph, shapes)
     _fold_constants(graph, folder)
     drop_zero_states(graph)
+    take_states_apart(graph, shapes)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.groups import Group
 from graphprune.analysis.model_analysis import ModelAnalysis
@@ -55,8 +56,12 @@ def obs_losses(
 
 
 def can_refit_readers(analysis: ModelAnalysis, group: Group) -> bool:
-    """Whether some layer that reads ``group`` can be refitted, so that its losses are known."""
-    return bool(_refittable(analysis, group))
+    """Whether layers that read ``group`` can be refitted, so that its losses are known.
+
+    A recurrent layer cannot, and what it would lose must not count for nothing.
+    """
+    is_recurrent = any(analysis.flow.nodes[name].op in RECURRENT for name in group.readers)
+    return not is_recurrent and bool(_refittable(analysis, group))
 
 
 def _refittable(analysis: ModelAnalysis, group: Group) -> list[Consumer]:

@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
@@ -69,6 +70,17 @@ def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLayer
         site_of(flow, node, sizes)
         for node in pruned.graph.nodes
         if node.name in changed and is_layer(node) and _is_own(node) and len(sizes.get(node.inputs[0].name, ())) > 1
+    ]
+
+
+def left_alone(original: Model, pruned: Model) -> list[tuple[str, str]]:
+    """Layers of ``pruned`` whose inputs have changed, and which no repair can refit: label and reason."""
+    flow, changed = pruned.derived(DataFlow), _changed(original, pruned)
+    widths = {node.name: node.attrs.get("hidden_size") for node in original.graph.nodes if node.op in RECURRENT}
+    return [
+        (layer_label(flow, [node.name]), "a recurrent layer is not refitted")
+        for node in pruned.graph.nodes
+        if node.op in RECURRENT and (node.name in changed or node.attrs.get("hidden_size") != widths.get(node.name))
     ]
 
 

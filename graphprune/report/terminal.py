@@ -107,7 +107,8 @@ def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None
     for method in repair.methods:
         layers = [layer for layer in repair.layers if layer.method == method]
         kept = sum(layer.is_kept for layer in layers)
-        errors = [median(each or [0.0]) for each in ([one.before for one in layers], [one.after for one in layers])]
+        tried = [layer for layer in layers if layer.before or layer.after]
+        errors = [median(each or [0.0]) for each in ([one.before for one in tried], [one.after for one in tried])]
         if not layers:
             console.print(f"nothing to repair by {method}")
             continue
