@@ -56,7 +56,8 @@ def test_states(text: str, is_left_out: bool) -> None:
 def test_one_of_several_last_states(index: int, taken: str, shape: tuple[int, ...]) -> None:
     """The first layer runs both ways and writes two."""
     text = """(float[4,N,2] x) => (float[N,3] y) {
-    states, h1 = GRU<hidden_size = 3, direction = "bidirectional">(x, w, r) t = Transpose<perm = [0, 2, 1, 3]>(states) f = Reshape(t, flat) , h2 = GRU<hidden_size = 3>(f, v, u)
+    states, h1 = GRU<hidden_size = 3, direction = "bidirectional">(x, w, r)
+    t = Transpose<perm = [0, 2, 1, 3]>(states) f = Reshape(t, flat) , h2 = GRU<hidden_size = 3>(f, v, u)
     all = Concat<axis = 0>(h1, h2) y = Gather<axis = 0>(all, place) }"""
     weights = {"w": (2, 9, 2), "r": (2, 9, 3), "v": (1, 9, 6), "u": (1, 9, 3), "flat": np.array([0, 0, -1])}
     text = text if not shape else text.replace("float[N,3] y", "float[1,N,3] y")
