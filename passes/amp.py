@@ -24,7 +24,7 @@ from graphprune.importance.budget import Rounding, amp_counts
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.passes.head_projection import projected
+from graphprune.passes.head_projection import UNREAD, projectable, projected
 from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Scope
@@ -38,6 +38,7 @@ class AMP(UnitPass):
     name: ClassVar[str] = "amp"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
     kinds: ClassVar[tuple[str, ...]] = ("heads", "kv-heads", "neurons")
+    unscored: ClassVar[str] = UNREAD
 
     scope: Scope = field(default="group", metadata={"help": "the same share of each group; there is no other"})
     budget: Rounding = field(default="exact", metadata={"help": "parameter-exact rounding, or the authors' code"})
@@ -70,6 +71,9 @@ class AMP(UnitPass):
         units = removed_units(groups, scores, removed, context.analysis.typed_cost())
         return Decision(str(self), units=units, limit=limit, considered=considered, notes=notes)
 
+    def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
+        return projectable(context, groups)
+
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         heads, neurons = _heads_and_neurons(groups)
         if not heads or not neurons:
@@ -89,7 +93,8 @@ class AMP(UnitPass):
         considered = sum(group.size for group in groups)
         cost = context.analysis.typed_cost()
         price = {group.atom: self._price(context, cost, group) for group in groups}
-        rho = min(self._goal(context, considered) / sum(group.size * price[group.atom] for group in groups), 0.999)
+        goal = self._goal(context, considered) + _copies(context, cost, groups, price)
+        rho = min(goal / sum(group.size * price[group.atom] for group in groups), 0.999)
         if self.budget == "released":
             counts = self._released(multiples, heads, neurons, rho)
         else:
@@ -177,7 +182,7 @@ class AMP(UnitPass):
         """What one unit costs, in the target's currency."""
         if context.goal.target.kind == "ratio":
             return 1
-        saving = cost.saving(group.atom, group.size - 1)
+        saving = cost.unit_saving(group.atom)
         return saving.macs if context.goal.target.kind == "flops" else saving.params
 
     def _goal(self, context: Context, considered: int) -> float:
@@ -189,6 +194,19 @@ class AMP(UnitPass):
         if target.kind == "flops":
             return now.macs - target.value * dense.macs
         return now.params - target.value * dense.params
+
+
+def _copies(context: Context, cost: UnitCost, groups: Sequence[Group], price: Mapping[Atom, int]) -> int:
+    """Parameters that cutting the groups adds: a constant that several layers share is copied for each of them."""
+    if context.goal.target.kind != "params" or not any(cost.needs_copy(group.atom) for group in groups):
+        return 0
+    before = cost.params
+    for group in groups:
+        cost.keep(group.atom, group.size - 1)
+    saved = before - cost.params
+    for group in groups:
+        cost.keep(group.atom, group.size)
+    return sum(price[group.atom] for group in groups) - saved
 
 
 def _heads_and_neurons(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:

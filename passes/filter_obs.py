@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.repair.obs import obs_losses
+from graphprune.repair.obs import can_refit_readers, obs_losses
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,14 @@ class FilterOBS(UnitPass):
     paper: ClassVar[str] = "Structurally Prune Anything (OBSPA), arXiv 2403.18955; Optimal Brain Surgeon, NIPS 1992"
     kinds: ClassVar[tuple[str, ...]] = ("filters", "neurons", "conv-groups", "heads", "kv-heads")
 
+    unscored: ClassVar[str] = "no layer reads them that could be refitted"
+
     per: Literal["unit", "cost"] = field(
         default="cost", metadata={"help": "compare losses as they are, or for each MAC (parameter) saved"}
     )
+
+    def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
+        return [group for group in groups if can_refit_readers(context.analysis, group)]
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         losses = obs_losses(
@@ -46,7 +51,7 @@ class FilterOBS(UnitPass):
         cost = context.analysis.typed_cost()
         scores = []
         for group, values in zip(groups, losses, strict=True):
-            saving = cost.saving(group.atom, group.size - 1)
+            saving = cost.unit_saving(group.atom)
             saved = saving.params if context.goal.target.kind == "params" else saving.macs
             scores.append(values / max(1, saved))
         return scores, ()

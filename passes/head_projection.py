@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.unit_pass import UnitPass
+from graphprune.scoring.consumers import consumers
 from graphprune.scoring.projection import projection_scores
+
+UNREAD = "no layer with constant weights reads them as one axis"
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,18 @@ class HeadProjection(UnitPass):
     name: ClassVar[str] = "head-projection"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
     kinds: ClassVar[tuple[str, ...]] = ("heads", "kv-heads")
+    unscored: ClassVar[str] = UNREAD
+
+    def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
+        return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         return projected(self.name, context, groups), ()
+
+
+def projectable(context: Context, groups: Sequence[Group]) -> list[Group]:
+    """The groups that some layer with constant weights sums over."""
+    return [group for group in groups if consumers(context.model, context.analysis.typing, group)]
 
 
 def projected(name: str, context: Context, groups: Sequence[Group]) -> list[NDArray[np.float64]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.passes.head_projection import projected
+from graphprune.passes.head_projection import UNREAD, projectable, projected
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class NeuronProjection(UnitPass):
     name: ClassVar[str] = "neuron-projection"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"
     kinds: ClassVar[tuple[str, ...]] = ("neurons",)
+    unscored: ClassVar[str] = UNREAD
+
+    def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
+        return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         return projected(self.name, context, groups), ()

@@ -1,8 +1,10 @@
 """MACs, parameters and bytes of a model and of parts of it.
 
 Counted as in the papers (Jordao et al.): a convolution costs ``H_out W_out C_out (C_in / groups) kh kw``
-multiply-accumulates, a dense layer ``in * out`` for each row. Nothing else counts: no bias, normalisation, activation,
-addition, pooling, nor the products of attention, which hold no weights. Grouped convolutions cost what they compute.
+multiply-accumulates, a dense layer ``in * out`` for each row,
+a recurrent one ``gates * hidden (in + hidden)`` for each step and direction. Nothing else counts: no bias,
+normalisation, activation, addition, pooling, nor the products of attention, which hold no weights.
+Grouped convolutions cost what they compute.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from graphprune.analysis.sizes import Sizes
 from graphprune.ir.export import exported_bytes
 from graphprune.ir.model import Model, constant_dims, constants
 
+RECURRENT = ("GRU", "LSTM", "RNN")
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
 
 
@@ -49,7 +52,11 @@ def part_cost(model: Model, nodes: Iterable[str], sizes: Sizes) -> Cost:
 
 
 def node_macs(node: gs.Node, sizes: Sizes) -> int:
-    """MACs of one node; 0 for what is not a convolution or dense layer with constant weights."""
+    """MACs of one node; 0 for what is not a convolution, dense or recurrent layer with constant weights."""
+    if node.op in RECURRENT:
+        read = sizes.get(node.inputs[0].name)
+        weights = [_constant_shape(node, operand) for operand in (1, 2)]
+        return prod(read[:2]) * sum(prod(weight) for weight in weights if weight) if read else 0
     if node.op in ("Conv", "ConvTranspose"):
         weight = _constant_shape(node, 1)
         mapped = sizes.get(node.outputs[0].name if node.op == "Conv" else node.inputs[0].name)

@@ -27,6 +27,7 @@ _WEIGHTED = {
     "Einsum",
     "LSTM",
     "GRU",
+    "RNN",
 }
 
 

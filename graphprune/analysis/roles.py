@@ -43,7 +43,7 @@ def _layout(node: gs.Node) -> Iterator[tuple[int, int, bool]]:
     elif node.op == "Attention" and node.domain == "com.microsoft":
         yield from ((1, 0, False), (1, 1, True))
     elif node.op in ("GRU", "LSTM", "RNN"):
-        yield from ((1, 1, True), (1, 2, False))
+        yield from ((1, 1, True), (1, 2, False), (2, 1, True), (2, 2, False))
 
 
 def _product(node: gs.Node) -> Iterator[tuple[int, int, bool]]:

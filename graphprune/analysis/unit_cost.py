@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.cost import Cost, is_parameter, node_macs
+from graphprune.analysis.cost import RECURRENT, Cost, is_parameter, node_macs
 from graphprune.analysis.sizes import Sizes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axis, Counts
@@ -38,7 +39,7 @@ class UnitCost:
     """MACs and parameters for any choice of kept units; changing one atom recomputes only what holds it."""
 
     def __init__(self, model: Model, typing: Typing, sizes: Sizes) -> None:
-        macs = [term for node in model.graph.nodes if (term := _macs_term(node, typing, sizes)) is not None]
+        macs = [term for node in model.graph.nodes for term in _macs_terms(node, typing, sizes)]
         params = _parameter_terms(model, typing)
         self._terms: list[tuple[bool, _Term]] = [(True, term) for term in macs] + [(False, term) for term in params]
         self._holding: dict[Atom, list[int]] = defaultdict(list)
@@ -73,6 +74,35 @@ class UnitCost:
         after = self.cost
         self.keep(atom, old)
         return Cost(before.macs - after.macs, before.params - after.params)
+
+    def unit_saving(self, atom: Atom) -> Cost:
+        """What one more unit of ``atom`` saves, when the copies that its first unit costs have been paid for."""
+        first = self.saving(atom, atom.size - 1)
+        if not self.needs_copy(atom):
+            return first
+        both = self.saving(atom, atom.size - 2)
+        return Cost(both.macs - first.macs, both.params - first.params)
+
+    def needs_copy(self, atom: Atom) -> bool:
+        """Whether some constant that shrinks with ``atom`` is also used in another way, and so must be copied."""
+        return any(len(self._terms[index][1].ways) > 1 for index in self._holding[atom])
+
+
+def _macs_terms(node: gs.Node, typing: Typing, sizes: Sizes) -> Iterator[_Term]:
+    if node.op in RECURRENT:
+        yield from _recurrent_terms(node, typing, sizes)
+    elif (term := _macs_term(node, typing, sizes)) is not None:
+        yield term
+
+
+def _recurrent_terms(node: gs.Node, typing: Typing, sizes: Sizes) -> Iterator[_Term]:
+    """At each step both weights are multiplied with a vector of each sample."""
+    steps = prod(sizes.get(node.inputs[0].name, (0,))[:2])
+    for operand in (1, 2):
+        axes = typing.constants.get((node.name, operand))
+        if steps and isinstance(node.inputs[operand], gs.Constant):
+            weight = prod(constant_dims(node.inputs[operand]))
+            yield _Term(steps * weight, (algebra.free_axes(axes) if axes is not None else (),))
 
 
 def _macs_term(node: gs.Node, typing: Typing, sizes: Sizes) -> _Term | None:

@@ -14,6 +14,7 @@ from graphprune.axes.measured import ConcreteShape
 from graphprune.axes.probe import probe
 from graphprune.axes.rules import NodeTyping, Unknown, find_rule
 from graphprune.axes.settle import settle
+from graphprune.axes.shared import tie_shared
 from graphprune.axes.typing import Missing, Typing
 from graphprune.ir.model import Model, outer_reads
 
@@ -40,6 +41,7 @@ def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Ty
     for tensor in model.graph.outputs:
         for axis in typing.axes.get(tensor.name, ()):
             algebra.freeze(axis, Freeze("it is an axis of a model output", tensor.name))
+    tie_shared(model, typing)
     settle(model, typing)
     return typing
 

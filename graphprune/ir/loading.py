@@ -70,7 +70,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         files=() if path is None else (path, *sorted(data_files)),
     )
     infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
-    while fold_sizes_again(model.graph, model.shapes, model.dtypes, folder):
+    while fold_sizes_again(model.graph, model.shapes, model.dtypes, model.header, folder):
         model = replace(model)  # what was derived is stale
         infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
     return model

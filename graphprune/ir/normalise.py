@@ -22,6 +22,7 @@ from graphprune.ir.folding import fold_constants
 from graphprune.ir.free_names import free_name
 from graphprune.ir.model import Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
@@ -55,6 +56,8 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     graph.cleanup()
     _fold_static_shapes(graph, shapes)
     fold_constants(graph, proto, folder)
+    drop_zero_states(graph)
+    take_states_apart(graph, shapes)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:
@@ -62,11 +65,13 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     return Normal(graph, node_protos, shapes, dtypes)
 
 
-def fold_sizes_again(graph: gs.Graph, shapes: dict[str, Shape], dtypes: dict[str, int], folder: Path | None) -> bool:
+def fold_sizes_again(
+    graph: gs.Graph, shapes: dict[str, Shape], dtypes: dict[str, int], header: onnx.ModelProto, folder: Path | None
+) -> bool:
     """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static; tell whether any was."""
     if not _fold_static_shapes(graph, shapes):
         return False
-    _fold_constants(graph, folder)
+    fold_constants(graph, header, folder)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     return True

@@ -108,7 +108,9 @@ def refresh(part: nn.Module, groups: int | None) -> None:
         part.num_parameters = weight.shape[0]
     elif isinstance(part, nn.RNNBase):
         first: Any = part.weight_ih_l0
-        part.input_size = first.shape[1]
+        recurrent: Any = part.weight_hh_l0
+        part.input_size, part.hidden_size = first.shape[1], recurrent.shape[1]
+        part._flat_weights = [getattr(part, name, None) for name in part._flat_weights_names]
     elif hasattr(part, "nf") and hasattr(part, "nx"):  # the Conv1D of transformers
         part.nx, part.nf = weight.shape
 

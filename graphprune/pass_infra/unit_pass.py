@@ -27,6 +27,7 @@ from graphprune.plan.selection import Candidate, Scope, select
 from graphprune.plan.target import Target
 
 _ROUNDING = 1e-9  # of a share times a count
+_FEW = 5  # so many names in a note
 _ROUNDS = 10  # a tenth of the filters at a time, as in the PLS papers
 
 
@@ -36,6 +37,8 @@ class UnitPass(Pass):
 
     kinds: ClassVar[tuple[str, ...]]
     is_coarse: ClassVar[bool] = False
+    unscored: ClassVar[str] = "the pass has no score for them"
+    """Why some groups are not :meth:`scorable`."""
 
     scope: Scope = field(
         default="global", metadata={"help": "compare units of all groups, or take the same share of each"}
@@ -55,6 +58,10 @@ class UnitPass(Pass):
     @abstractmethod
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
         """One importance per unit of each group (low goes first), and notes on how they came about."""
+
+    def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
+        """Those of ``groups`` that the pass has a score for; the others stay whole, and a note says so."""
+        return list(groups)
 
     def requires(self, context: Context) -> None:
         """Refuse options outside their range."""
@@ -133,6 +140,10 @@ class UnitPass(Pass):
             A score is not finite.
         """
         scores, notes = self.score(context, groups)
+        kept = {group.name for group in groups}
+        whole = [group.name for group in self._on_offer(context) if group.name not in kept]
+        if whole:
+            notes = (*notes, f"left whole, for {self.unscored}: {_few(whole)}")
         for group, values in zip(groups, scores, strict=True):
             if not np.isfinite(values).all():
                 raise DataError(
@@ -142,7 +153,7 @@ class UnitPass(Pass):
         return scores, notes
 
     def eligible(self, context: Context) -> list[Group]:
-        """The groups on offer.
+        """The groups on offer that the pass has a score for.
 
         Raises
         ------
@@ -151,6 +162,17 @@ class UnitPass(Pass):
         NothingToPrune
             There is none; the message counts the reasons.
         """
+        offered = self._on_offer(context)
+        found = self.scorable(context, offered)
+        if not found:
+            raise NothingToPrune(
+                f"pass {self.name} has no score for {_few([group.name for group in offered])}: {self.unscored}",
+                "use another pass: graphprune passes lists them",
+            )
+        return found
+
+    def _on_offer(self, context: Context) -> list[Group]:
+        """As :meth:`eligible`, whether or not there is a score."""
         wanted = (*self.kinds, "width") if self.widths else self.kinds
         groups = context.analysis.groups
         for pattern in (*self.include, *self.exclude):
@@ -225,6 +247,11 @@ class UnitPass(Pass):
 
     def own_target(self) -> Target | None:
         return None if self.ratio is None else Target("ratio", self.ratio)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def matches(pattern: str, group: Group) -> bool:

@@ -20,7 +20,7 @@ from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.rewrite.apply import execute
 from graphprune.run.loaded import LoadedRun, Source
-from graphprune.run.notes import data_notes
+from graphprune.run.notes import data_notes, growth_notes
 from graphprune.run.options import RunOptions
 
 
@@ -93,7 +93,11 @@ class _GivenPlan:
         small = loaded.analysis
         for decision in self.plan.decisions:
             small = execute(small, decision, rounds.fresh, loaded.feeds, options.runtime)
-        notes = (*loaded.notes, *data_notes(loaded.data, scores_need_data=True))
+        notes = (
+            *loaded.notes,
+            *growth_notes(loaded.analysis.cost, small.cost),
+            *data_notes(loaded.data, scores_need_data=True),
+        )
         return Decided(self.plan, small, notes, self._latency(options))
 
     def _latency(self, options: RunOptions) -> Target | None:

@@ -57,7 +57,7 @@ def inspect_groups(source: Source, data: Any, options: RunOptions) -> GroupInspe
 
 
 def _group_row(group: Group, flow: DataFlow, cost: UnitCost, analysis: ModelAnalysis) -> GroupRow:
-    unit = cost.saving(group.atom, group.size - 1) if group.is_prunable else None
+    unit = cost.unit_saving(group.atom) if group.is_prunable else None
     whole = cost.saving(group.atom, 0) if group.is_prunable else _frozen_cost(group, flow, analysis)
     node = group.freeze.node if group.freeze else ""
     return GroupRow(

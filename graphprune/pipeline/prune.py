@@ -23,7 +23,7 @@ from graphprune.plan.target import Target
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, Source
-from graphprune.run.notes import NoteKind, data_notes, notes_of
+from graphprune.run.notes import NoteKind, data_notes, growth_notes, notes_of
 from graphprune.run.options import RunOptions
 from graphprune.torch_bridge.module_input import is_module, proto_of
 from graphprune.workers import hired
@@ -150,6 +150,7 @@ class _PassesInTurn:
             raise _not_reached(target, plan)
         notes = (
             *loaded.notes,
+            *growth_notes(dense, after),
             *data_notes(loaded.data, scores_need_data=any(each.needs_data for each in self.passes)),
             *notes_of(NoteKind.DEFAULT_TARGET, [f"no target was given: {target}"] if self.is_default else ()),
             *notes_of(NoteKind.CACHED_TIMES, search.notes if search else ()),

@@ -10,7 +10,8 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from graphprune.ir.model import Model, constant_dims, read_values
-from graphprune.repair.sites import RepairLayer
+from graphprune.repair.sites import CONVOLUTIONS, RepairLayer
+from graphprune.repair.windows import windows
 from graphprune.rewrite.weights import set_values
 
 Matrix = NDArray[np.float64]
@@ -28,8 +29,10 @@ def is_alive(factors: NDArray[np.float64]) -> NDArray[np.bool_]:
 def shape_of(node: gs.Node) -> tuple[int, int, int]:
     """Groups, inputs of a group (kernels count), outputs of a group."""
     dims = constant_dims(node.inputs[1])
-    if node.op == "Conv":
+    if node.op in CONVOLUTIONS:
         groups = int(node.attrs.get("group", 1))
+        if node.op == "ConvTranspose":
+            return groups, dims[0] // groups * prod(dims[2:]), dims[1]
         return groups, prod(dims[1:]), dims[0] // groups
     inputs, outputs = reversed(dims) if node.attrs.get("transB", 0) else dims
     return 1, inputs, outputs
@@ -39,7 +42,9 @@ def exit_matrix(model: Model, node: gs.Node, scale: NDArray[np.float64]) -> Matr
     """Weights (groups, inputs, outputs) as they act on the exit, per-channel ``scale`` included."""
     groups, inputs, outputs = shape_of(node)
     values = np.asarray(read_values(node.inputs[1], model.folder), np.float64)
-    if node.op == "Conv" or node.attrs.get("transB", 0):
+    if node.op == "ConvTranspose":
+        values = values.reshape(groups, -1, outputs, prod(values.shape[2:])).transpose(0, 1, 3, 2)
+    elif node.op == "Conv" or node.attrs.get("transB", 0):
         values = values.reshape(groups, outputs, inputs).transpose(0, 2, 1)
     return values.reshape(groups, inputs, outputs) * scale.reshape(groups, 1, outputs)
 
@@ -54,7 +59,9 @@ def write(model: Model, site: RepairLayer, matrix: Matrix, shift: NDArray[np.flo
     alive = is_alive(scale)
     weights = np.where(alive, matrix / np.where(alive, scale, 1.0), old)
     dims = constant_dims(node.inputs[1])
-    if node.op == "Conv" or node.attrs.get("transB", 0):
+    if node.op == "ConvTranspose":
+        weights = weights.reshape(groups, -1, prod(dims[2:]), outputs).transpose(0, 1, 3, 2)
+    elif node.op == "Conv" or node.attrs.get("transB", 0):
         weights = weights.transpose(0, 2, 1)
     set_values(model, node, 1, weights.reshape(dims))
     if site.bias is not None:
@@ -70,9 +77,10 @@ def rows(node: gs.Node, values: np.ndarray, places: NDArray[np.intp] | None = No
     ``places`` picks some positions of each sample.
     """
     groups, inputs, _ = shape_of(node)
-    windows = patches(node, values) if node.op == "Conv" else values
-    own_axes = values.ndim - 1 if node.op == "Conv" else 1
-    return picked(windows, own_axes, places).reshape(-1, groups, inputs).astype(np.float64)
+    is_conv = node.op in CONVOLUTIONS
+    seen = windows(node, values) if is_conv else values
+    own_axes = values.ndim - 1 if is_conv else 1
+    return picked(seen, own_axes, places).reshape(-1, groups, inputs).astype(np.float64)
 
 
 def picked(values: np.ndarray, own_axes: int, places: NDArray[np.intp] | None) -> np.ndarray:
@@ -85,39 +93,3 @@ def picked(values: np.ndarray, own_axes: int, places: NDArray[np.intp] | None) -
     index: tuple[Any, ...] = (slice(None), *np.unravel_index(places, space))
     chosen: np.ndarray = values[index]
     return chosen
-
-
-def patches(node: gs.Node, values: np.ndarray) -> np.ndarray:
-    """Windows of a convolution's input (samples, channels, *space) as (samples, *space, channels, *kernel)."""
-    kernel = constant_dims(node.inputs[1])[2:]
-    count = len(kernel)
-    strides = node.attrs.get("strides") or [1] * count
-    dilations = node.attrs.get("dilations") or [1] * count
-    reach = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
-    padded = np.pad(values, [(0, 0), (0, 0), *padding(node, values.shape[2:], reach, strides)])
-    axes = tuple(range(2, 2 + count))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
-    picked = windows[
-        (
-            slice(None),
-            slice(None),
-            *(slice(None, None, step) for step in strides),
-            *(slice(None, None, step) for step in dilations),
-        )
-    ]
-    return np.moveaxis(picked, 1, 1 + count)
-
-
-def padding(node: gs.Node, space: tuple[int, ...], reach: list[int], strides: list[int]) -> list[tuple[int, int]]:
-    """Zeros before and after each spatial axis."""
-    count = len(space)
-    mode = node.attrs.get("auto_pad", "NOTSET")
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [
-            max(0, (-(-size // step) - 1) * step + width - size)
-            for size, step, width in zip(space, strides, reach, strict=True)
-        ]
-        halves = [(total // 2, total - total // 2) for total in totals]
-        return halves if mode == "SAME_UPPER" else [(after, before) for before, after in halves]
-    pads = [0] * (2 * count) if mode == "VALID" else node.attrs.get("pads") or [0] * (2 * count)
-    return [(pads[index], pads[index + count]) for index in range(count)]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.groups import Group
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes import algebra
 from graphprune.data.dataset import Data
-from graphprune.errors import DataError
 from graphprune.importance.obs import Reader, removal_losses
 from graphprune.repair import matrices
 from graphprune.repair.gram import Sums
@@ -41,12 +41,8 @@ def obs_losses(
     """For each group the losses (size,) of :func:`removal_losses`,
     as a share of the variance of the streams that its readers write to.
 
-    Groups are taken together as far as their sums fit the memory, one pass over the data for each such part.
-
-    Raises
-    ------
-    DataError
-        Nobody reads a group in a way that can be refitted.
+    Groups are taken together as far as their sums fit the memory, one pass over the data for each such part. For
+    each of them :func:`can_refit_readers`.
     """
     flow = analysis.flow
     scored: list[Losses] = []
@@ -57,6 +53,23 @@ def obs_losses(
                 progress(len(scored))
                 scored.append(_losses(analysis, group, readers, seen))
     return scored
+
+
+def can_refit_readers(analysis: ModelAnalysis, group: Group) -> bool:
+    """Whether layers that read ``group`` can be refitted, so that its losses are known.
+
+    A recurrent layer cannot, and what it would lose must not count for nothing.
+    """
+    is_recurrent = any(analysis.flow.nodes[name].op in RECURRENT for name in group.readers)
+    return not is_recurrent and bool(_refittable(analysis, group))
+
+
+def _refittable(analysis: ModelAnalysis, group: Group) -> list[Consumer]:
+    return [
+        consumer
+        for consumer in consumers(analysis.model, analysis.typing, group)
+        if consumer.operand == 1 and is_layer(consumer.node)
+    ]
 
 
 class _Reading:
@@ -79,15 +92,7 @@ def _parts(analysis: ModelAnalysis, flow: DataFlow, groups: Sequence[Group]) -> 
     part: list[list[_Reading]] = []
     used = 0
     for group in groups:
-        found = [
-            _Reading(analysis, flow, consumer)
-            for consumer in consumers(analysis.model, analysis.typing, group)
-            if consumer.operand == 1 and is_layer(consumer.node)
-        ]
-        if not found:
-            raise DataError(
-                f"no layer reads {group.name} that could be refitted", f"leave it out: exclude={group.name}"
-            )
+        found = [_Reading(analysis, flow, consumer) for consumer in _refittable(analysis, group)]
         need = sum(reading.memory_bytes for reading in found)
         if part and used + need > _MEMORY_LIMIT_BYTES:
             yield part

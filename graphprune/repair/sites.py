@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
@@ -25,7 +26,8 @@ from graphprune.ir.node_reading import NodeReading
 
 Vector = NDArray[np.float64]
 
-_LAYERS = ("Conv", "Gemm", "MatMul")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+_LAYERS = (*CONVOLUTIONS, "Gemm", "MatMul")
 
 _BATCH_NORM_INPUTS = 5
 _MATRIX_RANK = 2
@@ -71,6 +73,17 @@ def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLayer
     ]
 
 
+def left_alone(original: Model, pruned: Model) -> list[tuple[str, str]]:
+    """Layers of ``pruned`` whose inputs have changed, and which no repair can refit: label and reason."""
+    flow, changed = pruned.derived(DataFlow), _changed(original, pruned)
+    widths = {node.name: node.attrs.get("hidden_size") for node in original.graph.nodes if node.op in RECURRENT}
+    return [
+        (layer_label(flow, [node.name]), "a recurrent layer is not refitted")
+        for node in pruned.graph.nodes
+        if node.op in RECURRENT and (node.name in changed or node.attrs.get("hidden_size") != widths.get(node.name))
+    ]
+
+
 def _changed(original: Model, pruned: Model) -> set[str]:
     """The nodes of ``pruned`` whose first input differs from the original's, or has fewer entries."""
     before = {node.name: node for node in original.graph.nodes}
@@ -112,7 +125,11 @@ def is_layer(node: gs.Node) -> bool:
     reading = NodeReading(node)
     if node.op not in _LAYERS or not reading.is_constant(1):
         return False
-    is_conv, dims = node.op == "Conv", reading.dims(1)
+    is_conv, dims = node.op in CONVOLUTIONS, reading.dims(1)
+    if node.op == "ConvTranspose" and (
+        reading.attr("output_shape") or str(reading.attr("auto_pad", "")).startswith("SAME")
+    ):
+        return False  # the padding follows from the output's size
     if not is_conv and (len(dims) != _MATRIX_RANK or reading.attr("transA", 0)):
         return False
     if not reading.has(2):
@@ -123,14 +140,17 @@ def is_layer(node: gs.Node) -> bool:
 
 def _channels(node: gs.Node) -> int:
     """Of what a layer writes."""
-    return int(constant_dims(node.inputs[1])[0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1])
+    dims = constant_dims(node.inputs[1])
+    if node.op == "ConvTranspose":
+        return int(dims[1] * node.attrs.get("group", 1))
+    return int(dims[0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1])
 
 
 def site_of(flow: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
     """A layer with what follows it, whether or not its inputs have changed."""
     model = flow.model
     channels = _channels(node)
-    axis = 1 if node.op == "Conv" else -1
+    axis = 1 if node.op in CONVOLUTIONS else -1
     scale, shift, biases = _own_affine(model, node)
     exit_tensor, chain = node.outputs[0].name, []
     while (link := _only_reader(flow, exit_tensor)) is not None:

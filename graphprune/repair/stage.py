@@ -19,7 +19,7 @@ from graphprune.repair.channel_map import ChannelMap
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.repair.refit import Refit
 from graphprune.repair.rematch import MomentMatching
-from graphprune.repair.sites import RepairLayer, find_sites
+from graphprune.repair.sites import RepairLayer, find_sites, left_alone
 from graphprune.repair.task import RepairState, Task
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.blas import blas_threads
@@ -90,6 +90,7 @@ def repair(
             for index, task in enumerate(tasks):
                 progress(f"repair {method}", index, len(tasks))
                 layers.append(carry_out(task, dense.advance(index), cut, index))
+        layers += [LayerRepair(label, method, 0.0, 0.0, False, why) for label, why in left_alone(original, pruned)]
     return scene.pruned, RepairReport(tuple(methods), tuple(layers), samples, time.perf_counter() - started)
 
 

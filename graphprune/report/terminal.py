@@ -109,7 +109,8 @@ def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None
     for method in repair.methods:
         layers = [layer for layer in repair.layers if layer.method == method]
         kept = sum(layer.is_kept for layer in layers)
-        errors = [median(each or [0.0]) for each in ([one.before for one in layers], [one.after for one in layers])]
+        tried = [layer for layer in layers if layer.before or layer.after]
+        errors = [median(each or [0.0]) for each in ([one.before for one in tried], [one.after for one in tried])]
         if not layers:
             console.print(f"nothing to repair by {method}")
             continue
@@ -167,10 +168,12 @@ def _print_units(console: Console, result: Result) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for units in result.plan.units:
         kept = units.size - len(units.removed)
-        table.add_row(
-            escape(units.group), str(units.size), str(kept), f"-{compact(units.macs)}", f"-{compact(units.params)}"
-        )
+        table.add_row(escape(units.group), str(units.size), str(kept), _signed(-units.macs), _signed(-units.params))
     console.print(table)
+
+
+def _signed(change: int) -> str:
+    return f"{'+' if change > 0 else ''}{compact(change)}"
 
 
 def print_inspection(console: Console, inspection: Inspection, verbose: bool) -> None:

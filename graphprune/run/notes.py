@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from graphprune.analysis.cost import Cost
 from graphprune.data.dataset import Data
 
 
 class NoteKind(Enum):
     """What a note is about."""
 
+    GROWTH = auto()
     NO_DATA = auto()
     SIZES = auto()
     CONVERTED = auto()
@@ -45,6 +47,17 @@ def data_notes(data: Data, *, scores_need_data: bool) -> tuple[Note, ...]:
     if data.kind != "synthetic":
         return notes_of(NoteKind.CONVERTED, data.conversions.values())
     return (NO_DATA if scores_need_data else CHECKS_ONLY,)
+
+
+def growth_notes(before: Cost, after: Cost) -> tuple[Note, ...]:
+    """A warning where the cut file holds more than the one given."""
+    if after.params <= before.params:
+        return ()
+    text = (
+        f"THE FILE GROWS from {before.params:,} to {after.params:,} parameters: what several layers share is cut "
+        "differently for each, and each gets a copy; exclude their groups, or aim at params="
+    )
+    return (Note(NoteKind.GROWTH, text),)
 
 
 def notes_of(kind: NoteKind, texts: Iterable[str]) -> tuple[Note, ...]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
@@ -26,10 +28,11 @@ Pool = Literal["max", "mean"]
 
 @dataclass(frozen=True)
 class _Tap:
-    """A layer's output: ``axis`` counts its channels."""
+    """A layer's output: ``axis`` counts its channels, ``samples_axis`` the samples (0: what grows with them)."""
 
     tensor: str
     axis: int
+    samples_axis: int = 0
 
     def pooled(self, values: np.ndarray, sample_axis: int, samples: int, pool: Pool) -> NDArray[np.float32]:
         """(samples, channels): the largest or mean value of each channel.
@@ -85,7 +88,7 @@ def vip_scores(
         done = 0
         for part, values in capture(model, [*tensors, output], data, batch, options):
             features = {
-                tap: tap.pooled(values[tap.tensor], sample_axes[tap.tensor], len(part), pool)
+                tap: tap.pooled(values[tap.tensor], tap.samples_axis or sample_axes[tap.tensor], len(part), pool)
                 for each in taps
                 for tap in each
             }
@@ -121,6 +124,9 @@ def _taps(model: Model, typing: Typing, groups: Sequence[Group]) -> list[list[_T
     for group in groups:
         taps = []
         for name in group.writers:
+            if nodes[name].op in RECURRENT:
+                taps += _states(nodes[name])
+                continue
             tensor = nodes[name].outputs[0].name
             axes = typing.axes.get(tensor, ())
             places = [index for index, axis in enumerate(axes) if group.atom in set(algebra.atoms_of(axis))]
@@ -133,6 +139,15 @@ def _taps(model: Model, typing: Typing, groups: Sequence[Group]) -> list[list[_T
             )
         found.append(taps)
     return found
+
+
+def _states(node: gs.Node) -> list[_Tap]:
+    """Of a recurrent layer: all states, or the last one where those are not written."""
+    if node.outputs[0].name:
+        return [_Tap(node.outputs[0].name, 3, 0 if node.attrs.get("layout", 0) else 2)]
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        return [_Tap(node.outputs[1].name, 2, 0 if node.attrs.get("layout", 0) else 1)]
+    return []
 
 
 def _per_unit(scores: NDArray[np.float64], typing: Typing, tap: _Tap, group: Group) -> NDArray[np.float64]:

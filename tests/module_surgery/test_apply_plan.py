@@ -179,3 +179,30 @@ def test_frozen_and_shared_parameters_stay_so() -> None:
 def test_the_bridge_still_knows_it_by_its_old_name() -> None:
     assert torch_bridge.apply_plan is apply_plan
     assert torch_bridge.Report is Report
+
+
+class Recurrent(nn.Module):
+    def __init__(self, directions: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 6)
+        self.rnn = nn.LSTM(6, 7, batch_first=True, bidirectional=directions == 2)
+        self.last = nn.Linear(7 * directions, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.rnn(torch.relu(self.first(x)))
+        found: Tensor = self.last(states)
+        return found
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_hidden_units_of_a_recurrent_layer(directions: int) -> None:
+    """Its gates stand in another order in the file, and torch keeps a list of its weights beside them."""
+    torch.manual_seed(0)
+    module = Recurrent(directions).eval()
+    example = torch.randn(2, 5, 4)
+    groups = _groups(from_torch(module, example))
+    assert [group.size for group in groups] == [6, 7]
+    report = apply_plan(module, _plan(groups), example)
+    assert not report.unapplied
+    assert (module.rnn.input_size, module.rnn.hidden_size) == (4, 5)
+    assert module(example).shape == (2, 5, 3)

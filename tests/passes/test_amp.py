@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 import numpy as np
+import onnx
 import pytest
 
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
@@ -186,3 +187,28 @@ def test_wrong_options(spec: str, target: str, error: type[Exception], says: str
 def test_a_cnn_is_no_transformer() -> None:
     with pytest.raises(NothingToPrune, match="no attention heads"):
         decided(flattened(), "amp", None, "params=0.5")
+
+
+def with_one_bias(shape: Shape) -> onnx.ModelProto:
+    """The hidden layers of all MLPs add one constant: exporters share zeros that are merely equal."""
+    proto = transformer(shape)
+    zeros = np.zeros(shape.neurons, np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(zeros, "zeros"))
+    nodes = []
+    for node in proto.graph.node:
+        nodes.append(node)
+        if node.name.endswith("_up"):
+            written = node.output[0]
+            node.output[0] = f"{written}_raw"
+            nodes.append(onnx.helper.make_node("Add", [node.output[0], "zeros"], [written], name=f"{node.name}_bias"))
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return proto
+
+
+@pytest.mark.parametrize("budget", ["exact", "released"])
+def test_a_bias_that_all_layers_share_does_not_empty_them(budget: str) -> None:
+    """Its copies are paid for once: by one more neuron here and there."""
+    shape = Shape(layers=4, heads=4, depth=4, neurons=300, width=8)
+    result = decided(with_one_bias(shape), f"amp{{budget={budget}}}", tokens(shape), "params=0.8")
+    assert 0.77 < result.plan.reached <= 0.8

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import onnx
 import pytest
 
+from graphprune.errors import NothingToPrune
 from graphprune.importance import obs
+from graphprune.repair import places
 from graphprune.run.notes import NO_DATA
 from tests.graphs import build, initialisers
 from tests.passes.asking import decided, inner, pruned, removed, scores
@@ -97,3 +100,51 @@ def test_without_a_bias_nothing_takes_the_means(monkeypatch: pytest.MonkeyPatch)
     found = decided(proto, "filter-obs{per=unit}", x, "removed=1")
     share = min(alone) / float(np.var(y, axis=0, dtype=np.float64).sum())
     assert scores(found)["fc1/neurons"].min() == pytest.approx(share, rel=1e-3)
+
+
+def decoder() -> onnx.ModelProto:
+    return build(
+        """(float[N,3,8,8] x) => (float[N,4,h,w] y) { [c0] a = Conv<pads = [1, 1, 1, 1]>(x, w0) [r0] b = Relu(a)
+        [c1] c = Conv(b, w1) [r1] d = Relu(c) [up] e = ConvTranspose<strides = [2, 2]>(d, w2) [r2] f = Relu(e)
+        [c2] y = Conv(f, w3) }""",
+        {"w0": (6, 3, 3, 3), "w1": (5, 6, 1, 1), "w2": (5, 4, 2, 2), "w3": (4, 4, 1, 1)},
+    )
+
+
+def test_filters_by_what_a_transposed_convolution_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where kernels do not overlap each place of the output reads one place of the input."""
+    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    monkeypatch.setattr(places, "ROWS_PER_INPUT", 10**6)
+    proto = decoder()
+    found = decided(proto, "filter-obs{include=c1/filters,per=unit}", IMAGES, "removed=1")
+    d, e = inner(proto, IMAGES, "d", "e")
+    rows = np.moveaxis(d, 1, -1).reshape(-1, 5)
+    weights = initialisers(proto)["w2"].reshape(5, 16).astype(np.float64)
+    alone = [loss(rows, weights, np.arange(5) == unit, centred=False) for unit in range(5)]
+    assert removed(found)["c1/filters"] == [int(np.argmin(alone))]
+    share = min(alone) / 4 / float(np.var(np.moveaxis(e, 1, -1).reshape(-1, 4), axis=0, dtype=np.float64).sum())
+    assert scores(found)["c1/filters"].min() == pytest.approx(share, rel=1e-3)
+
+
+def unreadable() -> onnx.ModelProto:
+    """c1 is read by a GRU alone, c0 by c1."""
+    return build(
+        """(float[N,3,5] x) => (float[5,1,N,2] y) { [c0] a = Conv<pads = [1, 1]>(x, w0) [r0] b = Relu(a)
+        [c1] c = Conv<pads = [1, 1]>(b, w1) [r1] d = Relu(c) [turn] e = Transpose<perm = [2, 0, 1]>(d)
+        [rnn] y = GRU<hidden_size = 2>(e, w2, w3) }""",
+        {"w0": (6, 3, 3), "w1": (5, 6, 3), "w2": (1, 6, 5), "w3": (1, 6, 2)},
+    )
+
+
+SEQUENCES = {"x": RANDOM.standard_normal((96, 3, 5)).astype(np.float32)}
+
+
+def test_what_no_layer_reads_that_can_be_refitted_stays_whole() -> None:
+    found = decided(unreadable(), "filter-obs", SEQUENCES, "removed=2")
+    assert set(removed(found)) == {"c0/filters"}
+    assert "left whole, for no layer reads them that could be refitted: c1/filters" in found.notes
+
+
+def test_where_nothing_can_be_refitted() -> None:
+    with pytest.raises(NothingToPrune, match="no score for c1/filters: no layer reads them that could be refitted"):
+        decided(unreadable(), "filter-obs{include=c1/filters}", SEQUENCES, "removed=2")

@@ -135,11 +135,20 @@ def token_conv(d: Drawing, x: Tokens) -> Tokens:
     return Tokens(d.node("Transpose", out, perm=[0, 2, 1]), x.width)
 
 
-def gru(d: Drawing, x: Tokens) -> Tokens:
-    time_first = d.node("Transpose", x.name, perm=[1, 0, 2])
-    out = d.nodes_of("GRU", 2, time_first, d.weight(1, 9, x.width), d.weight(1, 9, 3), hidden_size=3)[0]
-    back = d.node("Transpose", d.node("Squeeze", out, d.ints(1)), perm=[1, 0, 2])
-    return linear(d, Tokens(back, 3), d.size())
+def recurrent(d: Drawing, x: Tokens) -> Tokens:
+    """Any of the three, one way or both, perhaps with biases; all states are read, perhaps with the last."""
+    op, hidden = d.pick(("GRU", "LSTM", "RNN")), d.pick((3, 2, 4))
+    direction = d.pick(("forward", "bidirectional", "reverse"))
+    rows, ways = {"GRU": 3, "LSTM": 4, "RNN": 1}[op] * hidden, 1 + (direction == "bidirectional")
+    inputs = [d.node("Transpose", x.name, perm=[1, 0, 2]), d.weight(ways, rows, x.width), d.weight(ways, rows, hidden)]
+    inputs += [d.weight(ways, 2 * rows)] if d.maybe() else []
+    attributes = {"hidden_size": hidden, "direction": direction}
+    attributes |= {"linear_before_reset": 1} if op == "GRU" and d.maybe() else {}
+    states, *last = d.nodes_of(op, 3 if op == "LSTM" else 2, *inputs, **attributes)
+    back = d.node("Transpose", states, perm=[2, 0, 1, 3])
+    if d.maybe():  # the last states are given to every token
+        back = d.node("Add", back, d.node("Unsqueeze", d.node("Transpose", last[-1], perm=[1, 0, 2]), d.ints(1)))
+    return linear(d, Tokens(d.reshape(back, (0, 0, ways * hidden)), ways * hidden), d.size())
 
 
 def joined(d: Drawing, x: Tokens) -> Tokens:
@@ -172,7 +181,7 @@ PARTS: tuple[Callable[[Drawing, Tokens], Tokens], ...] = (
     tied,
     norm,
     token_conv,
-    gru,
+    recurrent,
     class_token,
 )
 

@@ -59,6 +59,15 @@ def conv(name: str, attributes: str, shape: Sequence[int], weights: Sequence[int
     return Layer(name, text, {key: given for key, given in constants.items() if key in read})
 
 
+def transposed(
+    name: str, attributes: str, shape: Sequence[int], weights: Sequence[int], groups: int = 1, after: str = ""
+) -> Layer:
+    """As :func:`conv`; ``weights`` is (inputs, outputs of a group, *kernel)."""
+    written = weights[1] * groups
+    other = conv(name, f"<group = {groups}, {attributes}>", shape, (written, *weights[1:]), after)
+    return Layer(name, other.text.replace("Conv<", "ConvTranspose<"), other.weights | {"w": weights})
+
+
 NORM = "[n] {} = BatchNormalization<epsilon = 0.01>({}, s, t, m, v)"
 LAYERS = [
     conv("conv 1d", "<strides = [2], pads = [2, 1], dilations = [2]>", (3, 11), (4, 3, 3)),
@@ -79,6 +88,15 @@ LAYERS = [
     conv("groups", "<group = 3, pads = [1, 1, 1, 1]>", (6, 5, 5), (9, 2, 3, 3)),
     conv("depthwise bias", "<group = 4, strides = [2, 2]>", (4, 6, 6), (4, 1, 3, 3)),
     conv("depthwise of two", "<group = 3>", (3, 6, 6), (6, 1, 2, 2)),
+    transposed("transposed", "strides = [2, 2]", (4, 3, 5), (4, 3, 2, 2)),
+    transposed("transposed bias 1d", "strides = [3], pads = [1, 2], output_padding = [1]", (3, 6), (3, 4, 4)),
+    transposed("transposed overlap", "strides = [2, 1], pads = [1, 0, 1, 2]", (3, 4, 5), (3, 2, 3, 4)),
+    transposed("transposed dilated", "dilations = [2, 1], pads = [3, 0, 0, 0]", (2, 4, 4), (2, 3, 2, 3)),
+    transposed("transposed pads past the kernel", "strides = [2, 2], pads = [2, 2, 3, 2]", (3, 5, 6), (3, 2, 2, 2)),
+    transposed("transposed groups bias", "strides = [2, 2]", (6, 3, 3), (6, 2, 3, 2), 3),
+    transposed("transposed depthwise", "strides = [2, 2], pads = [1, 1, 1, 1]", (4, 4, 4), (4, 1, 4, 4), 4),
+    transposed("transposed 3d", "strides = [2, 1, 2]", (2, 2, 3, 2), (2, 3, 2, 2, 1)),
+    transposed("transposed norm", "strides = [2, 2]", (4, 3, 3), (4, 5, 2, 2), 1, NORM.format("y", "a")),
     conv("norm", "", (3, 4, 4), (5, 3, 2, 2), NORM.format("y", "a")),
     conv("norm bias", "<group = 2>", (4, 4, 4), (6, 2, 2, 2), NORM.format("y", "a")),
     conv("mul add", "", (3, 4, 4), (5, 3, 2, 2), "[p] c = Mul(a, k) [q] y = Add(e, c)"),

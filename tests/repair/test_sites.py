@@ -155,6 +155,19 @@ def test_where_a_layer_ends(text: str, exits: tuple[str, tuple[str, ...]]) -> No
 
 
 @pytest.mark.parametrize(
+    ("attributes", "is_site"),
+    [("", True), (', auto_pad = "SAME_UPPER"', False), (", output_shape = [6, 6]", False)],
+)
+def test_a_transposed_convolution_whose_padding_is_known(attributes: str, is_site: bool) -> None:
+    proto = build(
+        f"""(float[N,3,3,3] x) => (float[N,2,h,w] y) {{ [first] a = Conv(x, w0) [act] b = Relu(a)
+        [up] y = ConvTranspose<strides = [2, 2]{attributes}>(b, w1) }}""",
+        {"w0": (5, 3, 1, 1), "w1": (5, 2, 2, 2)},
+    )
+    assert ("up" in story(proto, random_feeds(proto)).cut("first", [1]).sites) == is_site
+
+
+@pytest.mark.parametrize(
     ("second", "weights"),
     [
         ("[second] y = Gemm(h, w1, x3)", {}),  # a residual written as one Gemm: what is added is no constant
