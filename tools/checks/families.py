@@ -121,8 +121,8 @@ def _transformer(name: str) -> Built:
         if hasattr(config, key):
             setattr(config, key, value)
     config.use_cache, config._attn_implementation = False, "eager"
-    model = randomise(AutoModel.from_config(config)).eval()
-    given = model.main_input_name
+    model: Any = randomise(AutoModel.from_config(config)).eval()
+    given = str(model.main_input_name)
     shapes = {"pixel_values": (2, 3, getattr(config, "image_size", 224), getattr(config, "image_size", 224))}
     if given in ("input_ids", "decoder_input_ids"):
         tensor, axes = torch.randint(3, 250, (2, 9)), {0: "batch", 1: "sequence"}

@@ -192,8 +192,9 @@ def _kept(before: np.ndarray, after: np.ndarray, where: str) -> np.ndarray:
     common = None if grouped else [_mode(column[column >= 0] % before.shape[1]) for column in places.T]
     for row, found in enumerate(places):
         source = _mode(found[found >= 0] // before.shape[1])
-        columns = common or [int(p) % before.shape[1] if p >= 0 else None for p in found]
-        if source is None or any(column is None for column in columns):
+        guesses = common or [int(p) % before.shape[1] if p >= 0 else None for p in found]
+        columns = [column for column in guesses if column is not None]
+        if source is None or len(columns) < len(guesses):
             continue  # a row of equal numbers: it does not tell, nor does it matter which of them it is
         if not np.array_equal(before[source, columns], after[row]):
             raise Disagreement(f"{where} is not a part of the original's: row {row}")
@@ -249,7 +250,9 @@ def _silence(masked: onnx.ModelProto, rewired: dict[str, str], left: set[str]) -
                 continue
             for other, name in enumerate(node.input):
                 if other != operand and not name.endswith("/silent"):
-                    masked.graph.initializer.append(numpy_helper.from_array(np.float32(0), f"{name}/{other}/zero"))
+                    masked.graph.initializer.append(
+                        numpy_helper.from_array(np.zeros((), np.float32), f"{name}/{other}/zero")
+                    )
                     silent = onnx.helper.make_node("Mul", [name, f"{name}/{other}/zero"], [f"{name}/{other}/silent"])
                     masked.graph.node.insert(list(masked.graph.node).index(node), silent)
                     node.input[other] = silent.output[0]
