@@ -46,6 +46,7 @@ class Drawing:
     batch: str | int = "N"
     length: str | int = "S"
     nodes: list[onnx.NodeProto] = field(default_factory=list)
+    count: int = 0
     weights: dict[str, np.ndarray] = field(default_factory=dict)
 
     def pick(self, options: Sequence[_T]) -> _T:
@@ -73,12 +74,18 @@ class Drawing:
         self.weights[name] = np.array(values, np.float32)
         return name
 
+    def scalar(self, value: float) -> str:
+        name = f"c{len(self.weights)}"
+        self.weights[name] = np.array(value, np.float32)
+        return name
+
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         return self.nodes_of(op, 1, *inputs, **attributes)[0]
 
     def nodes_of(self, op: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
         """A node with ``count`` outputs."""
-        label = f"{op.lower()}{len(self.nodes)}"
+        label = f"{op.lower()}{self.count}"
+        self.count += 1
         outputs = [f"{label}.{index}" if count > 1 else f"{label}.out" for index in range(count)]
         self.nodes.append(onnx.helper.make_node(op, inputs, outputs, name=label, **attributes))
         return outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 
 from tests.property import sequences
 from tests.property.drawing import Drawing, Image, Tokens
@@ -137,13 +138,15 @@ def resized(d: Drawing, x: Image) -> Image:
 
 def normed(d: Drawing, x: Image) -> Image:
     """Normalisation over instances, groups or channels."""
-    kind = d.choose(4)
+    kind = d.choose(5)
     groups = d.pick([g for g in (1, 2, 3, 4) if x.channels % g == 0])
     if kind == 0:
         return named(x, d.node("InstanceNormalization", x.name, d.weight(x.channels), d.weight(x.channels)))
     if kind == 1 and d.opset >= 21:
         parameters = d.weight(x.channels), d.weight(x.channels)
         return named(x, d.node("GroupNormalization", x.name, *parameters, num_groups=groups))
+    if kind == 4:
+        return named(x, d.node("MeanVarianceNormalization", conv(d, x, x.channels).name, axes=[2, 3]))
     if kind == 2:
         apart = d.reshape(x.name, (0, groups, x.channels // groups * x.height * x.width))
         normal = d.node("InstanceNormalization", apart, d.weight(groups), d.weight(groups))
@@ -170,6 +173,74 @@ def shared(d: Drawing, x: Image) -> Image:
     return named(x, d.node("Add", back, conv(d, x, x.channels).name) if d.maybe() else back)
 
 
+def shared_head(d: Drawing, x: Image) -> Image:
+    """Two layers that are read at two levels in the same way, as in a detector."""
+    inner, width = d.size(), d.size()
+    weights = [d.weight(inner, x.channels, 3, 3), d.weight(inner), d.weight(width, inner, 1, 1)]
+    op = d.pick(("AveragePool", "MaxPool"))
+    levels = [x.name]
+    if min(x.height, x.width) > 1:
+        levels.append(d.node(op, x.name, kernel_shape=[2, 2], strides=[2, 2]))
+    found = []
+    for level in levels:
+        hidden = d.node("Relu", d.node("Conv", level, weights[0], weights[1], pads=[1] * 4))
+        found.append(d.node("Conv", hidden, weights[2]))
+    if len(found) == 1:
+        return named(x, found[0], width)
+    gate = d.node("GlobalAveragePool", found[1])
+    return named(x, d.node(d.pick(("Mul", "Add")), found[0], gate), width)
+
+
+def scaled_shortcut(d: Drawing, x: Image) -> Image:
+    """``s * x + f(x)``, with one factor a channel or one for all."""
+    branch = conv(d, conv(d, x, d.size()), x.channels)
+    scale = d.weight(x.channels, 1, 1) if d.maybe() else d.floats(0.7)
+    scaled = d.node("Mul", *((scale, x.name) if d.maybe() else (x.name, scale)))
+    return activated(d, named(x, d.node("Add", *((scaled, branch.name) if d.maybe() else (branch.name, scaled)))))
+
+
+def summed(d: Drawing, x: Image) -> Image:
+    """Several branches in one sum or mean, perhaps with the input itself."""
+    branches = [conv(d, conv(d, x, d.size()), x.channels).name for _ in range(2)]
+    joined = [x.name, *branches] if d.maybe() else branches
+    return activated(d, named(x, d.node(d.pick(("Sum", "Mean", "Max")), *joined)))
+
+
+def partial_shortcut(d: Drawing, x: Image) -> Image:
+    """The input is added to the first channels of a wider branch (ReXNet)."""
+    more = d.pick((1, 2, 3))
+    branch = conv(d, conv(d, x, d.size()), x.channels + more)
+    first = d.slice(branch.name, 1, 0, x.channels, x.channels + more)
+    rest = d.slice(branch.name, 1, x.channels, x.channels + more, x.channels + more)
+    return named(branch, d.node("Concat", d.node("Add", first, x.name), rest, axis=1))
+
+
+def strided(d: Drawing, x: Image) -> Image:
+    """Every second channel apart from the others, put together in another order."""
+    if x.channels % 2:
+        return x
+    wide = conv(d, x, x.channels)
+    end = d.ints(np.iinfo(np.int64).max)
+    odd, even = (d.node("Slice", wide.name, d.ints(start), end, d.ints(1), d.ints(2)) for start in (1, 0))
+    if d.maybe():
+        odd = d.node("Neg", odd)
+    return conv(d, named(x, d.node("Concat", odd, even, axis=1)), d.size())
+
+
+def branched(d: Drawing, x: Image) -> Image:
+    """An If on a number of the data, with a small network in each branch that reads what is made outside."""
+    width = d.size()
+    test = d.node("Greater", d.node("ReduceSum", x.name, keepdims=0), d.scalar(0.0))
+    bodies = []
+    for _ in range(2):
+        outside, d.nodes = d.nodes, []
+        result = conv(d, conv(d, x, d.size()), width, kernel=1).name
+        inside, d.nodes = d.nodes, outside
+        value = onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, None)
+        bodies.append(onnx.helper.make_graph(inside, f"body{len(d.weights)}", [], [value]))
+    return named(x, d.node("If", test, then_branch=bodies[0], else_branch=bodies[1]), width)
+
+
 def attended(d: Drawing, x: Image) -> Image:
     """Every pixel is a token."""
     flat = d.reshape(x.name, (0, x.channels, x.height * x.width))
@@ -193,6 +264,12 @@ PARTS: tuple[Callable[[Drawing, Image], Image], ...] = (
     normed,
     shared,
     attended,
+    shared_head,
+    scaled_shortcut,
+    summed,
+    partial_shortcut,
+    strided,
+    branched,
 )
 
 

@@ -141,7 +141,11 @@ def recurrent(d: Drawing, x: Tokens) -> Tokens:
     direction = d.pick(("forward", "bidirectional", "reverse"))
     rows, ways = {"GRU": 3, "LSTM": 4, "RNN": 1}[op] * hidden, 1 + (direction == "bidirectional")
     inputs = [d.node("Transpose", x.name, perm=[1, 0, 2]), d.weight(ways, rows, x.width), d.weight(ways, rows, hidden)]
-    inputs += [d.weight(ways, 2 * rows)] if d.maybe() else []
+    inputs += [d.weight(ways, 2 * rows) if d.maybe() else ""]
+    if isinstance(d.batch, int) and d.maybe():  # learned or zero states to begin with, and peepholes
+        states = [d.weight(ways, d.batch, hidden) for _ in range(1 + (op == "LSTM"))]
+        inputs += ["", *states]
+        inputs += [d.weight(ways, 3 * hidden)] if op == "LSTM" and d.maybe() else []
     attributes = {"hidden_size": hidden, "direction": direction}
     attributes |= {"linear_before_reset": 1} if op == "GRU" and d.maybe() else {}
     states, *last = d.nodes_of(op, 3 if op == "LSTM" else 2, *inputs, **attributes)
@@ -149,6 +153,28 @@ def recurrent(d: Drawing, x: Tokens) -> Tokens:
     if d.maybe():  # the last states are given to every token
         back = d.node("Add", back, d.node("Unsqueeze", d.node("Transpose", last[-1], perm=[1, 0, 2]), d.ints(1)))
     return linear(d, Tokens(d.reshape(back, (0, 0, ways * hidden)), ways * hidden), d.size())
+
+
+def stacked(d: Drawing, x: Tokens) -> Tokens:
+    """Two recurrent layers, each reading all states of the one before."""
+    turned, width = d.node("Transpose", x.name, perm=[1, 0, 2]), x.width
+    for _ in range(2):
+        op, hidden = d.pick(("LSTM", "GRU")), d.pick((3, 2, 4))
+        rows = {"GRU": 3, "LSTM": 4}[op] * hidden
+        outputs = d.nodes_of(op, 2, turned, d.weight(1, rows, width), d.weight(1, rows, hidden), hidden_size=hidden)
+        turned, width = d.node("Squeeze", outputs[0], d.ints(1)), hidden
+    return linear(d, Tokens(d.node("Transpose", turned, perm=[1, 0, 2]), width), d.size())
+
+
+def parallel(d: Drawing, x: Tokens) -> Tokens:
+    """Attention and a multilayer perceptron side by side behind one norm, summed either way."""
+    normal = norm(d, x) if d.opset >= 17 else x
+    one, two = attention(d, normal), linear(d, mlp(d, normal), normal.width)
+    first, second = (x.name, one.name) if d.maybe() else (one.name, two.name)
+    if normal.width != x.width:
+        return one
+    third = two.name if second == one.name else x.name
+    return Tokens(d.node("Add", d.node("Add", first, second), third), x.width)
 
 
 def joined(d: Drawing, x: Tokens) -> Tokens:
@@ -183,6 +209,8 @@ PARTS: tuple[Callable[[Drawing, Tokens], Tokens], ...] = (
     token_conv,
     recurrent,
     class_token,
+    stacked,
+    parallel,
 )
 
 
