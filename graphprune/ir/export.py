@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from graphprune.errors import InputError
-from graphprune.ir import external_data
+from graphprune.ir import external_data, lean_file
 from graphprune.ir.model import Model, constant_dims, constants
 
 if TYPE_CHECKING:
@@ -157,13 +157,19 @@ def export_node(node: gs.Node, original: onnx.NodeProto | None) -> onnx.NodeProt
 def write(model: Model, path: Path) -> None:
     """Write ``path``, and ``path.data`` beside it when the model came with external data or outgrew protobuf."""
     proto = to_proto(model)
+    own = [tensor for tensor in proto.graph.initializer if external_data.location(tensor) == model.own_file != ""]
     inline = sum(external_data.tensor_bytes(t) for t in proto.graph.initializer if not external_data.is_external(t))
+    inline += sum(map(external_data.tensor_bytes, own))
     try:
         if model.is_external or inline > _PROTO_LIMIT_BYTES:
             data_path = path.with_name(path.name + ".data")
             with data_path.open("wb") as target:
                 external_data.write(proto.graph.initializer, model.folder, target, data_path.name)
+            own = []
         with path.open("wb") as target:
-            target.write(proto.SerializeToString(deterministic=True))
+            if own and model.folder is not None:
+                lean_file.write(proto, model.folder, target)
+            else:
+                target.write(proto.SerializeToString(deterministic=True))
     except OSError as error:
         raise InputError(f"cannot write {path.name}: {error.strerror}", "free space or choose another -o") from None

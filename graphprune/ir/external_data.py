@@ -42,6 +42,11 @@ def is_external(tensor: onnx.TensorProto) -> bool:
     return tensor.data_location == onnx.TensorProto.EXTERNAL
 
 
+def location(tensor: onnx.TensorProto) -> str:
+    """The file of an external tensor, as the model names it."""
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+
+
 def tensor_bytes(tensor: onnx.TensorProto) -> int:
     """Size in bytes of the values, from dtype and dims; sub-byte types are packed."""
     elements = 1
@@ -62,18 +67,17 @@ def locate(tensor: onnx.TensorProto, folder: Path) -> Slice:
         The location leaves the folder, the file is missing, or it is too short.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
     where = f"initializer '{tensor.name}' of the model in {folder}"
-    root = folder.resolve()
-    path = (root / location).resolve()
-    if not location or Path(location).is_absolute() or not path.is_relative_to(root):
+    root, named = folder.resolve(), location(tensor)
+    path = (root / named).resolve()
+    if not named or Path(named).is_absolute() or not path.is_relative_to(root):
         raise ModelError(
-            f"{where} points to external data outside the model's folder ('{location}')",
+            f"{where} points to external data outside the model's folder ('{named}')",
             "put the data file beside the model and save the model again",
         )
     if not path.is_file():
         raise ModelError(
-            f"{where} needs the external data file '{location}', which is not there",
+            f"{where} needs the external data file '{named}', which is not there",
             "copy it beside the model",
         )
     expected = tensor_bytes(tensor)
@@ -85,8 +89,7 @@ def locate(tensor: onnx.TensorProto, folder: Path) -> Slice:
     size = path.stat().st_size
     if offset < 0 or length != expected or offset + length > size:
         raise ModelError(
-            f"{where} asks for {length} bytes at {offset} of '{location}', which holds {size} bytes ({expected} "
-            f"expected)",
+            f"{where} asks for {length} bytes at {offset} of '{named}', which holds {size} bytes ({expected} expected)",
             "the data file is truncated or belongs to another model: export again",
         )
     return Slice(path, offset, length)
@@ -118,8 +121,8 @@ def chunks(where: Slice) -> Iterator[bytes]:
             yield block
 
 
-def write(tensors: Iterable[onnx.TensorProto], folder: Path | None, target: BinaryIO, location: str) -> None:
-    """Append every large tensor to ``target`` and turn it, in place, into a reference to ``location``.
+def write(tensors: Iterable[onnx.TensorProto], folder: Path | None, target: BinaryIO, name: str) -> None:
+    """Append every large tensor to ``target`` and turn it, in place, into a reference to ``name``.
 
     ``folder`` is where already external tensors are read from. Peak memory is one chunk.
     """
@@ -141,5 +144,5 @@ def write(tensors: Iterable[onnx.TensorProto], folder: Path | None, target: Bina
         length = target.tell() - offset
         tensor.data_location = onnx.TensorProto.EXTERNAL
         del tensor.external_data[:]
-        for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        for key, value in (("location", name), ("offset", str(offset)), ("length", str(length))):
             tensor.external_data.add(key=key, value=value)

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.base import extras
 from graphprune.ir.export import export_node
-from graphprune.ir.model import is_external, node_reads, read_values
+from graphprune.ir.model import is_beside, node_reads, read_values
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,15 @@ _RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomN
 _QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}  # folded, they would be none
 
 
-def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None) -> None:
+def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None, own_file: str = "") -> None:
     """Make constants of what ``graph``, in topological order, computes from constants alone.
 
     Quantisation is left as it is, random numbers stay random. What reads a weight in an external data file
-    stays, too: folding one small reader must not pull the weight into the file. ``header`` gives the versions.
+    stays, too: folding one small reader must not pull the weight into the file. ``header`` gives the versions,
+    ``own_file`` is the name of the model's own file.
     Every number is computed once, in one run where all nodes work; nodes that do not are left.
     """
-    foldable = _foldable(graph, folder)
+    foldable = _foldable(graph, own_file)
     if not foldable:
         return
     inside = {id(node) for node in foldable}
@@ -48,7 +49,7 @@ def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None
             tensor.inputs.clear()
 
 
-def _foldable(graph: gs.Graph, folder: Path | None) -> list[gs.Node]:
+def _foldable(graph: gs.Graph, own_file: str) -> list[gs.Node]:
     """The nodes that constants alone lead to, in the order of the graph."""
     known: set[str] = set()
     found = []
@@ -56,7 +57,7 @@ def _foldable(graph: gs.Graph, folder: Path | None) -> list[gs.Node]:
         reads = node_reads(node)
         if node.op in _RANDOM or node.op in _QUANTISATION or not node.outputs:
             continue
-        if folder is not None and any(map(is_external, node.inputs)):
+        if any(is_beside(tensor, own_file) for tensor in node.inputs):
             continue
         if all(isinstance(tensor, gs.Constant) or tensor.name in known for tensor in reads):
             known.update(tensor.name for tensor in node.outputs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from graphprune.errors import ModelError
-from graphprune.ir import external_data
+from graphprune.ir import external_data, lean_file
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.normalise import fold_sizes_again, normalise
@@ -36,14 +36,9 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
     ModelError
         The file is missing, not ONNX, invalid, too old or too new, or its external data is missing or unsafe.
     """
-    if isinstance(source, onnx.ModelProto):
-        proto, path, folder = source, None, None
-        digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
-    else:
-        path = Path(source)
-        proto, folder = _read(path), path.parent.resolve()
-        digest = ""
-    _check(proto, path)
+    given = _Given(source, None, None) if isinstance(source, onnx.ModelProto) else _read(Path(source))
+    proto, path, folder = given.proto, given.path, given.folder
+    _check(given)
     data_files: set[Path] = set()
     for tensor in proto.graph.initializer:
         if external_data.is_external(tensor):
@@ -52,12 +47,15 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
                     f"initializer '{tensor.name}' is external, but the model was given as an object without a folder",
                     "pass the path of the file",
                 )
-            data_files.add(external_data.locate(tensor, folder).path)
+            if external_data.location(tensor) != given.own_file:
+                data_files.add(external_data.locate(tensor, folder).path)
             if external_data.tensor_bytes(tensor) <= external_data.INLINE_LIMIT_BYTES:
                 tensor.CopyFrom(external_data.read(tensor, folder))
-    if path is not None:
+    if path is None:
+        digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+    else:
         digest = file_hash([path, *sorted(data_files)])
-    normal = normalise(proto, folder)
+    normal = normalise(proto, folder, given.own_file)
     model = Model(
         graph=normal.graph,
         header=_header(proto),
@@ -65,18 +63,31 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         shapes=normal.shapes,
         dtypes=normal.dtypes,
         source=source if isinstance(source, onnx.ModelProto) else Path(source),
-        folder=folder if data_files else None,
+        folder=folder if data_files or given.own_file else None,
         sha256=digest,
         files=() if path is None else (path, *sorted(data_files)),
+        own_file=given.own_file,
     )
     infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
-    while fold_sizes_again(model.graph, model.shapes, model.dtypes, model.header, folder):
+    while fold_sizes_again(model):
         model = replace(model)  # what was derived is stale
         infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
     return model
 
 
-def _read(path: Path) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class _Given:
+    """What was read: ``folder`` is where external data lies, ``own_file`` the file in it that large weights refer to
+    because they were left there.
+    """
+
+    proto: onnx.ModelProto
+    path: Path | None
+    folder: Path | None
+    own_file: str = ""
+
+
+def _read(path: Path) -> _Given:
     try:
         exists = path.exists()
     except OSError as error:
@@ -88,14 +99,30 @@ def _read(path: Path) -> onnx.ModelProto:
     if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty", "export the model again")
     try:
-        return onnx.load(str(path), format="protobuf", load_external_data=False)
+        if lean_file.is_large(path):
+            given = _read_lean(path)
+            if given is not None:
+                return given
+        proto = onnx.load(str(path), format="protobuf", load_external_data=False)
+        return _Given(proto, path, path.parent.resolve())
     except DecodeError:
         raise ModelError(f"{path} is not an ONNX file, or it is truncated", "export or copy it again") from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
 
 
-def _check(proto: onnx.ModelProto, path: Path | None) -> None:
+def _read_lean(path: Path) -> _Given | None:
+    """Without the weights; None where the file is a link out of the folder that its other weights lie in."""
+    own = path.resolve()
+    proto = lean_file.read(own)
+    places = {external_data.location(t) for t in proto.graph.initializer if external_data.is_external(t)}
+    if places - {own.name} and own.parent != path.parent.resolve():
+        return None
+    return _Given(proto, path, own.parent, own.name)
+
+
+def _check(given: _Given) -> None:
+    proto, path = given.proto, given.path
     name = str(path) if path else "the model"
     if not proto.graph.node or not proto.ir_version:
         raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
@@ -127,12 +154,12 @@ def _check(proto: onnx.ModelProto, path: Path | None) -> None:
                 "pip install -U onnx, or export the model again",
             )
     _check_inputs(proto, name)
-    if path is not None:  # before the checker, for its message about data files is obscure
+    if given.folder is not None:  # before the checker, for its message about data files is obscure
         for tensor in proto.graph.initializer:
             if external_data.is_external(tensor):
-                external_data.locate(tensor, path.parent.resolve())
+                external_data.locate(tensor, given.folder)
     try:
-        check_valid(proto, path)
+        check_valid(proto, None if given.own_file else path)
         onnx.shape_inference.infer_shapes(without_large_weights(proto), check_type=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")

@@ -40,6 +40,7 @@ class Model:
     dtypes : tensor name -> TensorProto.DataType number.
     source : the file or proto this model was loaded from.
     folder : where external data lies; None for a proto without external data.
+    own_file : name of the model's file in ``folder``, where large weights are references into that; else empty.
     sha256 : of the file and its external data.
     files : the file and its external data files.
     """
@@ -53,6 +54,7 @@ class Model:
     folder: Path | None
     sha256: str
     files: tuple[Path, ...] = ()
+    own_file: str = ""
     _derived: dict[Callable[[Model], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def derived(self, make: Callable[[Model], T]) -> T:
@@ -68,8 +70,8 @@ class Model:
 
     @property
     def is_external(self) -> bool:
-        """Whether any weight lies in an external data file."""
-        return any(map(is_external, constants(self.graph)))
+        """Whether any weight lies in a data file beside the model's own."""
+        return any(is_beside(constant, self.own_file) for constant in constants(self.graph))
 
     def copy(self) -> Model:
         """An independent graph; weights are shared, for nobody writes to them in place."""
@@ -106,9 +108,21 @@ def outer_reads(node: gs.Node) -> list[gs.Tensor]:
 
 
 def is_external(tensor: gs.Tensor) -> bool:
-    """Whether a tensor is a constant whose bytes lie in an external data file."""
-    proto = getattr(getattr(tensor, "_values", None), "tensor", None)  # the TensorProto that it was imported from
+    """Whether a tensor is a constant whose bytes are not in memory."""
+    proto = _imported(tensor)
     return proto is not None and external_data.is_external(proto)
+
+
+def is_beside(tensor: gs.Tensor, own_file: str) -> bool:
+    """Whether a tensor is a constant whose bytes lie in another file than the model, which is named ``own_file``."""
+    proto = _imported(tensor)
+    return proto is not None and external_data.is_external(proto) and external_data.location(proto) != own_file
+
+
+def _imported(tensor: gs.Tensor) -> onnx.TensorProto | None:
+    """The TensorProto that a constant was imported from."""
+    proto = getattr(getattr(tensor, "_values", None), "tensor", None)
+    return proto if isinstance(proto, onnx.TensorProto) else None  # not a sparse one
 
 
 def constant_dims(constant: gs.Constant) -> tuple[int, ...]:

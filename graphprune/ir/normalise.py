@@ -20,7 +20,7 @@ from graphprune.errors import ModelError
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.folding import fold_constants
 from graphprune.ir.free_names import free_name
-from graphprune.ir.model import Shape, outer_reads
+from graphprune.ir.model import Model, Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
@@ -40,7 +40,7 @@ class Normal:
     dtypes: dict[str, int]
 
 
-def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
+def normalise(proto: onnx.ModelProto, folder: Path | None, own_file: str = "") -> Normal:
     """Normalise a checked model; ``proto`` itself is not changed."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
@@ -55,7 +55,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     _drop_identities(graph, dtypes)  # before folding, which would copy a weight behind an Identity
     graph.cleanup()
     _fold_static_shapes(graph, shapes)
-    fold_constants(graph, proto, folder)
+    fold_constants(graph, proto, folder, own_file)
     drop_zero_states(graph)
     take_states_apart(graph, shapes)
     _drop_identities(graph, dtypes)
@@ -65,15 +65,13 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     return Normal(graph, node_protos, shapes, dtypes)
 
 
-def fold_sizes_again(
-    graph: gs.Graph, shapes: dict[str, Shape], dtypes: dict[str, int], header: onnx.ModelProto, folder: Path | None
-) -> bool:
-    """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static; tell whether any was."""
-    if not _fold_static_shapes(graph, shapes):
+def fold_sizes_again(model: Model) -> bool:
+    """Fold what only a second look at the shapes of a folded graph has shown to be static; tell whether any was."""
+    if not _fold_static_shapes(model.graph, model.shapes):
         return False
-    fold_constants(graph, header, folder)
-    _drop_identities(graph, dtypes)
-    graph.cleanup().toposort()
+    fold_constants(model.graph, model.header, model.folder, model.own_file)
+    _drop_identities(model.graph, model.dtypes)
+    model.graph.cleanup().toposort()
     return True
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 
+from graphprune.ir import external_data
 from graphprune.ir.shape_inference import STANDARD_DOMAINS, without_large_weights
 
 _ELSEWHERE = "graphprune.elsewhere"
@@ -18,7 +19,7 @@ _REVOKED = ("GroupNormalization",)  # deprecated in opset 18, three opsets befor
 
 
 def check_valid(proto: onnx.ModelProto, path: Path | None) -> None:
-    """Refuse what is no valid model; ``path`` is the file that it was read from.
+    """Refuse what is no valid model; ``path`` is the file that it was read from, None where weights may be elsewhere.
 
     Raises
     ------
@@ -26,7 +27,8 @@ def check_valid(proto: onnx.ModelProto, path: Path | None) -> None:
         Something is wrong that is none of the above.
     """
     foreign, shapeless = _foreign(proto), _shapeless(proto)
-    if not foreign and not shapeless:
+    left_out = path is None and any(map(external_data.is_external, proto.graph.initializer))
+    if not foreign and not shapeless and not left_out:
         onnx.checker.check_model(str(path) if path else proto)
         return
     usual = without_large_weights(proto)

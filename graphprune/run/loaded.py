@@ -60,7 +60,7 @@ class LoadedRun:
     def file_bytes(self) -> int:
         """Size of the model file, with its external data."""
         source = self.model.source
-        if isinstance(source, onnx.ModelProto) or self.model.folder is not None:
+        if isinstance(source, onnx.ModelProto) or self.model.is_external:
             return self.analysis.cost.bytes
         return Path(source).stat().st_size
 

@@ -19,7 +19,9 @@ from graphprune.data.batching import Arrays, Batching
 from graphprune.data.dataset import Data
 from graphprune.data.fitting import InputSpec
 from graphprune.errors import ModelError
+from graphprune.ir import external_data
 from graphprune.ir.loading import file_hash
+from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.partition import Segment
 from graphprune.segments.runner import Segments, SessionChain
@@ -69,8 +71,9 @@ def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) 
     model = segments.model
     chain = segments.chain
     assert model is not None  # what has come packed is not packed again
-    protos = tuple(_as_array(chain.proto(segment).SerializeToString()) for segment in chain.segments)
-    digest = hashlib.sha256(repr((chain.segments, segments.targets, chain.options, chain.folder)).encode())
+    protos = tuple(_as_array(_sent(chain.proto(segment), model, for_other_machines)) for segment in chain.segments)
+    asked = (chain.segments, segments.targets, chain.options, chain.folder, model.sha256)
+    digest = hashlib.sha256(repr(asked).encode())
     for proto in protos:
         digest.update(proto.data)
     return Packing(
@@ -86,6 +89,16 @@ def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) 
         batches=tuple(each.arrays() for each in data.batches(batch)),
         batching=data.batching,
     )
+
+
+def _sent(proto: onnx.ModelProto, model: Model, for_other_machines: bool) -> bytes:
+    """Other machines need not see the model's own file; data files beside it they do."""
+    if for_other_machines and model.folder is not None:
+        for tensor in proto.graph.initializer:
+            if external_data.location(tensor) == model.own_file != "":
+                tensor.CopyFrom(external_data.read(tensor, model.folder))
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 def _as_array(content: bytes) -> NDArray[np.uint8]:

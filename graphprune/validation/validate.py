@@ -17,6 +17,7 @@ import onnx
 
 from graphprune.data.dataset import Data
 from graphprune.errors import ModelError, ValidationFailed
+from graphprune.ir import lean_file
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.validity import check_valid, is_plain
@@ -80,13 +81,13 @@ def _check_file(path: Path, original: Model) -> None:
         if is_plain(to_proto(original, with_weights=False)):
             onnx.checker.check_model(str(path))
         else:
-            check_valid(onnx.load(str(path), format="protobuf", load_external_data=False), path)
+            check_valid(lean_file.read(path), None)
     except onnx.checker.ValidationError as error:
         reason = _first_line(error)
     if not reason and path.stat().st_size < _STRICT_INFERENCE_LIMIT_BYTES:
-        written = onnx.load(str(path), format="protobuf", load_external_data=False)
+        written = lean_file.read(path)
         reason = _strict_inference(written)
-        if reason and _strict_inference(to_proto(original)):
+        if reason and _strict_inference(to_proto(original, with_weights=False)):
             reason = ""
     if reason:
         raise ValidationFailed(f"the rewritten model is not valid ONNX ({reason}); nothing was written")
