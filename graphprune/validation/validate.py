@@ -68,8 +68,7 @@ def validate(
         comparison = Comparison(step, written if following is None else following.model, options, yardstick)
         error, samples = comparison.run(data, batch)
         worst = max(worst, error)
-    limit = max(yardstick.limit(name) for name in yardstick.outputs)
-    return Validation(worst, limit, samples, yardstick.self_difference)
+    return Validation(worst, yardstick.widest_limit, samples, yardstick.self_difference)
 
 
 def _check_file(path: Path, original: Model) -> None:

@@ -60,7 +60,7 @@ class Yardstick:
     @property
     def self_difference(self) -> float:
         """The largest relative error that an output of one of the networks has against the same network."""
-        return max(self._noise[name, False] for name in self.outputs)
+        return max((self._noise[name, False] for name in self.outputs if not self.is_noise(name)), default=0.0)
 
     def widen(self, feeds: Feeds) -> None:
         """Take what the original gives for ``feeds`` into the extents."""
@@ -90,6 +90,15 @@ class Yardstick:
     def limit(self, name: str, *, on_own_scale: bool = False) -> float:
         """What the error may be: the tolerance of the precision, or ten times the noise, at most 0.02."""
         return max(self.tolerance, min(_NOISE_FACTOR * self._noise[name, on_own_scale], _MOST_RAISED))
+
+    @property
+    def widest_limit(self) -> float:
+        """The largest limit of an output."""
+        return max([self.tolerance, *(self.limit(name) for name in self.outputs if not self.is_noise(name))])
+
+    def is_noise(self, name: str) -> bool:
+        """Whether an activation has squashed the original's output ``name`` to what rounding leaves."""
+        return name in self.inner and self._noise[name, False] > _MOST_RAISED
 
     def has_collapsed(self, name: str, extent: Extent) -> bool:
         """Whether ``extent`` tells hardly anything beside that of the original's tensor ``name``."""

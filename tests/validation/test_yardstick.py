@@ -154,6 +154,28 @@ def test_an_output_that_the_cut_drives_to_zero_is_no_false_alarm(tmp_path: Path)
         proved(proto, weak, tmp_path, "order")
 
 
+def test_an_output_that_is_rounding_from_the_start_is_no_false_alarm(tmp_path: Path) -> None:
+    """Sigmoid gives multiples of 6e-8 there, and which of them, the order of a sum decides; what enters it tells."""
+    proto = build(
+        """(float[N,3,8,8] x) => (float[N,1,8,8] y) {
+        [first] a = Conv<pads = [1, 1, 1, 1]>(x, w1) n = BatchNormalization(a, g, h, m, v) b = Relu(n)
+        [second] c = Conv<pads = [1, 1, 1, 1]>(b, w2, shift) y = Sigmoid(c) }""",
+        {
+            "w1": (UNITS, 3, 3, 3),
+            **dict.fromkeys("gh", (UNITS,)),
+            "m": (UNITS,),
+            "v": np.linspace(0.5, 1.5, UNITS, dtype=np.float32),
+            "w2": (1, UNITS, 3, 3),
+            "shift": np.array([-17], np.float32),
+        },
+    )
+    found = proved(proto, [2, 7], tmp_path)
+    assert found.max_relative_error <= found.tolerance == 1e-4
+    for wrong in ("unit", "order"):
+        with pytest.raises(ValidationFailed, match=r"'c', before the last activation, .* differs"):
+            proved(proto, [2, 7], tmp_path, wrong)
+
+
 def test_noise_raises_the_limit_and_is_told(tmp_path: Path) -> None:
     quiet, noisy = (proved(network(ending=ENDINGS[how]), [2, 7], tmp_path) for how in ("sigmoid", "noisy"))
     assert quiet.self_difference < 1e-5
