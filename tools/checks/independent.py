@@ -4,7 +4,8 @@ python tools/checks/independent.py ORIGINAL.onnx PRUNED.onnx [--feeds FEEDS.npz]
 
 What is left of each weight is recovered by comparing its numbers with the original's. In the original the numbers that
 read what is gone are set to zero, a branch that is gone is multiplied by zero, and both files must compute the same.
-Nothing of graphprune is imported; the file must have been pruned without a repair, which changes numbers.
+Where a sum over channels reads what is gone, too (a norm behind a pool), the numbers that write it are set to zero as
+well. Nothing of graphprune is imported; the file must have been pruned without a repair, which changes numbers.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Disagreement(Exception):
     """The two files do not compute the same, or cannot be compared."""
 
 
+class OutputsDiffer(Disagreement):
+    """They can be compared, and do not compute the same."""
+
+
 @dataclass
 class Outcome:
     """What was found: weights recovered, numbers of the original set to zero, branches gone, the largest error."""
@@ -37,17 +42,26 @@ class Outcome:
     branches: int = 0
     unread: list[str] = field(default_factory=list)
     error: float = float("nan")
+    writers: bool = False
 
 
 def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> Outcome:
-    """Compare ``pruned`` with ``original`` without what is gone.
+    """Compare ``pruned`` with ``original`` without what is gone; see :func:`_agree`."""
+    try:
+        return _agree(original, pruned, feeds, writers=False)
+    except OutputsDiffer:
+        return _agree(original, pruned, feeds, writers=True)
+
+
+def _agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays, *, writers: bool) -> Outcome:
+    """With ``writers``, the numbers that write what is gone are zero, too.
 
     Raises
     ------
     Disagreement
         A weight holds numbers that the original does not have in that order, or the outputs differ.
     """
-    outcome = Outcome()
+    outcome = Outcome(writers=writers)
     masked = onnx.ModelProto.FromString(original.SerializeToString())
     old_nodes = {output: node for node in masked.graph.node for output in node.output if output}
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.graph.initializer}
@@ -64,7 +78,10 @@ def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> 
             if name in weights and operand < len(old.input) and old.input[operand] in known:
                 _compare(node, operand, old, known[old.input[operand]], weights[name], masked, outcome)
     outcome.branches = _silence(masked, rewired, {output for node, _ in pairs for output in node.output})
-    names = [value.name for value in pruned.graph.output]
+    names = _compared(pruned)
+    for model in (masked, pruned):
+        known_outputs = {value.name for value in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known_outputs)
     for name, expected, given in zip(names, _run(masked, feeds, names), _run(pruned, feeds, names), strict=True):
         if expected.shape != given.shape:
             raise Disagreement(f"output '{name}' has the shape {given.shape}, the original {expected.shape}")
@@ -72,8 +89,16 @@ def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> 
         error = float(np.abs(expected.astype(np.float64) - given).max(initial=0)) / scale
         outcome.error = error if np.isnan(outcome.error) else max(outcome.error, error)
         if not error <= TOLERANCE:
-            raise Disagreement(f"output '{name}' differs by {error:.1e} of its largest number")
+            raise OutputsDiffer(f"output '{name}' differs by {error:.1e} of its largest number")
     return outcome
+
+
+def _compared(model: onnx.ModelProto) -> list[str]:
+    """The outputs, and of those that leave an activation what enters it: what is squashed to 1e-7 is rounding."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    outputs = [value.name for value in model.graph.output]
+    squashed = {name for name in outputs if name in makers and makers[name].op_type in ("Sigmoid", "Softmax")}
+    return [makers[name].input[0] if name in squashed else name for name in outputs]
 
 
 def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
@@ -108,21 +133,25 @@ def _compare(
     outcome: Outcome,
 ) -> None:
     """Find ``after`` in ``before``, and set to zero in the original what reads something that is gone."""
-    if before.shape == after.shape or before.dtype.kind != "f" or before.ndim < 2:
+    if before.shape == after.shape or before.dtype.kind != "f":
         return
+    name = f"masked/{old.output[0]}/{operand}"
     rows = _rows_of_readers(node, operand, before)
     if rows is None:
-        outcome.unread.append(f"{node.op_type} {operand}")
+        if outcome.writers:
+            masked.graph.initializer.append(numpy_helper.from_array(_without_gone(before, after), name))
+            old.input[operand] = name
+        elif before.ndim > 1:
+            outcome.unread.append(f"{node.op_type} {operand}")
         return
     outcome.weights += 1
     smaller = _rows_of_readers(node, operand, after)
     assert smaller is not None
-    keep = _kept(rows, smaller, f"operand {operand} of '{node.name}' ({node.op_type})")
+    keep = _kept(rows, smaller, f"operand {operand} of '{node.name}' ({node.op_type})", gone=not outcome.writers)
     if keep.all():
         return
     outcome.zeroed += int((~keep).sum()) * rows.shape[2]
     zeros = np.where(keep[:, :, None], rows, 0).astype(before.dtype)
-    name = f"masked/{old.output[0]}/{operand}"
     masked.graph.initializer.append(numpy_helper.from_array(_back(node, operand, zeros, before), name))
     old.input[operand] = name
 
@@ -174,8 +203,22 @@ def _back(node: onnx.NodeProto, operand: int, rows: np.ndarray, like: np.ndarray
     return np.ascontiguousarray(turned.transpose(np.argsort(order)))
 
 
-def _kept(before: np.ndarray, after: np.ndarray, where: str) -> np.ndarray:
-    """For each row of ``before`` that is left, which of its columns are: [written, read], True in rows that are gone.
+def _without_gone(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Numbers of channels (a bias, a norm's scale) with zeros where ``after`` has none of them, in order."""
+    axis = next(axis for axis, size in enumerate(before.shape) if size != after.shape[axis])
+    old, new = (np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (before, after))
+    masked, place = np.zeros_like(old), 0
+    for row in new:
+        while not np.array_equal(old[place], row):
+            place += 1
+        masked[place] = row
+        place += 1
+    turned = masked.reshape(np.moveaxis(before, axis, 0).shape)
+    return np.ascontiguousarray(np.moveaxis(turned, 0, axis))
+
+
+def _kept(before: np.ndarray, after: np.ndarray, where: str, *, gone: bool) -> np.ndarray:
+    """For each row of ``before`` that is left, which of its columns are: [written, read], ``gone`` in the other rows.
 
     A number (the places of a pair together) that occurs once tells where it came from; the others follow.
     """
@@ -187,7 +230,7 @@ def _kept(before: np.ndarray, after: np.ndarray, where: str) -> np.ndarray:
     if (values[at] != new).any():
         raise Disagreement(f"{where} holds numbers that the original has not")
     places = np.where(counts[at] == 1, first[at], -1).reshape(after.shape[:2])
-    keep = np.ones(before.shape[:2], bool)
+    keep = np.full(before.shape[:2], gone)
     grouped = before.shape[1] != after.shape[1] and _differ_by_row(places, before.shape[1])
     common = None if grouped else [_mode(column[column >= 0] % before.shape[1]) for column in places.T]
     for row, found in enumerate(places):
@@ -328,6 +371,7 @@ def main() -> None:
     print(
         f"they agree to {found.error:.1e}: {found.weights} weights are parts of the original's, {found.zeroed} numbers "
         f"set to zero, {found.branches} branches gone"
+        + (", writers too" if found.writers else "")
         + (f"; not read: {', '.join(sorted(set(found.unread)))}" if found.unread else "")
     )
 
