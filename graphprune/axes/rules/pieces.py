@@ -53,7 +53,7 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
         first, last, _ = slice(start, end, step).indices(size)
         if step == 1 and shape[axis] == size:
             continue  # takes everything; an end that is a number must still follow
-        pieces = _cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
+        pieces = cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
         if pieces is None:
             node.freeze(whole, "Slice takes some of it")
             written[axis] = node.frozen(shape[axis], "Slice takes some of it")
@@ -69,7 +69,7 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
     return [tuple(written)]
 
 
-def _cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis] | None:
+def cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis] | None:
     """What lies before the range, the range itself, and what lies behind it."""
     outer = cut(axis, last)
     inner = cut(outer[0], first) if outer else None
