@@ -70,7 +70,11 @@ CASES = [
     case("Split-through-a-head", "(float[N, S, 4] x) => (float[N, S, 5] y) { [first] a = MatMul(x, w1) r = Reshape(a, heads) "
          "t = Transpose<perm = [0, 2, 1, 3]>(r) s = Transpose<perm = [0, 2, 1, 3]>(t) q = Reshape(s, flat) b, c = Split<axis = 2>(q, sizes) "
          "[f] f = MatMul(b, w2) [g] g = MatMul(c, w3) y = Add(f, g) }", {"w1": (4, 15), "heads": ints(0, 0, 3, 5), "sizes": ints(7, 8),
-         "flat": ints(0, 0, -1), "w2": (7, 5), "w3": (8, 5)}, "", frozen={"first:3": "Split cuts through the middle"}),
+         "flat": ints(0, 0, -1), "w2": (7, 5), "w3": (8, 5)}, "first:2 first:3"),
+    case("shuffle-of-an-odd-width", "(float[N, 4, 3, 3] x) => (float[N, 5, 3, 3] y) { [first] a = Conv(x, w1) r = Reshape(a, groups) "
+         "t = Transpose<perm = [0, 2, 1, 3, 4]>(r) q = Reshape(t, flat) b, c = Split<axis = 1>(q, sizes) [mid] m = Conv(c, w2) "
+         "d = Concat<axis = 1>(b, m) [last] y = Conv(d, w3) }", {"w1": (18, 4, 1, 1), "groups": ints(0, 2, 9, 3, 3),
+         "flat": ints(0, 18, 3, 3), "sizes": ints(9, 9), "w2": (6, 9, 1, 1), "w3": (5, 15, 1, 1)}, "first:4 first:4 mid:6"),
     sliced("Slice-front", 0, 6, 6, "first:6 first:4"),
     sliced("Slice-back", 6, MAX, 4, "first:6 first:4"),
     sliced("Slice-back-with-an-end", 6, 10, 4, "first:6 first:4"),

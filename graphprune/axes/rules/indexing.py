@@ -23,10 +23,7 @@ def _takes_one(node: NodeTyping, axis: Axis) -> bool:
     if chosen is None or len(chosen) != 1 or is_frozen(axis):
         return False
     index = chosen[0] % size_of(axis)
-    pieces = cut_out(axis, index, index + 1)
-    if pieces is None:
-        return False
-    before, part, after = pieces
+    before, part, after = cut_out(axis, index, index + 1)
     counted = before if chosen[0] >= 0 else Concat((part, after))
     if not is_frozen(counted):
         node.size(counted, operand=1, element=0, is_negative=chosen[0] < 0)

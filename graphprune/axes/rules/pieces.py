@@ -29,11 +29,7 @@ def split(node: NodeTyping) -> list[Axes] | None:
     place: dict[str, int | str] = {"operand": 1} if node.opset >= 13 else {"attribute": "split"}
     rest, written = x[axis], []
     for element, size in enumerate(sizes):
-        pieces = cut(rest, size)
-        if pieces is None:
-            node.freeze(x[axis], "Split cuts through the middle of a structured axis")
-            pieces = node.frozen(size, "Split"), node.frozen(size_of(rest) - size, "Split")
-        piece, rest = pieces
+        piece, rest = cut(rest, size)
         node.size(piece, element=element, **place)  # type: ignore[arg-type]  # one of the two places
         written.append((*x[:axis], piece, *x[axis + 1 :]))
     return list(written)
@@ -69,11 +65,10 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
     return [tuple(written)]
 
 
-def cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis] | None:
+def cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis]:
     """What lies before the range, the range itself, and what lies behind it."""
-    outer = cut(axis, last)
-    inner = cut(outer[0], first) if outer else None
-    return (*inner, outer[1]) if outer and inner else None
+    until, after = cut(axis, last)
+    return (*cut(until, first), after)
 
 
 def _limit(node: NodeTyping, operand: int, element: int, is_negative: bool, before: Axis, behind: Axis) -> None:
