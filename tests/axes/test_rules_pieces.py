@@ -84,7 +84,18 @@ CASES = [
     sliced("Slice-middle-from-behind", -7, -3, 4, "first:3 first:4 first:3"),
     sliced("Slice-far-beyond", -100, 100, 10, "first:10"),
     sliced("Slice-of-one", 0, 1, 1, "first:9"),
-    sliced("Slice-strided", 0, MAX, 5, "", "Slice takes some of it", step=2),
+    sliced("Slice-a-lane", 0, MAX, 5, "first:5", step=2),
+    sliced("Slice-the-other-lane", 1, 10, 5, "first:5", step=2),
+    sliced("Slice-a-lane-of-five", 3, MAX, 2, "first:2", step=5),
+    sliced("Slice-uneven-lanes", 0, MAX, 4, "", "Slice takes some of it", step=3),
+    sliced("Slice-a-part-of-a-lane", 0, 8, 4, "", "Slice takes some of it", step=2),
+    sliced("Slice-a-lane-further-on", 2, MAX, 4, "", "Slice takes some of it", step=2),
+    case("interleaved-rotation", "(float[N, S, 4] x) => (float[N, S, 5] y) { [first] a = MatMul(x, w1) r = Reshape(a, heads) "
+         "e = Slice(r, o0, max, last, two) o = Slice(r, o1, max, last, two) n = Neg(o) nu = Unsqueeze(n, last) eu = Unsqueeze(e, last) "
+         "s = Concat<axis = -1>(nu, eu) t = Reshape(s, heads) c = Mul(r, cos) d = Mul(t, sin) q = Add(c, d) f = Reshape(q, flat) "
+         "[last] y = MatMul(f, w2) }", {"w1": (4, 18), "w2": (18, 5), "heads": ints(0, 0, 3, 6), "flat": ints(0, 0, 18),
+         "o0": ints(0), "o1": ints(1), "max": ints(MAX), "last": ints(-1), "two": ints(2), "cos": (6,), "sin": (6,)},
+         "first:3 first:3"),
     sliced("Slice-backwards", -1, -MAX, 10, "", "Slice takes some of it", step=-1),
     case("Slice-without-axes", "(float[6, 4] x) => (float[4, 5] y) { [first] a = MatMul(x, w1) b = Slice(a, s, e) [last] y = MatMul(b, w2) }",
          {"w1": (4, 8), "w2": (6, 5), "s": ints(0, 2), "e": ints(4, 8)}, "first:2 first:6"),

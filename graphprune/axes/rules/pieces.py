@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphprune.axes.algebra import Axes, Axis, Concat, cut, fresh, is_frozen, size_of
+from graphprune.axes.algebra import ONE, Axes, Axis, Concat, Product, cut, fresh, is_frozen, size_of
 from graphprune.axes.rules import NodeTyping, require, rule
 
 
@@ -37,7 +37,7 @@ def split(node: NodeTyping) -> list[Axes] | None:
 
 @rule("Slice")
 def slice_(node: NodeTyping) -> list[Axes] | None:
-    """A range with step 1 cuts its axis; any other range freezes it."""
+    """A range with step 1 cuts its axis, a lane of an axis that is interleaved parts it; others freeze it."""
     x, shape = require(node.axes(0)), require(node.out_shape())
     starts, ends = require(node.ints(1)), require(node.ints(2))
     axes = (node.ints(3) if node.has(3) else None) or list(range(len(starts)))
@@ -49,6 +49,11 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
         first, last, _ = slice(start, end, step).indices(size)
         if step == 1 and shape[axis] == size:
             continue  # takes everything; an end that is a number must still follow
+        if 0 <= first < step < size and size % step == 0 and last == size and not is_frozen(whole):
+            written[axis] = _lane(node, whole, step)
+            if end == size:
+                node.size(whole, operand=2, element=element)
+            continue
         pieces = cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
         if pieces is None:
             node.freeze(whole, "Slice takes some of it")
@@ -63,6 +68,13 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
         if end == size_of(x[axis]) and written[axis] is x[axis]:
             node.size(x[axis], operand=2, element=element)
     return [tuple(written)]
+
+
+def _lane(node: NodeTyping, whole: Axis, step: int) -> Axis:
+    """Every ``step``-th index, as in rotary positions whose pairs lie side by side: pairs may go, lanes may not."""
+    runs = fresh(size_of(whole) // step)
+    node.unify(whole, Product((runs, Concat((ONE,) * step))))
+    return runs
 
 
 def cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis]:
