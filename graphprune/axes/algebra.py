@@ -218,8 +218,8 @@ def unify(one: Axis, other: Axis, node: str) -> None:
         _align_factors(a, b, node)
 
 
-def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
-    """Two axes that together are ``axis``, the first of size ``at``; None where the cut runs through a product."""
+def cut(axis: Axis, at: int) -> tuple[Axis, Axis]:
+    """Two axes that together are ``axis``, the first of size ``at``."""
     axis = expand(axis)
     if at == 0 or at == size_of(axis):
         empty = Atom(0)
@@ -229,23 +229,30 @@ def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
         axis.bound = Concat((first, second))
         return first, second
     if isinstance(axis, Concat):
-        before: list[Axis] = []
-        for index, part in enumerate(axis.parts):
-            size = size_of(part)
-            if at < size:
-                pieces = cut(part, at) if at else (Atom(0), part)
-                if pieces is None:
-                    return None
-                return concat([*before, pieces[0]]), concat([pieces[1], *axis.parts[index + 1 :]])
-            before.append(part)
-            at -= size
-        return None  # not reached: at is less than the size of the whole
+        index = 0
+        while at >= size_of(axis.parts[index]):
+            at -= size_of(axis.parts[index])
+            index += 1
+        first, second = cut(axis.parts[index], at)
+        return concat([*axis.parts[:index], first]), concat([second, *axis.parts[index + 1 :]])
     leading, rest = axis.factors[0], axis.factors[1:]
     width = size_of(Product(rest))
-    pieces = cut(leading, at // width) if at % width == 0 else None
-    if pieces is None:
-        return None
-    return expand(Product((pieces[0], *rest))), expand(Product((pieces[1], *rest)))
+    if at % width:
+        return _cut_inside(axis, at // width, at % width)
+    first, second = cut(leading, at // width)
+    return expand(Product((first, *rest))), expand(Product((second, *rest)))
+
+
+def _cut_inside(axis: Product, index: int, at: int) -> tuple[Axis, Axis]:
+    """Cut behind ``at`` entries of the ``index``-th run of a product: in all runs what follows is cut there."""
+    leading, rest = axis.factors[0], axis.factors[1:]
+    until, after = cut(leading, index + 1)
+    before, _ = cut(until, index)
+    start, end = cut(Product(rest), at)
+    return (
+        expand(concat([Product((before, *rest)), start])),
+        expand(concat([end, Product((after, *rest))])),
+    )
 
 
 def _bind(atom: Atom, target: Axis, node: str) -> None:
@@ -265,12 +272,8 @@ def _align_parts(a: Axis, b: Axis, node: str) -> None:
         size = min(size_of(x), size_of(y))
         for piece, queue in ((x, left), (y, right)):
             if size_of(piece) > size:
-                halves = cut(piece, size)
-                if halves is None:
-                    _freeze_both(a, b, "a cut runs through the middle of a structured axis", node)
-                    return
-                queue.appendleft(halves[1])
-        unify(_start(x, size), _start(y, size), node)
+                queue.appendleft(cut(piece, size)[1])
+        unify(cut(x, size)[0], cut(y, size)[0], node)
 
 
 def _next_part(queue: deque[Axis]) -> Axis:
@@ -280,12 +283,6 @@ def _next_part(queue: deque[Axis]) -> Axis:
         queue.extendleft(reversed(part.parts[1:]))
         return part.parts[0]
     return part
-
-
-def _start(axis: Axis, size: int) -> Axis:
-    pieces = cut(axis, size)
-    assert pieces is not None  # the same cut has just been made
-    return pieces[0]
 
 
 def _align_factors(a: Product, b: Product, node: str) -> None:

@@ -147,11 +147,17 @@ def test_a_concatenation_inside_a_product_meets_a_product() -> None:
     assert not is_frozen(a)
 
 
-def test_cut_through_a_head_is_refused() -> None:
+def test_cut_through_a_head_cuts_every_head() -> None:
+    """The head stands alone then, and what is cut is the depth of all of them."""
+    depth = Atom(4)
+    pieces = cut(Product((Atom(5), depth)), 9)
+    assert list(map(repr, pieces)) == ["[(2x[()|3])|()]", "[3|(2x[()|3])]"]
+    assert repr(expand(depth)) == "[()|3]"
+
+
+def test_cut_between_heads() -> None:
     heads, depth = Atom(3), Atom(4)
-    assert cut(Product((heads, depth)), 6) is None
     pieces = cut(Product((heads, depth)), 4)
-    assert pieces is not None
     assert same(pieces[0], depth)
     assert size_of(pieces[1]) == 8
 
@@ -160,7 +166,6 @@ def test_cut_at_the_ends() -> None:
     a = Atom(4)
     for at, sizes in ((0, (0, 4)), (4, (4, 0))):
         pieces = cut(a, at)
-        assert pieces is not None
         assert tuple(map(size_of, pieces)) == sizes
     assert a.bound is None
 
@@ -225,10 +230,9 @@ class World:
         at = self.draw(st.integers(0, size_of(axis)))
         before = len(model(axis))
         pieces = cut(axis, at)
-        if pieces is not None:
-            assert (size_of(pieces[0]), size_of(axis)) == (at, before)
-            assert model(pieces[0]) + model(pieces[1]) == model(axis)
-            self.axes += [piece for piece in pieces if size_of(piece)]
+        assert (size_of(pieces[0]), size_of(axis)) == (at, before)
+        assert model(pieces[0]) + model(pieces[1]) == model(axis)
+        self.axes += [piece for piece in pieces if size_of(piece)]
 
     def freeze(self) -> None:
         axis = self.pick()

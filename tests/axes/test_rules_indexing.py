@@ -24,7 +24,19 @@ CASES = [
          "[last] y = MatMul(h, w2) }", {"t": (11, 8), "u": (2, 8), "w2": (8, 5)}, "table:8"),
     case("Gather-a-token", tokens("h = Gather<axis = 1>(a, i)", "N, 5"), {**W, "i": np.array(0)}, "first:8"),
     case("Gather-a-channel", between("g = Gather<axis = -1>(a, i) h = Mul(x8, g)", inputs="float[N, 4] x, float[N, 8] x8"),
-         {**W, "i": ints(3)}, "", frozen={"first:8": "Gather picks from it"}),
+         {**W, "i": ints(3)}, "first:3 first:4"),
+    case("Gather-a-channel-from-the-end", between("g = Gather<axis = -1>(a, i) h = Mul(x8, g)", inputs="float[N, 4] x, float[N, 8] x8"),
+         {**W, "i": ints(-3)}, "first:5 first:2"),
+    case("Gather-channels", between("g = Gather<axis = -1>(a, i) h = Concat<axis = -1>(g, x6)", inputs="float[N, 4] x, float[N, 6] x6"),
+         {**W, "i": ints(3, 4)}, "", frozen={"first:8": "Gather picks from it"}),
+    case("Gather-through-a-head", between("r = Reshape(a, heads) f = Reshape(r, flat) g = Gather<axis = -1>(f, i) h = Mul(x8, g)",
+         inputs="float[N, 4] x, float[N, 8] x8"), {**W, "i": ints(3), "heads": ints(-1, 2, 4), "flat": ints(-1, 8)}, "first:3"),
+    case("Gather-from-a-stack", "(float[N, S, 4] x) => (float[N, S, 5] y) { [qkv] a = MatMul(x, w1) r = Reshape(a, stack) "
+         "t = Transpose<perm = [2, 0, 3, 1, 4]>(r) q = Gather(t, i0) k = Gather(t, i1) v = Gather(t, i2) "
+         "k2 = Transpose<perm = [0, 1, 3, 2]>(k) l = MatMul(q, k2) p = Softmax<axis = -1>(l) o = MatMul(p, v) "
+         "u = Transpose<perm = [0, 2, 1, 3]>(o) z = Reshape(u, merged) [last] y = MatMul(z, w2) }",
+         {"w1": (4, 36), "w2": (12, 5), "stack": ints(0, 0, 3, 4, 3), "merged": ints(0, 0, 12), "i0": np.array(0),
+          "i1": np.array(1), "i2": np.array(-1)}, "qkv:4 qkv:3"),
     case("tied-embedding", "(int64[N, S] x) => (float[N, S, 11] y) { [table] a = Gather(t, x) h = Relu(a) k = Transpose(t) [last] y = MatMul(h, k) }",
          {"t": (11, 8)}, "table:8"),
     case("tied-embedding-read-in-two-ways", "(int64[N, S] x) => (float[N, S, 11] y) { [table] a = Gather(t, x) h = Relu(a) [up] u = MatMul(h, w1) q = Relu(u) "

@@ -70,7 +70,11 @@ CASES = [
     case("Split-through-a-head", "(float[N, S, 4] x) => (float[N, S, 5] y) { [first] a = MatMul(x, w1) r = Reshape(a, heads) "
          "t = Transpose<perm = [0, 2, 1, 3]>(r) s = Transpose<perm = [0, 2, 1, 3]>(t) q = Reshape(s, flat) b, c = Split<axis = 2>(q, sizes) "
          "[f] f = MatMul(b, w2) [g] g = MatMul(c, w3) y = Add(f, g) }", {"w1": (4, 15), "heads": ints(0, 0, 3, 5), "sizes": ints(7, 8),
-         "flat": ints(0, 0, -1), "w2": (7, 5), "w3": (8, 5)}, "", frozen={"first:3": "Split cuts through the middle"}),
+         "flat": ints(0, 0, -1), "w2": (7, 5), "w3": (8, 5)}, "first:2 first:3"),
+    case("shuffle-of-an-odd-width", "(float[N, 4, 3, 3] x) => (float[N, 5, 3, 3] y) { [first] a = Conv(x, w1) r = Reshape(a, groups) "
+         "t = Transpose<perm = [0, 2, 1, 3, 4]>(r) q = Reshape(t, flat) b, c = Split<axis = 1>(q, sizes) [mid] m = Conv(c, w2) "
+         "d = Concat<axis = 1>(b, m) [last] y = Conv(d, w3) }", {"w1": (18, 4, 1, 1), "groups": ints(0, 2, 9, 3, 3),
+         "flat": ints(0, 18, 3, 3), "sizes": ints(9, 9), "w2": (6, 9, 1, 1), "w3": (5, 15, 1, 1)}, "first:4 first:4 mid:6"),
     sliced("Slice-front", 0, 6, 6, "first:6 first:4"),
     sliced("Slice-back", 6, MAX, 4, "first:6 first:4"),
     sliced("Slice-back-with-an-end", 6, 10, 4, "first:6 first:4"),
@@ -80,7 +84,18 @@ CASES = [
     sliced("Slice-middle-from-behind", -7, -3, 4, "first:3 first:4 first:3"),
     sliced("Slice-far-beyond", -100, 100, 10, "first:10"),
     sliced("Slice-of-one", 0, 1, 1, "first:9"),
-    sliced("Slice-strided", 0, MAX, 5, "", "Slice takes some of it", step=2),
+    sliced("Slice-a-lane", 0, MAX, 5, "first:5", step=2),
+    sliced("Slice-the-other-lane", 1, 10, 5, "first:5", step=2),
+    sliced("Slice-a-lane-of-five", 3, MAX, 2, "first:2", step=5),
+    sliced("Slice-uneven-lanes", 0, MAX, 4, "", "Slice takes some of it", step=3),
+    sliced("Slice-a-part-of-a-lane", 0, 8, 4, "", "Slice takes some of it", step=2),
+    sliced("Slice-a-lane-further-on", 2, MAX, 4, "", "Slice takes some of it", step=2),
+    case("interleaved-rotation", "(float[N, S, 4] x) => (float[N, S, 5] y) { [first] a = MatMul(x, w1) r = Reshape(a, heads) "
+         "e = Slice(r, o0, max, last, two) o = Slice(r, o1, max, last, two) n = Neg(o) nu = Unsqueeze(n, last) eu = Unsqueeze(e, last) "
+         "s = Concat<axis = -1>(nu, eu) t = Reshape(s, heads) c = Mul(r, cos) d = Mul(t, sin) q = Add(c, d) f = Reshape(q, flat) "
+         "[last] y = MatMul(f, w2) }", {"w1": (4, 18), "w2": (18, 5), "heads": ints(0, 0, 3, 6), "flat": ints(0, 0, 18),
+         "o0": ints(0), "o1": ints(1), "max": ints(MAX), "last": ints(-1), "two": ints(2), "cos": (6,), "sin": (6,)},
+         "first:3 first:3"),
     sliced("Slice-backwards", -1, -MAX, 10, "", "Slice takes some of it", step=-1),
     case("Slice-without-axes", "(float[6, 4] x) => (float[4, 5] y) { [first] a = MatMul(x, w1) b = Slice(a, s, e) [last] y = MatMul(b, w2) }",
          {"w1": (4, 8), "w2": (6, 5), "s": ints(0, 2), "e": ints(4, 8)}, "first:2 first:6"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from graphprune.axes.algebra import Axes, size_of
+from graphprune.axes.algebra import Axes, Axis, Concat, is_frozen, size_of
 from graphprune.axes.rules import NodeTyping, require, rule
+from graphprune.axes.rules.pieces import cut_out
 
 
 @rule("Gather")
@@ -11,8 +12,22 @@ def gather(node: NodeTyping) -> list[Axes] | None:
     """``data[:axis] + indices + data[axis + 1:]``."""
     data, indices = require(node.axes(0)), require(node.axes(1))
     axis = node.attr("axis", 0) % len(data)
-    node.freeze(data[axis], "Gather picks from it by index")
+    if not _takes_one(node, data[axis]):
+        node.freeze(data[axis], "Gather picks from it by index")
     return [(*data[:axis], *indices, *data[axis + 1 :])]
+
+
+def _takes_one(node: NodeTyping, axis: Axis) -> bool:
+    """Whether a fixed index takes one part, as of queries, keys and values in a stack, and leaves the others alone."""
+    chosen = node.ints(1) if node.is_constant(1) else None
+    if chosen is None or len(chosen) != 1 or is_frozen(axis):
+        return False
+    index = chosen[0] % size_of(axis)
+    before, part, after = cut_out(axis, index, index + 1)
+    counted = before if chosen[0] >= 0 else Concat((part, after))
+    if not is_frozen(counted):
+        node.size(counted, operand=1, element=0, is_negative=chosen[0] < 0)
+    return True
 
 
 @rule("GatherElements")

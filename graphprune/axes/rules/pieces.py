@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphprune.axes.algebra import Axes, Axis, Concat, cut, fresh, is_frozen, size_of
+from graphprune.axes.algebra import ONE, Axes, Axis, Concat, Product, cut, fresh, is_frozen, size_of
 from graphprune.axes.rules import NodeTyping, require, rule
 
 
@@ -29,11 +29,7 @@ def split(node: NodeTyping) -> list[Axes] | None:
     place: dict[str, int | str] = {"operand": 1} if node.opset >= 13 else {"attribute": "split"}
     rest, written = x[axis], []
     for element, size in enumerate(sizes):
-        pieces = cut(rest, size)
-        if pieces is None:
-            node.freeze(x[axis], "Split cuts through the middle of a structured axis")
-            pieces = node.frozen(size, "Split"), node.frozen(size_of(rest) - size, "Split")
-        piece, rest = pieces
+        piece, rest = cut(rest, size)
         node.size(piece, element=element, **place)  # type: ignore[arg-type]  # one of the two places
         written.append((*x[:axis], piece, *x[axis + 1 :]))
     return list(written)
@@ -41,7 +37,7 @@ def split(node: NodeTyping) -> list[Axes] | None:
 
 @rule("Slice")
 def slice_(node: NodeTyping) -> list[Axes] | None:
-    """A range with step 1 cuts its axis; any other range freezes it."""
+    """A range with step 1 cuts its axis, a lane of an axis that is interleaved parts it; others freeze it."""
     x, shape = require(node.axes(0)), require(node.out_shape())
     starts, ends = require(node.ints(1)), require(node.ints(2))
     axes = (node.ints(3) if node.has(3) else None) or list(range(len(starts)))
@@ -53,7 +49,12 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
         first, last, _ = slice(start, end, step).indices(size)
         if step == 1 and shape[axis] == size:
             continue  # takes everything; an end that is a number must still follow
-        pieces = _cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
+        if 0 <= first < step < size and size % step == 0 and last == size and not is_frozen(whole):
+            written[axis] = _lane(node, whole, step)
+            if end == size:
+                node.size(whole, operand=2, element=element)
+            continue
+        pieces = cut_out(whole, first, last) if step == 1 and 0 <= first <= last else None
         if pieces is None:
             node.freeze(whole, "Slice takes some of it")
             written[axis] = node.frozen(shape[axis], "Slice takes some of it")
@@ -69,11 +70,17 @@ def slice_(node: NodeTyping) -> list[Axes] | None:
     return [tuple(written)]
 
 
-def _cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis] | None:
+def _lane(node: NodeTyping, whole: Axis, step: int) -> Axis:
+    """Every ``step``-th index, as in rotary positions whose pairs lie side by side: pairs may go, lanes may not."""
+    runs = fresh(size_of(whole) // step)
+    node.unify(whole, Product((runs, Concat((ONE,) * step))))
+    return runs
+
+
+def cut_out(axis: Axis, first: int, last: int) -> tuple[Axis, Axis, Axis]:
     """What lies before the range, the range itself, and what lies behind it."""
-    outer = cut(axis, last)
-    inner = cut(outer[0], first) if outer else None
-    return (*inner, outer[1]) if outer and inner else None
+    until, after = cut(axis, last)
+    return (*cut(until, first), after)
 
 
 def _limit(node: NodeTyping, operand: int, element: int, is_negative: bool, before: Axis, behind: Axis) -> None:
