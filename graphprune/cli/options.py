@@ -133,8 +133,8 @@ def output_options(command: Command) -> Command:
         click.option(
             "-o",
             "--output",
-            type=click.Path(path_type=Path),
-            help="File to write; default: MODEL with .pruned.onnx.  Never MODEL itself.",
+            metavar="PATH",
+            help="File to write, or a folder; default: MODEL with .pruned.onnx.  Never MODEL itself.",
         ),
         click.option(
             "--allow-slower", is_flag=True, help="Write a result that is not measured faster; else exit code 4."

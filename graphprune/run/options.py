@@ -10,6 +10,7 @@ from typing import Any, Literal
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.progress import Progress, silent
 from graphprune.data.dataset import DEFAULT_SAMPLES
+from graphprune.errors import OptionError
 from graphprune.ir.output_files import cache_folder
 from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
@@ -109,3 +110,20 @@ class RunOptions:
     command: str = ""
     progress: Progress = silent
     between: tuple[Between, ...] = ()
+
+
+def given_options(options: RunOptions | None) -> RunOptions:
+    """The options given, or those by default.
+
+    Raises
+    ------
+    OptionError
+        They are something else, a dict for example.
+    """
+    if options is None:
+        return RunOptions()
+    if not isinstance(options, RunOptions):
+        raise OptionError(
+            f"options is a {type(options).__name__}", "give graphprune.RunOptions(...), e.g. RunOptions(batch=8)"
+        )
+    return options
