@@ -23,6 +23,7 @@ from graphprune.cli.options import (
     between_options,
     cache_options,
     data_options,
+    evaluation_options,
     model_argument,
     output_options,
     recovery_options,
@@ -124,7 +125,7 @@ def cli() -> None:
     help="Keep widths in multiples of N; auto: what the runtime is measured to like.",
 )
 @cache_options
-@click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
+@evaluation_options
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")
 @between_options
@@ -182,7 +183,7 @@ def prune(
 @cli.command()
 @model_argument
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
+@evaluation_options
 @click.option("--allow-other-model", is_flag=True, help="Accept another export of the network the plan was made for.")
 @output_options
 @recovery_options

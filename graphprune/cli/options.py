@@ -148,6 +148,24 @@ def output_options(command: Command) -> Command:
     )
 
 
+def evaluation_options(command: Command) -> Command:
+    """What the result is judged by."""
+    return _together(
+        command,
+        click.option(
+            "--eval",
+            "evaluation",
+            metavar="SOURCE",
+            help="Held-out data: top-1 with labels; else agreement of class scores, or the error of each output.",
+        ),
+        click.option(
+            "--metric",
+            metavar="SCRIPT.py:FUNCTION",
+            help="Judge by your own function: it gets (outputs, samples) batch by batch, and returns a number.",
+        ),
+    )
+
+
 def between_options(command: Command) -> Command:
     """What is done between passes."""
     return _together(

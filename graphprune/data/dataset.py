@@ -44,6 +44,7 @@ class Data:
     """Samples that fit a model. Iterate with :meth:`batches`, as often as needed.
 
     ``kind`` is ``synthetic`` or how the data came (``npz``, ``script`` ...); ``origin`` is for messages and reports.
+    With ``has_free_labels`` labels may be arrays of any kind, a row for each sample; else they are class numbers.
     ``conversions`` tells of inputs whose dtype was changed, as far as they have been read.
     """
 
@@ -53,6 +54,7 @@ class Data:
     origin: str
     limit: int | None = None
     batching: Batching = ROWS
+    has_free_labels: bool = False
     conversions: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -143,7 +145,7 @@ class Data:
             if axis is not None:
                 rows[name] = array.shape[axis]
         if labels is not None:
-            labels = _label_vector(labels, self.origin)
+            labels = labels if self.has_free_labels else _label_vector(labels, self.origin)
             rows["labels"] = len(labels)
             if not self.batching.counts_samples and not stacked:
                 rows["runs"] = 1
