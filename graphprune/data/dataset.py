@@ -20,7 +20,7 @@ import onnx
 
 from graphprune.data import sources
 from graphprune.data.batching import LABEL_NAMES, ROWS, Arrays, Batch, Batching
-from graphprune.data.fitting import InputSpec, converted, fits
+from graphprune.data.fitting import InputSpec, converted, fits, is_float
 from graphprune.data.symbols import likely
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
@@ -183,7 +183,9 @@ class Data:
         array = converted(array, spec, have)
         if array.dtype != given:
             what = f"'{spec.name}' is {given} in {self.origin}, the model wants {array.dtype}"
-            self.conversions[spec.name] = f"{what}: converted, values as they are"
+            is_rounded = is_float(given) and given.itemsize > array.dtype.itemsize
+            how = "rounded to it" if is_rounded else "converted, values as they are"
+            self.conversions[spec.name] = f"{what}: {how}"
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{have} and holds NaN or infinity", "clean the data")
         return array

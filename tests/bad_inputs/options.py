@@ -16,6 +16,7 @@ BASE = "--target removed=1 --data calib.npz --no-bench"
 CASES = [
     Case("no pass", 1, "no pass was given", line=f"model.onnx {BASE} -o out.onnx"),
     Case("unknown pass", 1, "no pass 'layer-magic'.*\n.*layer-cka", spec="layer-magic"),
+    Case("two passes in one", 1, "no pass 'layer-cka,amp'.*\n.*--pass for each", spec="layer-cka,amp"),
     Case("unknown pass option", 1, "no option 'floors'.*\n.*floor", spec="layer-cka{floors=1}"),
     Case("option of wrong type", 1, "floor.*'two'", spec="layer-cka{floor=two}"),
     Case("flag of wrong type", 1, "debiased.*'maybe'", spec="layer-cka{debiased=maybe}"),

@@ -24,7 +24,9 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "net.onnx"
 
 
-@pytest.mark.parametrize("passes", ["filter-magnitude", FilterMagnitude(), FilterMagnitude])
+@pytest.mark.parametrize(
+    "passes", ["filter-magnitude", "filter_magnitude", "FilterMagnitude", FilterMagnitude(), FilterMagnitude]
+)
 def test_one_pass_may_stand_alone(passes: Any, model: Path) -> None:
     many = graphprune.prune(model, ["filter-magnitude"], None, "params=80%", options=QUIET)
     assert graphprune.prune(model, passes, None, "params=0.8", options=QUIET).plan == many.plan
