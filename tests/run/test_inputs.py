@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from graphprune.data.batching import Batching
+from graphprune.data.dataset import input_specs
 from graphprune.data.made_up import synthetic
 from graphprune.errors import DataError
 from graphprune.ir.loading import load
 from graphprune.run.inputs import InputLayout, input_layout
+from graphprune.run.sizes import completed
 from graphprune.runtime.sessions import RuntimeOptions
 from tests.graphs import build
 
@@ -120,3 +123,20 @@ def test_indices_stay_below_what_they_pick_from() -> None:
         "other": 1,
         "pixels": 255,
     }
+
+
+def test_a_model_that_cannot_be_opened_is_not_tried() -> None:
+    """An operator that no runtime here knows: the likeliest sizes do for looking at the network."""
+    model = load(build("(float[N,3,H,W] x) => (float[N,3,H,W] y) { r = Relu(x) y = Identity(r) }"))
+    model.graph.nodes[0].op, model.graph.nodes[0].domain = "Strange", "nobody"
+    model.node_protos.clear()
+    found = input_layout(model, {}, {}, {}, RuntimeOptions(threads=1), needs_shapes=True)
+    assert (dict(found.batching.axes), found.shapes) == ({"x": 0}, {"x": (1, 3, 224, 224)})
+
+
+def test_what_is_only_tried_is_small() -> None:
+    specs = input_specs(load(build("(float[N,3,H,W] x, float[N,4,H,W] z) => (float[N,3,H,W] y) { y = Relu(x) }")))
+    first = [next(completed(specs, Batching(), {}, small_first=small)) for small in (False, True)]
+    assert [shapes["x"] for shapes in first] == [(1, 3, 224, 224), (1, 3, 32, 32)]
+    latent = input_specs(load(build("(float[N,4,H,W] x) => (float[N,4,H,W] y) { y = Relu(x) }")))
+    assert next(completed(latent, Batching(), {})) == {"x": (1, 4, 64, 64)}
