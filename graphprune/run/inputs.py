@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphprune.axes.probe import follow
 from graphprune.data.batching import Arrays, Batching
 from graphprune.data.dataset import input_specs
 from graphprune.data.made_up import Ranges, Shapes, check_given, made_up
@@ -107,16 +108,27 @@ class _Trial:
         return self._session is not None
 
     def sizes(self, batching: Batching) -> dict[str, tuple[int, ...]] | None:
-        """Sizes of all inputs with which the model runs; those given are not tried if they are all it takes.
+        """Sizes of all inputs with which the model runs, as far as inference does not tell; those given are not tried.
 
         Where the runtime cannot open the model, the likeliest.
         """
         specs = input_specs(self._model)
         is_open = bool(free_axes(specs, batching, self._given))
         for shapes in completed(specs, batching, self._given, small_first=self._small_first):
-            if not is_open or not self.is_possible or self._runs(self._feeds(batching, shapes, 0)):
+            if (
+                not is_open
+                or self._is_told(shapes)
+                or not self.is_possible
+                or self._runs(self._feeds(batching, shapes, 0))
+            ):
                 return shapes
         return None
+
+    def _is_told(self, shapes: Shapes) -> bool:
+        """Whether inference gives every tensor a size, none of them 0: then nothing of a large model need be run."""
+        found = follow(self._model, shapes, {}).shapes
+        produced = [tensor.name for node in self._model.graph.nodes for tensor in node.outputs if tensor.name]
+        return all(name in found and 0 not in found[name] for name in produced)
 
     def keeps_samples_apart(self, batching: Batching, shapes: Shapes) -> bool:
         """Whether two samples in one run give what they give in runs of their own; for one sample, whether it runs."""
