@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from graphprune.data.batching import Arrays, Batch
+from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
-from graphprune.evaluation.metric import MetricFunction, load_metric, measured
-from graphprune.evaluation.outputs import OutputComparison, OutputDifference
+from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
+from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
 
 Kind = Literal["top1", "agreement", "error", "metric"]
@@ -69,16 +68,11 @@ def evaluate(
         samples += len(part)
     outputs = comparison.results()
     if named is not None:
-        values = [measured(*named, _said(session, names, data, batch)) for session in sessions]
+        values = [measured(*named, said(session, names, data, batch)) for session in sessions]
         return Evaluation("metric", values[0], values[1], samples, outputs, named[0])
     if choices.kind == "error":
         return Evaluation("error", 0.0, _largest(outputs), samples, outputs)
     return Evaluation(choices.kind, *choices.shares, samples, outputs)
-
-
-def _said(session: Any, names: list[str], data: Data, batch: int) -> Iterator[tuple[Arrays, Arrays]]:
-    for part in data.batches(batch):
-        yield dict(zip(names, run(session, part.feeds), strict=True)), part.arrays()
 
 
 def _largest(outputs: tuple[OutputDifference, ...]) -> float:
@@ -106,7 +100,7 @@ class _Choices:
             self.kind = "top1"
             self._hits += [int((scores.argmax(-1) == part.labels).sum()) for scores in (before, after)]
             self._positions += len(part)
-        elif self.kind == "error" or not _are_class_scores(part, before) or before.shape != after.shape:
+        elif self.kind == "error" or not are_class_scores(part, before) or before.shape != after.shape:
             self.kind = "error"
         else:
             chosen = before.argmax(-1)
@@ -126,13 +120,3 @@ class _Choices:
                 f"but the model has {scores.shape[1]} classes",
                 "number the classes from 0",
             )
-
-
-def _are_class_scores(part: Batch, scores: Any) -> bool:
-    """One row of scores for each sample, or for each token that went in; anything else is no matter of choice."""
-    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.ndim < 2 or scores.shape[-1] < 2:
-        return False
-    if scores.ndim == 2:
-        return len(scores) == len(part)
-    tokens = (array.shape for array in part.feeds.values() if array.dtype.kind in "iu")
-    return scores.ndim == 3 and scores.shape[:2] in tokens

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
+from graphprune.data.batching import Arrays
+from graphprune.data.dataset import Data
 from graphprune.data.sources import one_line, user_function
 from graphprune.errors import GraphpruneError, OptionError
+from graphprune.runtime.sessions import run
 
-Arrays = dict[str, np.ndarray]
 Batches = Iterator[tuple[Arrays, Arrays]]
 """(outputs by name, inputs by name and ``labels`` where there are any), batch by batch."""
 
@@ -32,6 +32,12 @@ def load_metric(source: str | MetricFunction) -> tuple[str, MetricFunction]:
     if not script.endswith(".py") or not name:
         raise OptionError(f"'{source}' is no metric", "write --metric script.py:function")
     return name, user_function(script, name, "metric script")
+
+
+def said(session: Any, names: list[str], data: Data, batch: int) -> Batches:
+    """What a network of these outputs says of all samples."""
+    for part in data.batches(batch):
+        yield dict(zip(names, run(session, part.feeds), strict=True)), part.arrays()
 
 
 def measured(name: str, metric: MetricFunction, batches: Batches) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from graphprune.data.batching import Batch
+
 
 @dataclass(frozen=True)
 class OutputDifference:
@@ -78,3 +80,13 @@ class OutputComparison:
 
 def _are_numbers(array: np.ndarray) -> bool:
     return array.dtype.kind in "fiub" or array.dtype.name.startswith(("bfloat", "float"))
+
+
+def are_class_scores(part: Batch, scores: Any) -> bool:
+    """One row of scores for each sample, or for each token that went in; anything else is no matter of choice."""
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.ndim < 2 or scores.shape[-1] < 2:
+        return False
+    if scores.ndim == 2:
+        return len(scores) == len(part)
+    tokens = (array.shape for array in part.feeds.values() if array.dtype.kind in "iu")
+    return scores.ndim == 3 and scores.shape[:2] in tokens

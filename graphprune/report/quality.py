@@ -51,6 +51,11 @@ def difference(output: OutputDifference) -> str:
     return f"{output.name}: {_error(output)}{cosine}"
 
 
+def output_figures(output: OutputDifference) -> tuple[str, str]:
+    """Error and cosine of an output."""
+    return _error(output), "" if output.cosine is None else f"{output.cosine:.4f}"
+
+
 def _error(output: OutputDifference) -> str:
     if output.relative_error is None:
         return "other shape" if output.reshaped else "not defined"
