@@ -41,6 +41,8 @@ def converted(array: np.ndarray, spec: InputSpec, have: str) -> np.ndarray:
     """
     if array.dtype == spec.dtype:
         return array
+    if spec.dtype.kind == "O" and array.dtype.kind in "US":
+        return array.astype(str).astype(object)
     if array.dtype.kind not in "iufbV" or (array.dtype.kind == "V" and not is_float(array.dtype)):
         raise DataError(f"{have}, the model wants {spec}", f"convert it with .astype('{spec.dtype}')")
     with np.errstate(all="ignore"):

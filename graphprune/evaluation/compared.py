@@ -42,7 +42,7 @@ class Compared:
     @property
     def are_classifiers(self) -> bool:
         """Whether the first model has one input, and class scores for its first output."""
-        if len(self.data.specs) != 1:
+        if len(self.data.specs) != 1 or not self.data.batching.is_rows:
             return False
         part = next(self.data.batches(self._batch))
         return are_class_scores(part, run(open_session(self._paths[0], self._options), part.feeds)[0])

@@ -91,7 +91,7 @@ class _Trial:
     ) -> None:
         self._model, self._given, self._ranges, self._runtime = model, shapes, ranges, runtime
         self._small_first = small_first
-        self.reason = ""
+        self.reason, self.ran = "", False
 
     @cached_property
     def _session(self) -> Any:
@@ -112,7 +112,7 @@ class _Trial:
 
         Where the runtime cannot open the model, the likeliest.
         """
-        specs = input_specs(self._model)
+        specs, likeliest = input_specs(self._model), None
         is_open = bool(free_axes(specs, batching, self._given))
         for shapes in completed(specs, batching, self._given, small_first=self._small_first):
             if (
@@ -122,7 +122,8 @@ class _Trial:
                 or self._runs(self._feeds(batching, shapes, 0))
             ):
                 return shapes
-        return None
+            likeliest = likeliest or (shapes if self.ran else None)
+        return likeliest  # it ran, but gave nothing: what else it is given decides that
 
     def _is_told(self, shapes: Shapes) -> bool:
         """Whether inference gives every tensor a size, none of them 0: then nothing of a large model need be run."""
@@ -145,7 +146,8 @@ class _Trial:
 
     def _runs(self, feeds: Arrays) -> bool:
         outputs = self._outputs(feeds)
-        return outputs is not None and all(array.size for array in outputs)
+        self.ran = outputs is not None
+        return outputs is not None and all(array.size for array in outputs if isinstance(array, np.ndarray))
 
     def _outputs(self, feeds: Arrays) -> list[np.ndarray] | None:
         try:
