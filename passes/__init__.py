@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[Pass]:
-    """The class of a pass.
+    """The class of a pass; underscores and capitals, as in its module and class, are no other name.
 
     Raises
     ------
@@ -48,9 +48,12 @@ def find(name: str) -> type[Pass]:
     from graphprune.pass_infra.base import Pass
 
     third_party = _third_party()
+    name = {_letters(each): each for each in (*third_party, *_BUILT_IN)}.get(_letters(name), name)
     target = _BUILT_IN.get(name) or (third_party[name].value if name in third_party else None)
     if target is None:
-        raise OptionError(f"there is no pass '{name}'", f"the passes are: {', '.join(names())}")
+        listed = f"the passes are: {', '.join(names())}"
+        several = f"give --pass for each of several; {listed}" if "," in name else listed
+        raise OptionError(f"there is no pass '{name}'", several)
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -59,6 +62,10 @@ def find(name: str) -> type[Pass]:
     if not (isinstance(found, type) and issubclass(found, Pass) and found.name == name):
         raise OptionError(f"{target} is not a pass named '{name}'", "repair its package")
     return found
+
+
+def _letters(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
 
 
 def _third_party() -> dict[str, EntryPoint]:

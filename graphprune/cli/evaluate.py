@@ -67,6 +67,9 @@ class Pixels(click.ParamType[str]):
 @click.option(
     "--samples", "--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Samples to use."
 )
+@click.option(
+    "--metric", metavar="SCRIPT.py:FUNCTION", help="Judge by your own function of (outputs, samples) batches."
+)
 @click.option("--attack", "attacks", multiple=True, type=click.Choice(["fgsm", "pgd"]), help="Repeatable; needs torch.")
 @click.option(
     "--epsilon",
@@ -109,6 +112,8 @@ def evaluate(
 ) -> None:
     """Compare models: top-1, attacks, corruptions, calibration, energy.
 
+    Models without class scores, detectors say: the error of each output.
+
     DENSE is what the others are compared with, on the same samples. Attacks are white-box,
     made against each model on its own; epsilon is in pixels of [0, 1].
     Data that are not pixels need --pixel-mean and --pixel-std.
@@ -134,6 +139,7 @@ def evaluate(
             severities=settings["severities"],
             pixel_mean=_numbers(settings["pixel_mean"], "--pixel-mean"),
             pixel_std=_numbers(settings["pixel_std"], "--pixel-std"),
+            metric=settings["metric"],
             samples=settings["samples"],
             batch=settings["batch"],
             seed=settings["seed"],

@@ -39,8 +39,8 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="File to write; default: MODEL with .tuned.onnx.  Never MODEL itself.",
+    metavar="PATH",
+    help="File to write, or a folder; default: MODEL with .tuned.onnx.  Never MODEL itself.",
 )
 @click.option(
     "--checkpoint",
@@ -57,7 +57,7 @@ def finetune(
     num_samples: int | None,
     evaluation: str | None,
     spec: str,
-    output: Path | None,
+    output: str | None,
     checkpoint: Path | None,
     resume: bool,
     json_path: Path | None,
@@ -72,9 +72,10 @@ def finetune(
     --resume and ends with the same weights.
     """
     from graphprune.cli.training import Training, train
+    from graphprune.ir.output_files import named_output
     from graphprune.training import TrainOptions
 
-    out = output or model.with_name(f"{model.stem}.tuned.onnx")
+    out = named_output(output, model, "tuned")
     options = TrainOptions.parse(
         spec,
         **settings,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from graphprune.cli.options import (
     between_options,
     cache_options,
     data_options,
+    evaluation_options,
     model_argument,
     output_options,
     recovery_options,
@@ -44,8 +47,17 @@ class DefaultToPrune(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            self._refuse_misspelt(args[0])
             args = ["prune", *args]
         return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, word: str) -> None:
+        """A word that can be no file, for none has its name, is meant for a command."""
+        if re.fullmatch("[A-Za-z-]+", word) is None or word.startswith("-") or Path(word).exists():
+            return
+        near = difflib.get_close_matches(word, self.commands, 1)
+        meant = f"; did you mean {near[0]}?" if near else f"; the commands are: {', '.join(sorted(self.commands))}"
+        raise click.UsageError(f"there is no command and no file '{word}'{meant}")
 
 
 def _dashes(name: str) -> str:
@@ -113,7 +125,7 @@ def cli() -> None:
     help="Keep widths in multiples of N; auto: what the runtime is measured to like.",
 )
 @cache_options
-@click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
+@evaluation_options
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
 @click.option("--plan-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the decision as JSON.")
 @between_options
@@ -130,18 +142,19 @@ def prune(
     evaluation: str | None,
     dry_run: bool,
     plan_out: Path | None,
-    output: Path | None,
+    output: str | None,
     json_path: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Prune MODEL and write the smaller model (the default command)."""
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.ir.output_files import named_output
     from graphprune.pipeline.prune import prune as run_prune
     from graphprune.pipeline.prune import refused_scores
     from graphprune.run.notes import NO_DATA
 
-    out = output or model.with_name(f"{model.stem}.pruned.onnx")
+    out = named_output(output, model, "pruned")
     outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
     outputs["--report"] = settings["report"]
     check_outputs(outputs, model, settings["data"], evaluation)
@@ -170,7 +183,7 @@ def prune(
 @cli.command()
 @model_argument
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--eval", "evaluation", metavar="SOURCE", help="Held-out data: top-1 with labels, agreement without.")
+@evaluation_options
 @click.option("--allow-other-model", is_flag=True, help="Accept another export of the network the plan was made for.")
 @output_options
 @recovery_options
@@ -182,16 +195,17 @@ def apply(
     plan: Path,
     evaluation: str | None,
     allow_other_model: bool,
-    output: Path | None,
+    output: str | None,
     json_path: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Carry out PLAN, a file written by --plan-out, on MODEL."""
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.ir.output_files import named_output
     from graphprune.pipeline.apply import apply as run_apply
 
-    out = output or model.with_name(f"{model.stem}.pruned.onnx")
+    out = named_output(output, model, "pruned")
     outputs = {"-o": out, "--json": json_path, "--report": settings["report"]}
     check_outputs(outputs, model, plan, settings["data"], evaluation)
     with Shown(json_path, quiet) as shown:

@@ -133,8 +133,8 @@ def output_options(command: Command) -> Command:
         click.option(
             "-o",
             "--output",
-            type=click.Path(path_type=Path),
-            help="File to write; default: MODEL with .pruned.onnx.  Never MODEL itself.",
+            metavar="PATH",
+            help="File to write, or a folder; default: MODEL with .pruned.onnx.  Never MODEL itself.",
         ),
         click.option(
             "--allow-slower", is_flag=True, help="Write a result that is not measured faster; else exit code 4."
@@ -144,6 +144,24 @@ def output_options(command: Command) -> Command:
             type=click.Path(path_type=Path),
             metavar="FILE.html",
             help="Write a report with pictures, one file that needs no network.",
+        ),
+    )
+
+
+def evaluation_options(command: Command) -> Command:
+    """What the result is judged by."""
+    return _together(
+        command,
+        click.option(
+            "--eval",
+            "evaluation",
+            metavar="SOURCE",
+            help="Held-out data: top-1 with labels; else agreement of class scores, or the error of each output.",
+        ),
+        click.option(
+            "--metric",
+            metavar="SCRIPT.py:FUNCTION",
+            help="Judge by your own function: it gets (outputs, samples) batch by batch, and returns a number.",
         ),
     )
 

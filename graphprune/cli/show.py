@@ -158,6 +158,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         data=DataOptions(
             samples=settings["samples"],
             evaluation=evaluation,
+            metric=settings.get("metric"),
             batch_axes=dict(settings["batch_axes"]),
             shapes=dict(settings["shapes"]),
             ranges=dict(settings["ranges"]),

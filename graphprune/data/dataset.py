@@ -20,7 +20,7 @@ import onnx
 
 from graphprune.data import sources
 from graphprune.data.batching import LABEL_NAMES, ROWS, Arrays, Batch, Batching
-from graphprune.data.fitting import InputSpec, converted, fits
+from graphprune.data.fitting import InputSpec, converted, fits, is_float
 from graphprune.data.symbols import likely
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
@@ -44,6 +44,7 @@ class Data:
     """Samples that fit a model. Iterate with :meth:`batches`, as often as needed.
 
     ``kind`` is ``synthetic`` or how the data came (``npz``, ``script`` ...); ``origin`` is for messages and reports.
+    With ``has_free_labels`` labels may be arrays of any kind, a row for each sample; else they are class numbers.
     ``conversions`` tells of inputs whose dtype was changed, as far as they have been read.
     """
 
@@ -53,6 +54,7 @@ class Data:
     origin: str
     limit: int | None = None
     batching: Batching = ROWS
+    has_free_labels: bool = False
     conversions: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -143,7 +145,7 @@ class Data:
             if axis is not None:
                 rows[name] = array.shape[axis]
         if labels is not None:
-            labels = _label_vector(labels, self.origin)
+            labels = labels if self.has_free_labels else _label_vector(labels, self.origin)
             rows["labels"] = len(labels)
             if not self.batching.counts_samples and not stacked:
                 rows["runs"] = 1
@@ -181,7 +183,9 @@ class Data:
         array = converted(array, spec, have)
         if array.dtype != given:
             what = f"'{spec.name}' is {given} in {self.origin}, the model wants {array.dtype}"
-            self.conversions[spec.name] = f"{what}: converted, values as they are"
+            is_rounded = is_float(given) and given.itemsize > array.dtype.itemsize
+            how = "rounded to it" if is_rounded else "converted, values as they are"
+            self.conversions[spec.name] = f"{what}: {how}"
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{have} and holds NaN or infinity", "clean the data")
         return array

@@ -41,11 +41,13 @@ def converted(array: np.ndarray, spec: InputSpec, have: str) -> np.ndarray:
     """
     if array.dtype == spec.dtype:
         return array
-    if array.dtype.kind not in "iufbV" or (array.dtype.kind == "V" and not _is_float(array.dtype)):
+    if spec.dtype.kind == "O" and array.dtype.kind in "US":
+        return array.astype(str).astype(object)
+    if array.dtype.kind not in "iufbV" or (array.dtype.kind == "V" and not is_float(array.dtype)):
         raise DataError(f"{have}, the model wants {spec}", f"convert it with .astype('{spec.dtype}')")
     with np.errstate(all="ignore"):
         result = array.astype(spec.dtype)
-    if _is_float(array.dtype) and _is_float(spec.dtype):
+    if is_float(array.dtype) and is_float(spec.dtype):
         kept = bool((np.isfinite(result.astype(np.float64)) == np.isfinite(array.astype(np.float64))).all())
         is_lost = not kept
     else:
@@ -63,6 +65,6 @@ def _wraps(array: np.ndarray, result: np.ndarray) -> bool:
     return bool(array.size and array.dtype.kind in "iu" and (np.asarray(array < 0) != np.asarray(result < 0)).any())
 
 
-def _is_float(dtype: np.dtype[Any]) -> bool:
+def is_float(dtype: np.dtype[Any]) -> bool:
     """Floating point of NumPy's own, or one of those that ONNX brings."""
     return dtype.kind == "f" or dtype.name.startswith(("bfloat", "float"))

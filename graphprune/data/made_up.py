@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -35,6 +35,9 @@ _PASS_THROUGH = {
     "Gather",
 }
 _BYTE = 255.0
+_SIZE_NAME = re.compile(r"(^|[^a-z])(size|shape)s?($|[^a-z])")  # of an image, say, to scale a result to
+_SIZE_VALUES = 4  # numbers in such an input at most
+_SIDE = 64.0
 
 
 def synthetic(
@@ -129,11 +132,13 @@ def _values(
     symbols: Mapping[str, int],
 ) -> np.ndarray:
     name, dtype = spec.name, spec.dtype
-    low, high = ranges.get(name) or ranges.get("") or _natural_range(model, name, dtype, symbols)
+    low, high = ranges.get(name) or ranges.get("") or _natural_range(model, spec, symbols)
     if dtype.kind == "f":
         if max(abs(low), abs(high)) > float(np.finfo(dtype).max):
             raise DataError(f"the range [{low:g}, {high:g}] of input '{name}' is too large for {dtype}", "narrow it")
         return np.asarray(generator.uniform(low, high, sizes)).astype(dtype)
+    if dtype.kind == "O":
+        return np.full(sizes, "a", dtype)
     if dtype.kind == "b":
         return np.ones(sizes, dtype)
     if dtype.kind in "iu":
@@ -143,16 +148,21 @@ def _values(
     raise DataError(f"cannot make up values of type {dtype} for input '{name}'", "give --data")
 
 
-def _natural_range(model: Model, name: str, dtype: np.dtype[Any], symbols: Mapping[str, int]) -> tuple[float, float]:
-    """Indices stay below what they pick from; bytes are pixels; of any other integers nothing is known."""
-    if dtype.kind not in "iu":
-        return 0.0, 1.0
-    if "mask" in name:
+def _natural_range(model: Model, spec: InputSpec, symbols: Mapping[str, int]) -> tuple[float, float]:
+    """Indices stay below what they pick from, sizes are usual ones, bytes are pixels; of the rest nothing is known."""
+    is_integer = spec.dtype.kind in "iu"
+    if is_integer and "mask" in spec.name:
         return 1, 1
-    tensor = next(t for t in model.graph.inputs if t.name == name)
-    if bounds := list(_bounds(model, tensor, symbols, set())):
+    tensor = next(t for t in model.graph.inputs if t.name == spec.name)
+    if is_integer and (bounds := list(_bounds(model, tensor, symbols, set()))):
         return 0, max(0, min(bounds) - 1)
-    return (0, _BYTE) if dtype == np.uint8 else (0, 1)
+    if _SIZE_NAME.search(spec.name.lower()) and (not spec.dims or (len(spec.dims) < 3 and _is_short(spec.dims[-1]))):
+        return _SIDE, _SIDE
+    return (0, _BYTE) if spec.dtype == np.uint8 else (0, 1)
+
+
+def _is_short(dim: int | str | None) -> bool:
+    return isinstance(dim, int) and dim <= _SIZE_VALUES
 
 
 def _bounds(model: Model, tensor: gs.Tensor, symbols: Mapping[str, int], seen: set[str]) -> Iterator[int]:

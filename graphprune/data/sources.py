@@ -120,33 +120,50 @@ def _chunk_rows(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
     return max(1, _CHUNK_BYTES // max(1, dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))))
 
 
+def user_function(script: str, name: str, what: str = "data script") -> Callable[..., Any]:
+    """A function of a script of the user's, which is run to find it.
+
+    Raises
+    ------
+    DataError
+        There is no such script or function, or the script fails.
+    """
+    path = Path(script)
+    if not path.is_file():
+        raise DataError(f"there is no {what} {path}", "check the path")
+    sys.path.insert(0, str(path.parent))  # for what it imports, as when Python or Polygraphy runs it
+    try:
+        entry = runpy.run_path(str(path)).get(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+        raise DataError(f"{path.name} failed: {one_line(error)}", "fix the script") from None
+    finally:
+        with suppress(ValueError):  # the script may have done so itself
+            sys.path.remove(str(path.parent))
+    if not callable(entry):
+        raise DataError(f"{path.name} defines no function '{name}'", f"write it as {path.name}:NAME")
+    found: Callable[..., Any] = entry
+    return found
+
+
 def _script(path: Path, function: str) -> Chunks:
     if not path.is_file():
         raise DataError(f"there is no data script {path}", "check the path")
 
     def run() -> Iterator[Any]:
-        sys.path.insert(0, str(path.parent))  # for what it imports, as when Python or Polygraphy runs it
-        try:
-            entry = runpy.run_path(str(path)).get(function)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            raise DataError(f"{path.name} failed: {_one_line(error)}", "fix the script") from None
-        finally:
-            with suppress(ValueError):  # the script may have done so itself
-                sys.path.remove(str(path.parent))
-        if not callable(entry):
-            raise DataError(f"{path.name} defines no function '{function}'", f"write it as {path.name}:NAME")
+        entry = user_function(str(path), function)
         try:
             made = entry()
             yield from iter(made.get_next, None) if hasattr(made, "get_next") else _items(made)
         except DataError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            raise DataError(f"{path.name}:{function} failed: {_one_line(error)}", "fix it") from None
+            raise DataError(f"{path.name}:{function} failed: {one_line(error)}", "fix it") from None
 
     return run
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an exception of the user's code says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -56,44 +56,57 @@ def _guesses(specs: Sequence[InputSpec], said: Axes) -> tuple[list[_Found], _Fou
     if not ranked:
         return [none], none
     rows = none | dict.fromkeys((spec.name for spec in ranked), 0)
-    symbol = _symbol(specs, said)
-    by_symbol = none | {spec.name: spec.dims.index(symbol) for spec in ranked if symbol and symbol in spec.dims}
-    has_symbol = [by_symbol[spec.name] is not None for spec in ranked]
+    symbols, is_named = _symbols(specs, said)
+    by_symbol = none | {spec.name: _place(spec, symbols) for spec in ranked}
     if len(specs) == 1:
-        alone = by_symbol if symbol and _means_batch(symbol) and all(has_symbol) else rows
+        alone = by_symbol if is_named and by_symbol[ranked[0].name] is not None else rows
         return [alone], alone
-    if all(has_symbol):
-        return [by_symbol], by_symbol
     firsts = [spec.dims[0] for spec in ranked]
-    if symbol is None and all(isinstance(size, int) for size in firsts):
+    fixed = [spec for spec in ranked if all(isinstance(dim, int) for dim in spec.dims)]
+    if not symbols and all(isinstance(size, int) for size in firsts):
         by_size = none | {spec.name: _axis_of_size(spec, _common_size(ranked)) for spec in ranked}
         return [by_size], by_size
-    if not any(isinstance(size, int) for size in firsts):
-        return [rows, by_symbol, none], rows
-    free_first = none | {spec.name: 0 for spec in ranked if not isinstance(spec.dims[0], int)}
-    fixed = [spec for spec in ranked if all(isinstance(dim, int) for dim in spec.dims)]
-    same = [rows] if len({spec.dims[0] for spec in fixed}) == 1 and _others_free(ranked, fixed) else []
-    if all(by_symbol[spec.name] is not None for spec in ranked if spec not in fixed):
+    same = [rows] if len({spec.dims[0] for spec in fixed}) == 1 and _starts_free(ranked, fixed) else []
+    if symbols and all(by_symbol[spec.name] is not None for spec in ranked if spec not in fixed):
         return [by_symbol, *same], by_symbol
-    if _others_free(ranked, fixed):
-        return [free_first, *same, none], free_first
+    named = [by_symbol] if symbols else []
+    if not any(isinstance(size, int) for size in firsts):
+        likely_first = [*named, rows] if is_named else [rows, *named]
+        return [*likely_first, none], likely_first[0]
+    free_first = none | {spec.name: 0 for spec in ranked if not isinstance(spec.dims[0], int)}
+    if _starts_free(ranked, fixed):
+        likely_first = [*named, free_first] if is_named else [free_first]
+        return [*likely_first, *same, none], likely_first[0]
+    first_free = none | {spec.name: _first_free(spec) for spec in ranked}
     ones = [rows] if all(size == 1 or not isinstance(size, int) for size in firsts) else []
-    return [by_symbol, free_first, *ones, none], (*ones, none)[0]
+    return [*named, first_free, free_first, *ones, none], (*ones, none)[0]
 
 
-def _others_free(ranked: Sequence[InputSpec], fixed: Sequence[InputSpec]) -> bool:
+def _starts_free(ranked: Sequence[InputSpec], fixed: Sequence[InputSpec]) -> bool:
     """Whether the first axis of all that has a free axis is free."""
     return not any(isinstance(spec.dims[0], int) for spec in ranked if spec not in fixed)
 
 
-def _symbol(specs: Sequence[InputSpec], said: Axes) -> str | None:
-    """The dimension that counts samples: where the user says so, by its name, or the first of the first free input."""
-    dims = [
-        *(spec.dims[axis] for spec in specs if (axis := said.get(spec.name)) is not None),
-        *(dim for spec in specs for dim in spec.dims if isinstance(dim, str) and _means_batch(dim)),
-        *(spec.dims[0] for spec in specs if spec.dims and spec.name not in said),
-    ]
-    return next((dim for dim in dims if isinstance(dim, str)), None)
+def _first_free(spec: InputSpec) -> int | None:
+    return next((axis for axis, dim in enumerate(spec.dims) if not isinstance(dim, int)), None)
+
+
+def _place(spec: InputSpec, symbols: set[str]) -> int | None:
+    return next((axis for axis, dim in enumerate(spec.dims) if dim in symbols), None)
+
+
+def _symbols(specs: Sequence[InputSpec], said: Axes) -> tuple[set[str], bool]:
+    """The dimensions that count samples: where the user says so, those called so, or else that of the first free input.
+
+    And whether this is more than a guess.
+    """
+    theirs = {spec.dims[axis] for spec in specs if (axis := said.get(spec.name)) is not None}
+    called = {dim for spec in specs for dim in spec.dims if isinstance(dim, str) and _means_batch(dim)}
+    if found := {dim for dim in theirs if isinstance(dim, str)} or called:
+        return found, True
+    firsts = [spec.dims[0] for spec in specs if spec.dims and spec.name not in said]
+    first = next((dim for dim in firsts if not isinstance(dim, int)), None)
+    return ({first} if isinstance(first, str) else set()), False
 
 
 def _means_batch(symbol: str) -> bool:

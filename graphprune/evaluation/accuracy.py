@@ -1,30 +1,40 @@
-"""How good two models are on the same data: top-1 with labels, agreement with the original without."""
+"""How good two models are on the same data: by labels, by a metric of the user's own, or by their likeness."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 
+from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
+from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
+from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+
+Kind = Literal["top1", "agreement", "error", "metric"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """``kind`` ``top1``: share of samples whose largest output is the label, before and after.
 
-    ``kind`` ``agreement``: share of positions where both models have the same largest output; ``before`` is 1.
+    ``kind`` ``agreement``: share of samples, or tokens, for which both models have the same largest output; ``before``
+    is 1. ``kind`` ``error``, for all outputs that are no class scores: the largest relative error of an output;
+    ``before`` is 0. ``kind`` ``metric``: what the user's function of the name ``metric`` returned. ``outputs`` compares
+    every output with the original's.
     """
 
-    kind: Literal["top1", "agreement"]
+    kind: Kind
     before: float
     after: float
     samples: int
+    outputs: tuple[OutputDifference, ...] = ()
+    metric: str = ""
 
 
 def evaluate(
@@ -34,39 +44,79 @@ def evaluate(
     data: Data,
     batch: int,
     options: RuntimeOptions,
+    metric: str | MetricFunction | None = None,
 ) -> Evaluation:
-    """Run both models over ``data``; the first output is the one that counts.
+    """Run both models over ``data``. Labels count on the first output; all outputs are compared.
 
     Raises
     ------
     DataError
         There are labels, but the first output is not one row of class scores per sample.
+    OptionError
+        The ``metric`` cannot be used.
     """
+    named = None if metric is None else load_metric(metric)
     sessions = [open_session(model, options, folder) for model in (original, pruned)]
-    hits = np.zeros(2, dtype=np.int64)
-    samples = positions = 0
-    labelled = True
+    names = [output.name for output in sessions[0].get_outputs()]
+    comparison, choices = OutputComparison(names), _Choices(data.origin)
+    samples = 0
     for part in data.batches(batch):
-        labelled = part.labels is not None
-        scores = [run(session, part.feeds)[0] for session in sessions]
-        axis = 1 if scores[0].ndim == 4 else -1
-        chosen = [score.argmax(axis) for score in scores]
-        if part.labels is None:
-            hits += [chosen[0].size, int((chosen[0] == chosen[1]).sum())]
-        else:
-            if scores[0].ndim != 2:
-                shape = list(scores[0].shape)
-                raise DataError(
-                    f"labels need class scores [samples, classes], the first output is {shape}", "drop them"
-                )
-            if part.labels.min() < 0 or part.labels.max() >= scores[0].shape[1]:
-                span = f"{part.labels.min()} to {part.labels.max()}"
-                raise DataError(
-                    f"the labels of {data.origin} run from {span}, but the model has {scores[0].shape[1]} classes",
-                    "number the classes from 0",
-                )
-            hits += [int((choice == part.labels).sum()) for choice in chosen]
-        positions += chosen[0].size
+        before, after = (run(session, part.feeds) for session in sessions)
+        comparison.add(before, after)
+        if named is None:
+            choices.add(part, before[0], after[0])
         samples += len(part)
-    before, after = (float(hit) / positions for hit in hits)
-    return Evaluation("top1" if labelled else "agreement", before, after, samples)
+    outputs = comparison.results()
+    if named is not None:
+        values = [measured(*named, said(session, names, data, batch)) for session in sessions]
+        return Evaluation("metric", values[0], values[1], samples, outputs, named[0])
+    if choices.kind == "error":
+        return Evaluation("error", 0.0, _largest(outputs), samples, outputs)
+    return Evaluation(choices.kind, *choices.shares, samples, outputs)
+
+
+def _largest(outputs: tuple[OutputDifference, ...]) -> float:
+    """The largest relative error; 1 where no shapes fit."""
+    return max((1.0 if each.relative_error is None else each.relative_error for each in outputs), default=0.0)
+
+
+class _Choices:
+    """Counts of largest class scores that are right, where the first output holds class scores."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._hits = np.zeros(2, np.int64)
+        self._positions = 0
+        self.kind: Kind = "agreement"
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        before, after = self._hits / self._positions
+        return float(before), float(after)
+
+    def add(self, part: Batch, before: Any, after: Any) -> None:
+        if part.labels is not None:
+            self._check_labels(part.labels, before)
+            self.kind = "top1"
+            self._hits += [int((scores.argmax(-1) == part.labels).sum()) for scores in (before, after)]
+            self._positions += len(part)
+        elif self.kind == "error" or not are_class_scores(part, before) or before.shape != after.shape:
+            self.kind = "error"
+        else:
+            chosen = before.argmax(-1)
+            self._hits += [chosen.size, int((chosen == after.argmax(-1)).sum())]
+            self._positions += chosen.size
+
+    def _check_labels(self, labels: np.ndarray, scores: Any) -> None:
+        if not isinstance(scores, np.ndarray) or scores.ndim != 2:
+            shape = list(scores.shape) if isinstance(scores, np.ndarray) else f"a {type(scores).__name__}"
+            raise DataError(
+                f"labels need class scores [samples, classes], the first output is {shape}",
+                "drop them, or judge by --metric script.py:function",
+            )
+        if labels.min() < 0 or labels.max() >= scores.shape[1]:
+            raise DataError(
+                f"the labels of {self._origin} run from {labels.min()} to {labels.max()}, "
+                f"but the model has {scores.shape[1]} classes",
+                "number the classes from 0",
+            )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from graphprune.base.documents import Document
+from graphprune.evaluation.compared import ModelOutputs
 from graphprune.evaluation.energy import InferenceEnergy
 from graphprune.evaluation.paired import Difference, Estimate
 
@@ -39,17 +40,20 @@ class RobustnessReport(Document, frozen=True, tag="graphprune.robustness/1"):
     """``models`` are the files, the first being the one compared with. ``reference`` says what counts as right.
 
     ``labels``: the labels of the data. ``decisions``: there are none, so on clean inputs the first model's decision,
-    under attack and corruption each model's own clean decision.
+    under attack and corruption each model's own clean decision. ``outputs``: these are no class scores, or a ``metric``
+    was given; ``outputs`` then compares them, one entry for each model, and there are no rows.
     """
 
     models: tuple[str, ...]
     source: str
     samples: int
-    reference: Literal["labels", "decisions"]
+    reference: Literal["labels", "decisions", "outputs"]
     rows: tuple[ConditionRow, ...]
     settings: dict[str, Any]
     energy: tuple[InferenceEnergy, ...] = ()
     notes: tuple[str, ...] = ()
+    outputs: tuple[ModelOutputs, ...] = ()
+    metric: str = ""
 
     def select(self, kind: ConditionKind) -> tuple[ConditionRow, ...]:
         """Rows of one kind."""

@@ -79,6 +79,10 @@ def gather(
             raise ModelError(f"{path.name} has {len(found)} inputs, evaluate takes models with one", "fix the others")
         specs.append(found[0])
         datas.append(load_data(source, model, limit))
+    if not datas[0].batching.is_rows:
+        raise ModelError(
+            f"samples of {paths[0].name} are no rows ({datas[0].batching})", "leave attacks and corruptions out"
+        )
     for path, spec in zip(paths[1:], specs[1:], strict=True):
         if spec.dtype != specs[0].dtype or spec.dims[1:] != specs[0].dims[1:]:
             raise ModelError(f"{paths[0].name} takes {specs[0]}, {path.name} takes {spec}", "compare like with like")

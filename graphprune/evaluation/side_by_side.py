@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graphprune.errors import ModelError
+from graphprune.errors import ModelError, OptionError
 from graphprune.evaluation import calibration
 from graphprune.evaluation.attacks import Attack, perturb
+from graphprune.evaluation.compared import Compared
 from graphprune.evaluation.corruptions import FAMILIES, SEVERITIES, Corruption, check_packages, corrupt
 from graphprune.evaluation.energy import InferenceEnergy, inference_energy, known_country
+from graphprune.evaluation.metric import MetricFunction, load_metric
 from graphprune.evaluation.network import differentiable
 from graphprune.evaluation.pixels import PixelSpace, pixel_space
 from graphprune.evaluation.robustness_report import ConditionRow, RobustnessReport
@@ -36,6 +38,7 @@ class EvaluationOptions:
     """What to run besides clean top-1 and calibration.
 
     ``pixel_mean`` and ``pixel_std`` as in :func:`graphprune.evaluation.pixels.pixel_space`.
+    ``metric`` is a function of the user's own, as :class:`graphprune.run.options.DataOptions` has it.
     ``energy_country`` turns the measurement of inference energy on.
     """
 
@@ -44,6 +47,7 @@ class EvaluationOptions:
     severities: tuple[int, ...] = SEVERITIES
     pixel_mean: np.ndarray | None = None
     pixel_std: np.ndarray | None = None
+    metric: str | MetricFunction | None = None
     samples: int | None = DEFAULT_SAMPLES
     batch: int = 32
     seed: int = 0
@@ -64,6 +68,12 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
     GraphpruneError
         A model, the data or an option cannot be used, or a package that they need is not installed.
     """
+    wants_scores = bool(options.attacks or options.corruptions or options.energy_country)
+    if options.metric is not None and wants_scores:
+        raise OptionError("a metric judges clean samples only", "leave out attacks, corruptions and energy")
+    compared = None if wants_scores else Compared(paths, source, options.samples, options.batch, options.runtime)
+    if compared is not None and (options.metric is not None or not compared.are_classifiers):
+        return _of_outputs(compared, paths, options)
     samples, judges = gather(list(paths), source, options.samples, options.batch, options.runtime)
     # What can be refused is refused before the long part.
     if options.energy_country is not None:
@@ -93,6 +103,25 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
         settings=_settings(options, samples, space),
         energy=energy,
         notes=tuple(run.notes()),
+    )
+
+
+def _of_outputs(compared: Compared, paths: Sequence[Path], options: EvaluationOptions) -> RobustnessReport:
+    """The report on outputs that are no class scores, or on the user's own metric."""
+    metric = None if options.metric is None else load_metric(options.metric)
+    if metric is not None:
+        compared.data = replace(compared.data, has_free_labels=True)
+    options.progress("comparing outputs", 0, 0)
+    outputs, samples = compared.outputs(metric)
+    return RobustnessReport(
+        models=tuple(map(str, paths)),
+        source=compared.data.origin,
+        samples=samples,
+        reference="outputs",
+        rows=(),
+        settings={"seed": options.seed, "batch": options.batch, "provider": options.runtime.provider_name},
+        outputs=outputs,
+        metric=metric[0] if metric else "",
     )
 
 

@@ -30,6 +30,17 @@ def place(out: Path | None) -> Iterator[Path]:
             yield Path(folder) / "model.onnx"
 
 
+def named_output(output: str | os.PathLike[str] | None, model: Path, kind: str) -> Path:
+    """The file to write: as named; MODEL.kind.onnx in a folder that is named, or where nothing is beside ``model``."""
+    name = f"{model.stem}.{kind}.onnx"
+    if output is None:
+        return model.with_name(name)
+    text = os.fspath(output)
+    path = Path(text)
+    is_folder = text.endswith(("/", os.sep)) or (path.suffix != ".onnx" and path.is_dir())
+    return path / name if is_folder else path
+
+
 def output_path(output: str | os.PathLike[str] | None, *reads: Any) -> Path | None:
     """The output as a path, refused if it cannot be written or is one of the files that the run reads."""
     if output is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from graphprune.errors import OptionError, PlanError
 from graphprune.ir import output_files
-from graphprune.pipeline.job import Job, Save
+from graphprune.pipeline.job import Job, Save, pruned_file
 from graphprune.pipeline.rounds import Rounds
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
@@ -21,7 +21,7 @@ from graphprune.report.result import Result
 from graphprune.rewrite.apply import execute
 from graphprune.run.loaded import LoadedRun, Source
 from graphprune.run.notes import data_notes, growth_notes
-from graphprune.run.options import RunOptions
+from graphprune.run.options import RunOptions, given_options
 
 
 def apply(
@@ -44,8 +44,9 @@ def apply(
         The plan was made for another model, or names a block this model does not have.
     """
     started = time.perf_counter()
-    options = options or RunOptions()
-    out = output_files.output_path(output, source, data, options.data.evaluation, plan)
+    options = given_options(options)
+    wanted = pruned_file(output, source)
+    out = output_files.output_path(wanted, source, data, options.data.evaluation, plan)
     report = HtmlReport(
         options, "apply", source=source, plan=plan, data=data, output=out, allow_other_model=allow_other_model
     )

@@ -13,6 +13,7 @@ from graphprune.data.dataset import input_specs
 from graphprune.errors import ModelError
 from graphprune.ir.loading import load
 from graphprune.run.loaded import prepare
+from graphprune.run.notes import texts_of
 from graphprune.run.options import RunOptions
 
 
@@ -49,4 +50,7 @@ def benchmark(
         options.progress(f"measuring on {each.name}", number, len(chosen))
         samples, seconds = loaded.data.batching.count(feeds), options.timing.seconds
         measurements.append(measure_on(each, original, pruned, feeds, min_seconds=seconds, samples=samples))
-    return measurements
+    if not loaded.notes:
+        return measurements
+    picked = {"sizes": "; ".join(texts_of(loaded.notes))}
+    return [replace(each, environment=each.environment | picked) for each in measurements]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphprune.ir.output_files import named_output
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.run.loaded import Source
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 Save = Callable[[Result], None]
 """Writes what belongs to the model (plan, JSON) just before the model moves into place; if it fails, nothing stays."""
+
+
+def pruned_file(output: str | os.PathLike[str] | None, source: Any) -> Path | None:
+    """The file to write; in a folder that is named, the model's name with .pruned.onnx. None: nothing stays."""
+    is_path = isinstance(source, str | os.PathLike)
+    return None if output is None else named_output(output, Path(source if is_path else "model.onnx"), "pruned")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def evaluated(path: Path, loaded: LoadedRun, held_out: Data | None, options: Run
     if held_out is None:
         return None
     model = loaded.model
-    return evaluate(model.source, path, model.folder, held_out, options.batch, options.runtime)
+    return evaluate(model.source, path, model.folder, held_out, options.batch, options.runtime, options.data.metric)
 
 
 def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> Measurement:

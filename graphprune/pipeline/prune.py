@@ -15,7 +15,7 @@ from graphprune.ir import output_files
 from graphprune.latency.search import LatencySearch
 from graphprune.pass_infra.base import Pass, parse_spec
 from graphprune.pipeline.decide import decide
-from graphprune.pipeline.job import Job, Save
+from graphprune.pipeline.job import Job, Save, pruned_file
 from graphprune.pipeline.rounds import Rounds, repairs
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
@@ -24,7 +24,7 @@ from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, Source
 from graphprune.run.notes import NoteKind, data_notes, growth_notes, notes_of
-from graphprune.run.options import RunOptions
+from graphprune.run.options import RunOptions, given_options
 from graphprune.torch_bridge.module_input import is_module, proto_of
 from graphprune.workers import hired
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 def prune(
     source: Source | nn.Module,
-    passes: Sequence[Pass | str],
+    passes: Sequence[Pass | str] | Pass | str,
     data: Any = None,
     target: Target | str | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -48,10 +48,10 @@ def prune(
 ) -> Result:
     """Prune a model; the same as ``graphprune SOURCE --pass ... --data ... --target ... -o OUTPUT``.
 
-    ``source`` may be a ``torch.nn.Module``: it is exported as it is called with ``example`` (a tensor, a tuple,
-    a dict by argument; default: the first samples of ``data``), and ``result.module()`` is the pruned one.
-    The module given is not touched. Without ``output`` nothing stays on disk and ``result.model`` holds the model; with
-    ``dry_run`` the decision is all.
+    ``passes`` may be a single one. ``source`` may be a ``torch.nn.Module``: it is exported as it is called with
+    ``example`` (a tensor, a tuple, a dict by argument; default: the first samples of ``data``), and ``result.module()``
+    is the pruned one. The module given is not touched. Without ``output`` nothing stays on disk and ``result.model``
+    holds the model; with ``dry_run`` the decision is all.
 
     Raises
     ------
@@ -59,13 +59,11 @@ def prune(
         One of its subclasses; see :mod:`graphprune.errors`. No output file is left behind.
     """
     started = time.perf_counter()
-    options = options or RunOptions()
-    chosen = [parse_spec(p, registry.find) if isinstance(p, str) else p for p in passes]
-    if not chosen:
-        raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
+    options = given_options(options)
+    chosen = _chosen(passes)
     wanted = _wanted(target, chosen)
     model = proto_of(source, example, data) if is_module(source) else source
-    out = output_files.output_path(output, model, data, options.data.evaluation)
+    out = output_files.output_path(pruned_file(output, source), model, data, options.data.evaluation)
     report = HtmlReport(
         options,
         "prune",
@@ -80,6 +78,26 @@ def prune(
     return carry_out(
         job, _PassesInTurn(chosen, wanted, is_default=target is None and wanted is DEFAULT_TARGET, dry_run=dry_run)
     )
+
+
+def _chosen(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
+    """The passes, of which one may stand alone, by name or with its default options.
+
+    Raises
+    ------
+    OptionError
+        There is none, or something else among them.
+    """
+    given = [passes] if isinstance(passes, str | Pass | type) else list(passes)
+    chosen = []
+    for each in given:
+        found = parse_spec(each, registry.find) if isinstance(each, str) else each() if isinstance(each, type) else each
+        if not isinstance(found, Pass):
+            raise OptionError(f"a {type(found).__name__} is no pass", "give its name, or one of graphprune's passes")
+        chosen.append(found)
+    if not chosen:
+        raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")
+    return chosen
 
 
 def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:

@@ -11,6 +11,7 @@ from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.bench.runtime import Measurement
 from graphprune.data.dataset import Data, load_data
 from graphprune.errors import OptionError
+from graphprune.evaluation.metric import load_metric
 from graphprune.ir import output_files
 from graphprune.latency.clock import settled
 from graphprune.pipeline.job import Job
@@ -91,8 +92,15 @@ def carry_out(job: Job, decider: Decider) -> Result:
 
 
 def _held_out(loaded: LoadedRun, options: RunOptions) -> Data | None:
-    source = options.data.evaluation
-    return None if source is None else load_data(source, loaded.model, None, loaded.data.batching)
+    source, metric = options.data.evaluation, options.data.metric
+    if metric is not None:
+        if source is None:
+            raise OptionError("a metric was given, and no samples to judge on", "add --eval")
+        load_metric(metric)  # what cannot be used is said before the work
+    if source is None:
+        return None
+    data = load_data(source, loaded.model, None, loaded.data.batching)
+    return data if metric is None else replace(data, has_free_labels=True)
 
 
 def _with_training_data(options: RunOptions, data: Any) -> RunOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,20 +29,27 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Read ``kind=value``.
+        """Read ``kind=value``; ``50%`` is 0.5.
 
         Raises
         ------
         OptionError
             Unknown kind, or a value outside the kind's range.
         """
+        text = str(text)  # a number too is told what it lacks
         kind, _, number = text.partition("=")
         kinds = get_args(TargetKind)
+        if re.fullmatch(r"[\d.]+%?", text.strip()):
+            raise OptionError(
+                f"target {text} does not say of what",
+                "write flops=0.5 or params=0.5 for the share left, ratio=0.3 for the share of units that goes",
+            )
         if kind not in kinds:
             raise OptionError(f"'{text}' is no target", f"write one of {', '.join(f'{k}=VALUE' for k in kinds)}")
         unit: Literal["", "ms"] = "ms" if kind == "latency" and number.endswith("ms") else ""
+        is_percent = kind != "removed" and number.endswith("%")
         try:
-            value = float(number.removesuffix(unit))
+            value = float(number.removesuffix("%" if is_percent else unit)) / (100 if is_percent else 1)
         except ValueError:
             raise OptionError(f"target '{text}' has no number after '='", f"write for example {kind}=...") from None
         if kind == "removed" and not (value >= 1 and value.is_integer()):

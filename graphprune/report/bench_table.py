@@ -77,8 +77,8 @@ def _sides(times: Comparison) -> tuple[Latency, Latency]:
 
 
 def _notes(measurement: Measurement) -> list[str]:
-    """Nodes that the provider asked for left to another one."""
-    wanted, notes = measurement.environment["provider"], []
+    """Sizes that were picked, and nodes that the provider asked for left to another one."""
+    wanted, notes = measurement.environment["provider"], [*filter(None, [measurement.environment.get("sizes")])]
     for which in ("first", "second"):
         nodes = measurement.environment.get(which, {}).get("nodes", {})
         others = {name: count for name, count in nodes.items() if name != wanted and count}

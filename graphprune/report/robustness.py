@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.report.quality import output_figures
+
 if TYPE_CHECKING:
     from graphprune.evaluation.energy import InferenceEnergy
     from graphprune.evaluation.paired import Difference
@@ -23,6 +25,9 @@ def print_robustness(console: Console, report: RobustnessReport, verbose: bool) 
     """Headline, legend, table, energy. ``verbose`` adds a row for every corruption;
     the JSON file has every severity.
     """
+    if report.reference == "outputs":
+        print_outputs(console, report)
+        return
     for which in range(1, len(report.models)):
         console.print(f"[bold]{_headline(report, which)}[/]")
     for which, model in enumerate(report.models):
@@ -38,6 +43,25 @@ def print_robustness(console: Console, report: RobustnessReport, verbose: bool) 
         console.print("± 95 % over samples; * the interval of the paired difference leaves 0 out")
     if report.energy:
         _print_energy(console, report)
+
+
+def print_outputs(console: Console, report: RobustnessReport) -> None:
+    """Every output of every model beside the first, and the metric of the user's own."""
+    for which, model in enumerate(report.models):
+        console.print(f"{_letter(which)} = {escape(model)}", soft_wrap=True)
+    console.print(
+        f"{report.samples:,} samples of {escape(report.source)}, outputs against those of A\n", soft_wrap=True
+    )
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("", overflow="fold")
+    for column in ("error", "cosine", report.metric):
+        table.add_column(column, justify="right", no_wrap=True)
+    for which, found in enumerate(report.outputs):
+        metric = "" if found.metric is None else f"{found.metric:.4g}"
+        table.add_row(_letter(which), "", "", metric)
+        for output in found.outputs:
+            table.add_row(f"  {escape(output.name)}", *output_figures(output), "")
+    console.print(table)
 
 
 def _letter(which: int) -> str:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from graphprune.report.bench_table import headline
+from graphprune.report.quality import quality_rows
 from graphprune.report.text import change as _change
 from graphprune.report.text import compact
 from graphprune.report.text import size as _size
@@ -59,15 +60,8 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         spread = [f"{t.p10_ms:.3f}-{t.p90_ms:.3f}" for t in (times.first, times.second)]
         table.add_row("  p10-p90 ms", *spread, "")
     if result.evaluation:
-        kind = "top-1" if result.evaluation.kind == "top1" else "agreement"
-        change = 100 * (result.evaluation.after - result.evaluation.before)
-        figures = [f"{100 * share:.2f} %" for share in (result.evaluation.before, result.evaluation.after)]
-        table.add_row(f"{kind} on {result.evaluation.samples:,}", *figures, f"{change:+.2f} pt")
-    if result.evaluation and result.unrepaired:
-        change = 100 * (result.unrepaired.after - result.unrepaired.before)
-        table.add_row(
-            f"  before {_recovery(result)}", "", f"{100 * result.unrepaired.after:.2f} %", f"{change:+.2f} pt"
-        )
+        for row in quality_rows(result.evaluation, result.unrepaired, _recovery(result), all_outputs=verbose):
+            table.add_row(*row)
     console.print(table)
     console.print()
     if result.plan.trajectory:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphprune.axes.probe import follow
 from graphprune.data.batching import Arrays, Batching
 from graphprune.data.dataset import input_specs
 from graphprune.data.made_up import Ranges, Shapes, check_given, made_up
@@ -65,14 +66,13 @@ def input_layout(
     is_settled = len(found.candidates) == 1
     if is_settled and not needs_shapes:
         return InputLayout(found.candidates[0], None)
-    trial = _Trial(model, shapes, ranges, runtime)
-    for batching in found.candidates:
+    trial = _Trial(model, shapes, ranges, runtime, small_first=not needs_shapes)
+    candidates = found.candidates if is_settled or trial.is_possible else (found.untried,)
+    for batching in candidates:
         sizes = trial.sizes(batching)
-        if sizes is not None and (
-            is_settled or batching.size is not None or trial.keeps_samples_apart(batching, sizes)
-        ):
-            picked = tuple(name for name, axis in free_axes(specs, batching, shapes))
-            return InputLayout(batching, sizes, tuple(dict.fromkeys(picked)))
+        if sizes is not None and (len(candidates) == 1 or trial.keeps_samples_apart(batching, sizes)):
+            picked = dict.fromkeys(name for name, _ in free_axes(specs, batching, shapes))
+            return InputLayout(batching, sizes, tuple(picked))
     if not needs_shapes:
         return InputLayout(found.untried, None)
     free = [f"{name} axis {axis}" for name, axis in free_axes(specs, found.untried, shapes)]
@@ -86,27 +86,55 @@ def input_layout(
 class _Trial:
     """Runs a model on made-up inputs; its session is opened when it is first run."""
 
-    def __init__(self, model: Model, shapes: Shapes, ranges: Ranges, runtime: RuntimeOptions) -> None:
+    def __init__(
+        self, model: Model, shapes: Shapes, ranges: Ranges, runtime: RuntimeOptions, *, small_first: bool
+    ) -> None:
         self._model, self._given, self._ranges, self._runtime = model, shapes, ranges, runtime
-        self.reason = ""
+        self._small_first = small_first
+        self.reason, self.ran = "", False
 
     @cached_property
     def _session(self) -> Any:
-        return open_model(self._model, self._runtime)
+        """None where the runtime cannot open the model: then nothing is tried."""
+        try:
+            return open_model(self._model, self._runtime)
+        except ModelError as error:
+            self.reason = error.message
+            return None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the runtime opens the model."""
+        return self._session is not None
 
     def sizes(self, batching: Batching) -> dict[str, tuple[int, ...]] | None:
-        """Sizes of all inputs with which the model runs; those given are not tried if they are all it takes."""
-        specs = input_specs(self._model)
+        """Sizes of all inputs with which the model runs, as far as inference does not tell; those given are not tried.
+
+        Where the runtime cannot open the model, the likeliest.
+        """
+        specs, likeliest = input_specs(self._model), None
         is_open = bool(free_axes(specs, batching, self._given))
-        for shapes in completed(specs, batching, self._given):
-            if not is_open or self._runs(self._feeds(batching, shapes, 0)):
+        for shapes in completed(specs, batching, self._given, small_first=self._small_first):
+            if (
+                not is_open
+                or self._is_told(shapes)
+                or not self.is_possible
+                or self._runs(self._feeds(batching, shapes, 0))
+            ):
                 return shapes
-        return None
+            likeliest = likeliest or (shapes if self.ran else None)
+        return likeliest  # it ran, but gave nothing: what else it is given decides that
+
+    def _is_told(self, shapes: Shapes) -> bool:
+        """Whether inference gives every tensor a size, none of them 0: then nothing of a large model need be run."""
+        found = follow(self._model, shapes, {}).shapes
+        produced = [tensor.name for node in self._model.graph.nodes for tensor in node.outputs if tensor.name]
+        return all(name in found and 0 not in found[name] for name in produced)
 
     def keeps_samples_apart(self, batching: Batching, shapes: Shapes) -> bool:
-        """Whether two samples in one run give what they give in runs of their own."""
-        if not batching.counts_samples:
-            return True
+        """Whether two samples in one run give what they give in runs of their own; for one sample, whether it runs."""
+        if batching.size is not None:
+            return self._runs(self._feeds(batching, shapes, 0))
         one, other = (self._feeds(batching, shapes, seed) for seed in (0, 1))
         other = {name: one[name] if batching.axis(name) is None else array for name, array in other.items()}
         parts = [self._outputs(feeds) for feeds in (one, other, batching.join([one, other]))]
@@ -118,7 +146,8 @@ class _Trial:
 
     def _runs(self, feeds: Arrays) -> bool:
         outputs = self._outputs(feeds)
-        return outputs is not None and all(array.size for array in outputs)
+        self.ran = outputs is not None
+        return outputs is not None and all(array.size for array in outputs if isinstance(array, np.ndarray))
 
     def _outputs(self, feeds: Arrays) -> list[np.ndarray] | None:
         try:

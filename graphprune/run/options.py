@@ -10,6 +10,8 @@ from typing import Any, Literal
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.progress import Progress, silent
 from graphprune.data.dataset import DEFAULT_SAMPLES
+from graphprune.errors import OptionError
+from graphprune.evaluation.metric import MetricFunction
 from graphprune.ir.output_files import cache_folder
 from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
@@ -27,6 +29,9 @@ and the seconds it took.
 class DataOptions:
     """What the samples are: ``samples`` limits calibration (None = all), ``evaluation`` is any data source, held out.
 
+    ``metric`` judges on it: ``script.py:function`` or a function, called for each network with an iterator of (outputs
+    by name, inputs and labels by name) batch by batch; it returns one number.
+
     ``batch_axes`` says which axis of an input counts samples, by input name (None: one array serves all samples of a
     run); of the others it is found. ``shapes`` and ``ranges`` are for made-up inputs, by input name ("" = any); with
     ``require_data`` there are none, with ``allow_made_up`` also for passes that score on samples.
@@ -34,6 +39,7 @@ class DataOptions:
 
     samples: int | None = DEFAULT_SAMPLES
     evaluation: Any = None
+    metric: str | MetricFunction | None = None
     batch_axes: Mapping[str, int | None] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -109,3 +115,20 @@ class RunOptions:
     command: str = ""
     progress: Progress = silent
     between: tuple[Between, ...] = ()
+
+
+def given_options(options: RunOptions | None) -> RunOptions:
+    """The options given, or those by default.
+
+    Raises
+    ------
+    OptionError
+        They are something else, a dict for example.
+    """
+    if options is None:
+        return RunOptions()
+    if not isinstance(options, RunOptions):
+        raise OptionError(
+            f"options is a {type(options).__name__}", "give graphprune.RunOptions(...), e.g. RunOptions(batch=8)"
+        )
+    return options

@@ -11,12 +11,15 @@ from graphprune.data.batching import Batching
 from graphprune.data.fitting import InputSpec
 from graphprune.data.made_up import Shapes, given_sizes
 
-Role = Literal["channels", "space", "past", "total", "sequence"]
+Role = Literal["channels", "space", "latent", "past", "total", "sequence"]
 
-_SPACE = (224, 64, 256, 32, 320, 640, 512, 128, 96, 48, 299, 416, 384, 1024)
-_SEQUENCE = (16, 64, 128, 8, 32, 256, 512, 1000, 16_000, 1)
+_SPACE = (224, 64, 256, 32, 320, 640, 512, 128, 96, 48, 299, 416, 384, 112, 160, 192, 336, 448, 518, 768, 1024)
+_SMALL_SPACE = tuple(sorted(_SPACE))
+_LATENT = (64, 32, 128, 16)
+_SEQUENCE = (16, 64, 128, 8, 32, 256, 512, 77, 1000, 1500, 3000, 16_000, 48_000, 1)
 _CHANNELS = (3, 1)
 _IMAGE_CHANNELS = (1, 3, 4)
+_LATENT_CHANNELS = 4  # of the images that a diffusion model works on
 _OPERATIONS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -35,8 +38,13 @@ def free_axes(specs: Sequence[InputSpec], batching: Batching, given: Shapes) -> 
     ]
 
 
-def completed(specs: Sequence[InputSpec], batching: Batching, given: Shapes) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Sizes of all inputs at one sample, one proposal after the other; what is given stays."""
+def completed(
+    specs: Sequence[InputSpec], batching: Batching, given: Shapes, *, small_first: bool = False
+) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Sizes of all inputs at one sample, one proposal after the other; what is given stays.
+
+    Usual sizes come first, or with ``small_first`` those that take little time to run.
+    """
     roles: dict[str, Role] = {}
     known: dict[str, int] = {}
     for spec in specs:
@@ -51,7 +59,7 @@ def completed(specs: Sequence[InputSpec], batching: Batching, given: Shapes) -> 
             else:
                 roles.setdefault(symbol(spec, axis), _role(spec, axis))
     seen = set()
-    for sizes in _proposals({name: role for name, role in roles.items() if name not in known}, known):
+    for sizes in _proposals({name: role for name, role in roles.items() if name not in known}, known, small_first):
         shapes = {
             spec.name: tuple(
                 dim if isinstance(dim, int) else sizes[symbol(spec, axis)] for axis, dim in enumerate(spec.dims)
@@ -68,15 +76,19 @@ def symbol(spec: InputSpec, axis: int) -> str:
     return str(spec.dims[axis] or f"{spec.name}/{axis}")
 
 
-def _proposals(roles: Mapping[str, Role], known: Mapping[str, int]) -> Iterator[dict[str, int]]:
+def _proposals(roles: Mapping[str, Role], known: Mapping[str, int], small_first: bool) -> Iterator[dict[str, int]]:
     kinds = set(roles.values())
-    rounds = max((len(_SPACE) if "space" in kinds else 0, len(_SEQUENCE) if kinds - {"space", "channels"} else 0, 1))
+    spaces = _SMALL_SPACE if small_first else _SPACE
+    rounds = max(
+        len(spaces) if "space" in kinds else len(_LATENT) if "latent" in kinds else 1,
+        len(_SEQUENCE) if kinds & {"past", "total", "sequence"} else 1,
+    )
     for channels in _CHANNELS if "channels" in kinds else _CHANNELS[:1]:
         for number in range(rounds):
-            sequence = _SEQUENCE[min(number, len(_SEQUENCE) - 1)]
-            space = _SPACE[min(number, len(_SPACE) - 1)]
+            space, latent, sequence = (sizes[min(number, len(sizes) - 1)] for sizes in (spaces, _LATENT, _SEQUENCE))
             for past, total in _caches(kinds, sequence):
-                by_role = {"channels": channels, "space": space, "past": past, "total": total, "sequence": sequence}
+                by_role: dict[Role, int] = {"channels": channels, "space": space, "latent": latent}
+                by_role |= {"past": past, "total": total, "sequence": sequence}
                 sizes = {name: by_role[role] for name, role in roles.items()} | dict(known)
                 computed = {name: value for name in roles if (value := _computed(name, sizes)) is not None}
                 yield sizes | computed
@@ -97,14 +109,13 @@ def _role(spec: InputSpec, axis: int) -> Role:
         return "total"
     if "channel" in name:
         return "channels"
-    if re.search("height|width", name) or name in ("h", "w"):
-        return "space"
     if len(dims) == 4 and spec.dtype.kind in "fu":
         first = dims[1] in _IMAGE_CHANNELS or not any(isinstance(dim, int) for dim in dims[1:])
         if first or dims[3] in _IMAGE_CHANNELS:
             channel_axis = 1 if first else 3
-            return "channels" if axis == channel_axis else "space" if axis > 0 else "sequence"
-    if len(dims) == 5 and dims[1] in _IMAGE_CHANNELS and axis > 2:
+            space: Role = "latent" if dims[channel_axis] == _LATENT_CHANNELS else "space"
+            return "channels" if axis == channel_axis else space if axis > 0 else "sequence"
+    if (len(dims) == 5 and dims[1] in _IMAGE_CHANNELS and axis > 2) or re.fullmatch("h|w|.*(height|width).*", name):
         return "space"
     return "sequence"
 

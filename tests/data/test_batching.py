@@ -71,7 +71,7 @@ def test_what_serves_all_samples_must_be_the_same() -> None:
 
 
 def test_where_nothing_counts_samples_each_run_is_one() -> None:
-    run = {"x": np.zeros((5, 4), np.float32), "edges": np.zeros((2, 9), np.int64)}
+    run: Arrays = {"x": np.zeros((5, 4), np.float32), "edges": np.zeros((2, 9), np.int64)}
     assert GRAPHS.count(run) == len(Batch(run, None, GRAPHS)) == 1
     assert len(Batch(run, None, GRAPHS).pick(slice(1, 2))) == 0
     assert not GRAPHS.counts_samples
@@ -84,7 +84,7 @@ def forms(folder: Path) -> dict[str, Any]:
     parts = [stream(3), stream(2, first=3), stream(1, rate=2.0, first=5)]
     (folder / "npz").mkdir()
     for number, part in enumerate(parts):
-        np.savez(folder / "npz" / f"{number}.npz", **part)
+        np.savez(folder / "npz" / f"{number}.npz", **part)  # type: ignore[arg-type,unused-ignore]
         one = folder / "sets" / f"test_data_set_{number}"
         one.mkdir(parents=True)
         for place, (name, array) in enumerate(part.items()):

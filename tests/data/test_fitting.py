@@ -55,6 +55,13 @@ def test_refused_where_values_would_change(kind: str, array: np.ndarray) -> None
         data(kind, array).first()
 
 
+def test_text_is_text() -> None:
+    model = load(build("(string[N,2] x) => (string[N,2] y) { y = Identity(x) }"))
+    given = load_data({"x": np.array([["a", "bc"]])}, model, None)
+    assert given.first()["x"].tolist() == [["a", "bc"]]
+    assert given.first()["x"].dtype == object
+
+
 def test_the_right_dtype_is_not_spoken_of() -> None:
     given = data("float", np.ones((1, 2), np.float32))
     given.first()

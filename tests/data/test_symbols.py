@@ -19,6 +19,7 @@ SETTLED: list[tuple[str, dict[str, int | None], int | None]] = [
     ("float[T,N,3] x, float[N,T] z", {"x": 1, "z": 0}, None),
     ("float[T,batch_size,3] x, float[2,batch_size,4] z", {"x": 1, "z": 1}, None),
     ("float[nodes,3] x, float[nodes,T] z", {"x": 0, "z": 0}, None),
+    ("float[batch,3] x, float[batch_1,T] z", {"x": 0, "z": 0}, None),
     ("float[4,3] x, float[4,7] z", {"x": 0, "z": 0}, 4),
     ("float[1,3] x, float[2,1,4] z", {"x": 0, "z": 1}, 1),
     ("float[1,3] x, float[2] z", {"x": 0, "z": None}, 1),
@@ -30,7 +31,9 @@ TRIED: list[tuple[str, list[dict[str, int | None]]]] = [
     ("float[?,3] x, float[3] z", [{"x": 0, "z": None}, {"x": 0, "z": 0}, {"x": None, "z": None}]),
     ("float[?,3] x, float[?,4] z", [{"x": 0, "z": 0}, {"x": None, "z": None}]),
     ("float[p,3] x, float[q,4] z", [{"x": 0, "z": 0}, {"x": 0, "z": None}, {"x": None, "z": None}]),
-    ("float[nodes,3] x, int64[2,E] z", [{"x": 0, "z": None}, {"x": None, "z": None}]),
+    ("float[nodes,3] x, int64[2,E] z", [{"x": 0, "z": None}, {"x": 0, "z": 1}, {"x": None, "z": None}]),
+    ("float[?,3] x, float[2,?,4] z", [{"x": 0, "z": 1}, {"x": 0, "z": None}, {"x": None, "z": None}]),
+    ("float[batch,S] x, int64[S] z", [{"x": 0, "z": None}, {"x": 0, "z": 0}, {"x": None, "z": None}]),
 ]
 
 

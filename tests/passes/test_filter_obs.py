@@ -80,7 +80,7 @@ def test_heads_and_neurons_of_a_transformer() -> None:
 
 
 def test_made_up_inputs_are_pointed_out() -> None:
-    assert NO_DATA.text in pruned(flattened(), "filter-obs", None, "flops=0.8").notes
+    assert NO_DATA.text in decided(flattened(), "filter-obs", None, "flops=0.8").notes
 
 
 def test_the_same_twice() -> None:

@@ -133,3 +133,22 @@ def test_other_latencies_are_refused(text: str) -> None:
     with pytest.raises(OptionError) as caught:
         Target.parse(text)
     assert text in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("flops=50%", "flops=0.5"),
+        ("params=12.5%", "params=0.125"),
+        ("ratio=30%", "ratio=0.3"),
+        ("latency=60%", "latency=0.6"),
+    ],
+)
+def test_percent_are_shares(text: str, shown: str) -> None:
+    assert str(Target.parse(text)) == shown
+
+
+@pytest.mark.parametrize("text", ["0.5", "50%", "4", 0.5, 4])
+def test_a_number_alone_is_told_what_it_lacks(text: str) -> None:
+    with pytest.raises(OptionError, match=f"^target {text} does not say of what; write flops=0.5"):
+        Target.parse(text)

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from graphprune.data.batching import Batching
+from graphprune.data.dataset import input_specs
 from graphprune.data.made_up import synthetic
 from graphprune.errors import DataError
 from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.run.inputs import InputLayout, input_layout
-from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.run.sizes import completed
+from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 from tests.graphs import build
 
 GRAPH = """(float[nodes,4] x, int64[2,E] edges) => (float[nodes,4] y) <int64[1] first = {0}, int64[1] second = {1}> {
@@ -120,3 +124,48 @@ def test_indices_stay_below_what_they_pick_from() -> None:
         "other": 1,
         "pixels": 255,
     }
+
+
+def test_a_model_that_cannot_be_opened_is_not_tried() -> None:
+    """An operator that no runtime here knows: the likeliest sizes do for looking at the network."""
+    model = load(build("(float[N,3,H,W] x) => (float[N,3,H,W] y) { r = Relu(x) y = Identity(r) }"))
+    model.graph.nodes[0].op, model.graph.nodes[0].domain = "Strange", "nobody"
+    model.node_protos.clear()
+    found = input_layout(model, {}, {}, {}, RuntimeOptions(threads=1), needs_shapes=True)
+    assert (dict(found.batching.axes), found.shapes) == ({"x": 0}, {"x": (1, 3, 224, 224)})
+
+
+def test_what_is_only_tried_is_small() -> None:
+    specs = input_specs(load(build("(float[N,3,H,W] x, float[N,4,H,W] z) => (float[N,3,H,W] y) { y = Relu(x) }")))
+    first = [next(completed(specs, Batching(), {}, small_first=small)) for small in (False, True)]
+    assert [shapes["x"] for shapes in first] == [(1, 3, 224, 224), (1, 3, 32, 32)]
+    latent = input_specs(load(build("(float[N,4,H,W] x) => (float[N,4,H,W] y) { y = Relu(x) }")))
+    assert next(completed(latent, Batching(), {})) == {"x": (1, 4, 64, 64)}
+
+
+def test_sizes_and_words_are_made_up_too() -> None:
+    """A result scaled to a size that goes in: with a size of one pixel it would be empty."""
+    text = """(float[1,1,4,4] x, float[2] orig_im_size, string[1] word) => (float[1,1,H,W] y, string[1] w)
+    <int64[2] one = {1, 1}> {
+        whole = Cast<to = 7>(orig_im_size)
+        sizes = Concat<axis = 0>(one, whole)
+        y = Resize(x, , , sizes)
+        w = Identity(word)
+    }"""
+    model = load(build(text))
+    found = layout_of(model)
+    feeds = synthetic(model, 0, 2, found.shapes or {}, {}, found.batching).first()
+    assert feeds["orig_im_size"].tolist() == [64.0, 64.0]
+    assert feeds["word"].tolist() == ["a"]
+    assert run(open_model(model, RuntimeOptions(threads=1)), feeds)[0].shape == (1, 1, 64, 64)
+
+
+def test_outputs_that_are_empty_do_where_nothing_else_comes() -> None:
+    """Which rows stay depends on values: with made-up ones it may be none."""
+    text = "(float[N,T] x) => (float[K] y) <float never = {9.0}, int64[1] all = {-1}> {"
+    model = load(build(f"{text} large = Greater(x, never) flat = Reshape(large, all) y = Compress(x, flat) }}"))
+    assert layout_of(model).shapes == {"x": (1, 16)}
+
+
+def layout_of(model: Model) -> InputLayout:
+    return input_layout(model, {}, {}, {}, RuntimeOptions(threads=1), needs_shapes=True)

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphprune.bench.runtime import Measurement
+from graphprune.evaluation.accuracy import Evaluation
+from graphprune.report.quality import difference, figure
 from graphprune.report.result import Result
 from graphprune.report.text import change, compact, size
 
+_MOST_OUTPUTS = 4  # named under the figure
 _TIMES, _MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
 
 
@@ -68,12 +71,23 @@ def _speed(measurement: Measurement) -> Figure:
 def _quality(result: Result) -> Figure:
     evaluation = result.evaluation
     assert evaluation is not None  # the caller looks
-    label = "top-1" if evaluation.kind == "top1" else "agreement with the original"
-    points = 100 * (evaluation.after - evaluation.before)
-    details = [f"{100 * evaluation.before:.2f} % before, {_signed(points)} points on {evaluation.samples:,} samples"]
+    label = {"top1": "top-1", "agreement": "agreement with the original", "error": "error of the outputs"}
+    details = [_against(evaluation)]
     if result.unrepaired is not None:
-        details.append(f"{100 * result.unrepaired.after:.2f} % before {recovery(result)}")
-    return Figure(label, f"{100 * evaluation.after:.2f} %", tuple(details))
+        details.append(f"{figure(result.unrepaired, result.unrepaired.after)} before {recovery(result)}")
+    if evaluation.kind == "error":
+        details += map(difference, evaluation.outputs[:_MOST_OUTPUTS])
+    return Figure(label.get(evaluation.kind, evaluation.metric), figure(evaluation, evaluation.after), tuple(details))
+
+
+def _against(evaluation: Evaluation) -> str:
+    where = f"on {evaluation.samples:,} samples"
+    if evaluation.kind == "error":
+        return f"largest relative error {where}"
+    before, change = figure(evaluation, evaluation.before), evaluation.after - evaluation.before
+    if evaluation.kind == "metric":
+        return f"{before} before, {change:+.4g} {where}".replace("-", _MINUS)
+    return f"{before} before, {_signed(100 * change)} points {where}"
 
 
 def recovery(result: Result) -> str:

@@ -1,0 +1,92 @@
+"""How far the outputs of one network are from those of another, output by output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphprune.data.batching import Batch
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """``relative_error``: the L2 norm of the difference over that of the original's output, all samples together; of
+    integers and booleans the share of entries that differ. ``cosine`` is between the two, as one vector each.
+
+    ``reshaped`` counts runs in which the shapes differ: these are left out, and the figures are None where none is
+    left, or where there is nothing to divide by. What is no array, or no numbers, is not compared.
+    """
+
+    name: str
+    relative_error: float | None
+    cosine: float | None
+    reshaped: int
+
+
+@dataclass
+class _Sums:
+    """Of one output, in float64."""
+
+    is_float: bool = True
+    entries: int = 0
+    unequal: int = 0
+    own: float = 0.0
+    other: float = 0.0
+    cross: float = 0.0
+    gap: float = 0.0
+    reshaped: int = 0
+
+    def add(self, one: np.ndarray, other: np.ndarray) -> None:
+        if one.shape != other.shape:
+            self.reshaped += 1
+            return
+        self.is_float = self.is_float and one.dtype.kind in "fV"
+        self.entries += one.size
+        a, b = one.astype(np.float64).reshape(-1), other.astype(np.float64).reshape(-1)
+        finite = np.isfinite(a) & np.isfinite(b)
+        self.unequal += int(np.count_nonzero(one.reshape(-1) != other.reshape(-1)))
+        a, b = a[finite], b[finite]
+        self.own, self.other, self.cross = self.own + float(a @ a), self.other + float(b @ b), self.cross + float(a @ b)
+        self.gap += float((a - b) @ (a - b))
+
+    def result(self, name: str) -> OutputDifference:
+        if not self.is_float:
+            return OutputDifference(name, self.unequal / self.entries if self.entries else None, None, self.reshaped)
+        norms = (self.own * self.other) ** 0.5
+        error = (self.gap / self.own) ** 0.5 if self.own else (0.0 if self.entries and not self.gap else None)
+        return OutputDifference(name, error, self.cross / norms if norms else None, self.reshaped)
+
+
+@dataclass
+class OutputComparison:
+    """Compares outputs batch by batch; memory holds sums only."""
+
+    names: Sequence[str]
+    _sums: dict[str, _Sums] = field(default_factory=dict)
+
+    def add(self, original: Sequence[Any], pruned: Sequence[Any]) -> None:
+        """The outputs of both networks for one batch, in the order of the names."""
+        for name, one, other in zip(self.names, original, pruned, strict=True):
+            if isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and _are_numbers(one):
+                self._sums.setdefault(name, _Sums()).add(one, other)
+
+    def results(self) -> tuple[OutputDifference, ...]:
+        """One difference for each output that was compared."""
+        return tuple(sums.result(name) for name, sums in self._sums.items())
+
+
+def _are_numbers(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fiub" or array.dtype.name.startswith(("bfloat", "float"))
+
+
+def are_class_scores(part: Batch, scores: Any) -> bool:
+    """One row of scores for each sample, or for each token that went in; anything else is no matter of choice."""
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.ndim < 2 or scores.shape[-1] < 2:
+        return False
+    if scores.ndim == 2:
+        return len(scores) == len(part)
+    tokens = (array.shape for array in part.feeds.values() if array.dtype.kind in "iu")
+    return scores.ndim == 3 and scores.shape[:2] in tokens

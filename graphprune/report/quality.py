@@ -1,0 +1,67 @@
+"""How good the network still is, in words and figures: shares, errors of outputs, or the user's own metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphprune.evaluation.accuracy import Evaluation
+    from graphprune.evaluation.outputs import OutputDifference
+
+Row = tuple[str, str, str, str]
+"""Label, before, after, change."""
+
+_LABELS = {"top1": "top-1", "agreement": "agreement", "error": "largest output error"}
+_FEW = 8
+"""So many outputs are shown; --verbose shows all."""
+
+
+def figure(evaluation: Evaluation, value: float) -> str:
+    """One value of an evaluation: a share in percent, or the metric as it is."""
+    return f"{value:.4g}" if evaluation.kind == "metric" else f"{100 * value:.2f} %"
+
+
+def quality_rows(
+    evaluation: Evaluation, unrepaired: Evaluation | None, recovery: str, *, all_outputs: bool
+) -> Iterator[Row]:
+    """The rows of a table; ``unrepaired`` is the evaluation before ``recovery``, which says what was done."""
+    label = _LABELS.get(evaluation.kind, evaluation.metric)
+    yield (
+        f"{label} on {evaluation.samples:,}",
+        figure(evaluation, evaluation.before),
+        figure(evaluation, evaluation.after),
+        _change(evaluation),
+    )
+    if unrepaired is not None:
+        yield f"  before {recovery}", "", figure(unrepaired, unrepaired.after), _change(unrepaired)
+    if evaluation.kind != "error" and len(evaluation.outputs) < 2 and not all_outputs:
+        return
+    shown = evaluation.outputs if all_outputs else evaluation.outputs[:_FEW]
+    for each in shown:
+        cosine = "" if each.cosine is None else f"cosine {each.cosine:.4f}"
+        yield f"  error of {each.name}", "", _error(each), cosine
+    if len(shown) < len(evaluation.outputs):
+        yield f"  and {len(evaluation.outputs) - len(shown)} more outputs", "", "", "see -v"
+
+
+def difference(output: OutputDifference) -> str:
+    """One output in a sentence."""
+    cosine = "" if output.cosine is None else f", cosine {output.cosine:.4f}"
+    return f"{output.name}: {_error(output)}{cosine}"
+
+
+def output_figures(output: OutputDifference) -> tuple[str, str]:
+    """Error and cosine of an output."""
+    return _error(output), "" if output.cosine is None else f"{output.cosine:.4f}"
+
+
+def _error(output: OutputDifference) -> str:
+    if output.relative_error is None:
+        return "other shape" if output.reshaped else "not defined"
+    return f"{100 * output.relative_error:.2f} %"
+
+
+def _change(evaluation: Evaluation) -> str:
+    change = evaluation.after - evaluation.before
+    return f"{change:+.4g}" if evaluation.kind == "metric" else f"{100 * change:+.2f} pt"
