@@ -36,7 +36,7 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
         if not block.keeps_join or block.exit != join.outputs[0].name:
             _redirect(small.graph, tensors[block.exit], entry)
         if block.keeps_join:
-            del join.outputs[1:]
+            join.outputs = join.outputs[:1]
     small.graph.cleanup().toposort()
     left = {name for block in blocks for name in block.nodes} & {node.name for node in small.graph.nodes}
     if left:
