@@ -17,7 +17,7 @@ _TOTAL_OUTPUT = 3
 
 
 @dataclass(frozen=True)
-class Source:
+class ShortcutSource:
     """A tensor that a shortcut begins with. ``is_far``: constants scale it on the way to the join,
     or more than one sum lies between.
     """
@@ -48,11 +48,11 @@ def has_total(flow: DataFlow, join: gs.Node) -> bool:
     return name in flow.outputs or name in flow.read_by_subgraphs or bool(flow.readers.get(name))
 
 
-def sources(flow: DataFlow, entry: str) -> Iterator[Source]:
+def sources(flow: DataFlow, entry: str) -> Iterator[ShortcutSource]:
     """Where a branch beside ``entry`` may begin: at the entry, at what the entry adds up, as in ``(x + a) + b``,
     or at what it scales, as in ``s * x + f(x)``.
     """
-    pending, seen = [(Source(entry), 0)], {entry}
+    pending, seen = [(ShortcutSource(entry), 0)], {entry}
     while pending:
         source, depth = pending.pop(0)
         yield source
@@ -63,7 +63,7 @@ def sources(flow: DataFlow, entry: str) -> Iterator[Source]:
         if is_scaling or maker.op == "Add" or joined(maker):
             names = [name for name in dict.fromkeys(flow.data_reads(maker.name)) if name not in seen]
             seen.update(names)
-            pending += [(Source(name, source.is_far or is_scaling or depth > 0), depth + 1) for name in names]
+            pending += [(ShortcutSource(name, source.is_far or is_scaling or depth > 0), depth + 1) for name in names]
 
 
 def _is_scaling(node: gs.Node) -> bool:

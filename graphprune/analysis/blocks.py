@@ -19,6 +19,7 @@ from graphprune.analysis.block_entries import joined, sources, total_of
 from graphprune.analysis.block_exits import find_tail
 from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.analysis.names import block_labels
+from graphprune.analysis.partial_shortcuts import find_partial
 from graphprune.analysis.refusals import Refusal, is_scalar_arithmetic, leak, no_shortcut, second_entry
 from graphprune.ir.model import Model, Shape
 
@@ -30,21 +31,23 @@ class Block:
     """A removable residual block.
 
     ``nodes`` leave with it: the branch (``layers`` are its weighted nodes), the join and the tail behind the join.
-    ``branches`` are the operands of the join that it ends in. ``is_exact`` tells that silencing them alone leaves the
-    entry at the exit; see :mod:`graphprune.analysis.block_exits`. With ``keeps_join`` the join is a norm as well
-    (SkipLayerNormalization): it stays, and normalises the entry.
+    ``branches`` are the operands (node, index) that it ends in, most often of the join. ``is_exact`` tells that
+    silencing them alone leaves the entry at the exit; see :mod:`graphprune.analysis.block_exits`. With ``keeps_join``
+    the join is a norm as well (SkipLayerNormalization): it stays, and normalises the entry. ``pads`` are the zeros, as
+    ONNX's Pad lists them, that make as wide as the exit an entry that is narrower; empty for others.
     """
 
     name: str
     join: str
-    branches: tuple[int, ...]
+    branches: tuple[tuple[str, int], ...]
     entry: str
     exit: str
     nodes: tuple[str, ...]
     layers: tuple[str, ...]
     context: tuple[str, ...]
     is_exact: bool
-    keeps_join: bool
+    keeps_join: bool = False
+    pads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,38 @@ def _classify(
                     found = _residual(flow, node, entry, branches, after_source, sizes)
                     # far away it may as well be arithmetic, such as turning a vector by its position
                     if not is_far or (isinstance(found, Block) and found.layers):
-                        return found
-    return no_shortcut(flow, node, operands)
+                        return found if isinstance(found, Block) else _partial(flow, node, sizes) or found
+    return _partial(flow, node, sizes) or no_shortcut(flow, node, operands)
+
+
+def _partial(flow: DataFlow, node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -> Block | None:
+    """The block of a shortcut that is narrower than what it joins."""
+    part = find_partial(flow, node, lambda tensor: _known_shape(flow.model, sizes, tensor))
+    if part is None:
+        return None
+    after_entry = flow.descendants(part.entry, until=part.join)
+    join, first = flow.nodes[part.join], min(flow.order[name] for name in after_entry)
+    ends = [flow.nodes[name].inputs[operand].name for name, operand in part.branches]
+    path = after_entry & set().union(*(flow.ancestors(end, since=first) for end in ends))
+    interior = flow.exclusive(part.join, range(len(join.inputs))) - flow.ancestors(part.entry)
+    nodes = sorted({*interior, part.join}, key=flow.order.__getitem__)
+    gone = {tensor.name for name in interior for tensor in flow.nodes[name].outputs}
+    is_alone = leak(flow, path, interior, node.name) is None and not gone & (flow.read_by_subgraphs | flow.outputs)
+    if not is_alone or second_entry(flow, path, interior, after_entry, node.name) is not None:
+        return None
+    context = {name for member in interior for name in flow.data_reads(member)} - gone - {part.entry}
+    return Block(
+        name=node.name,
+        join=node.name,
+        branches=part.branches,
+        entry=part.entry,
+        exit=part.exit,
+        nodes=tuple(nodes),
+        layers=tuple(name for name in nodes if is_weighted(flow.nodes[name])),
+        context=tuple(sorted(context)),
+        is_exact=True,
+        pads=part.pads,
+    )
 
 
 def _residual(
@@ -137,7 +170,7 @@ def _residual(
     return Block(
         name=node.name,
         join=node.name,
-        branches=branches,
+        branches=tuple((node.name, operand) for operand in branches),
         entry=entry,
         exit=tail.exit,
         nodes=tuple(nodes),

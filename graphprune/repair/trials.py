@@ -206,7 +206,7 @@ def _in_original(setup: TrialSetup) -> list[str]:
     for representation in setup.representations:
         tensor = representation.tensor
         for step in reversed(setup.history.removals):
-            exits = {block.entry: block.exit for block in step.blocks}
+            exits = {block.entry: block.exit for block in step.blocks if not block.pads}
             while tensor in exits:
                 tensor = exits[tensor]
         names.append(tensor)

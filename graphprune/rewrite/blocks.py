@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
 from graphprune.errors import GraphpruneError
+from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model
 from graphprune.rewrite.attributes import set_attributes
+from graphprune.rewrite.weights import new_constant
 
 _SKIP_NORM_EPSILON = 1e-12  # where the node names none
 
@@ -18,13 +21,15 @@ _SKIP_NORM_EPSILON = 1e-12  # where the node names none
 def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     """A copy of ``model`` in which the readers of each block's exit read its entry, and nothing is left of the blocks.
 
-    No Identity is put in; where the exit is an output of the model, the entry takes over its name.
+    No Identity is put in, and a Pad only where the entry is narrower than the exit. Where the exit is an output of the
+    model, the entry takes over its name.
     """
     small = model.copy()
     small.node_protos = dict(model.node_protos)
     stand_in: dict[str, str] = {}  # exit of a removed block -> its entry
     for block in blocks:
-        stand_in[block.exit] = block.entry
+        if not block.pads:
+            stand_in[block.exit] = block.entry
     tensors = small.graph.tensors()
     nodes = {node.name: node for node in small.graph.nodes}
     order = {name: index for index, name in enumerate(nodes)}
@@ -33,10 +38,12 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
         join = nodes[block.join]
         if block.keeps_join:
             _make_plain_norm(small, join, entry)
-        if not block.keeps_join or block.exit != join.outputs[0].name:
+        if block.pads:
+            _widen(small, tensors[block.exit], entry, block.pads)
+        elif not block.keeps_join or block.exit != join.outputs[0].name:
             _redirect(small.graph, tensors[block.exit], entry)
         if block.keeps_join:
-            del join.outputs[1:]
+            join.outputs = join.outputs[:1]
     small.graph.cleanup().toposort()
     left = {name for block in blocks for name in block.nodes} & {node.name for node in small.graph.nodes}
     if left:
@@ -52,6 +59,14 @@ def _make_plain_norm(model: Model, join: gs.Node, entry: gs.Tensor) -> None:
     epsilon = float(join.attrs.get("epsilon", _SKIP_NORM_EPSILON))
     join.inputs = [entry, entry, *join.inputs[2 : SKIP_NORM_BIAS[join.op]]]
     set_attributes(model, join, {"epsilon": 4 * epsilon})
+
+
+def _widen(model: Model, exit_: gs.Tensor, entry: gs.Tensor, pads: Sequence[int]) -> None:
+    """Let ``exit_`` be ``entry`` with zeros behind it."""
+    label = free_name(f"{exit_.name}/widened", model.derived(names_in))
+    sizes = new_constant(free_name(f"{label}/pads", model.derived(names_in)), np.array(pads, dtype=np.int64))
+    exit_.inputs.clear()
+    model.graph.nodes.append(gs.Node("Pad", label, inputs=[entry, sizes], outputs=[exit_]))
 
 
 def _resolve(stand_in: dict[str, str], tensor: str) -> str:

@@ -112,12 +112,17 @@ class SessionChain:
 
 
 def _bypassed(segment: Segment, entry: Any) -> Environment:
-    """What the segment of a removed block hands on: its entry, or to a join that stays, zeros."""
-    assert segment.block is not None
-    if not segment.block.keeps_join:
-        return {segment.block.exit: entry}
-    zeros = extras.onnxruntime().OrtValue.ortvalue_from_numpy(np.zeros_like(entry.numpy()))
-    return dict.fromkeys(segment.writes, zeros)
+    """What the segment of a removed block hands on: its entry, with zeros where that is narrower than the exit;
+    to a join that stays, zeros alone.
+    """
+    block, value = segment.block, extras.onnxruntime().OrtValue
+    assert block is not None
+    if block.keeps_join:
+        return dict.fromkeys(segment.writes, value.ortvalue_from_numpy(np.zeros_like(entry.numpy())))
+    if block.pads:
+        before, behind = np.split(np.array(block.pads), 2)
+        return {block.exit: value.ortvalue_from_numpy(np.pad(entry.numpy(), list(zip(before, behind, strict=True))))}
+    return {block.exit: entry}
 
 
 class Segments:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
 
 from graphprune.data.batching import Arrays
 from graphprune.data.dataset import input_specs
@@ -64,18 +65,14 @@ class TrainableNetwork:
     def __init__(self, model: Model, place: Place, *, teacher: bool = False) -> None:
         self.model, self.place = model, place
         self.specs = input_specs(model)
-        module = to_torch(model)
-        halves = [each for each in (*module.parameters(), *module.buffers()) if each.dtype in _HALVES]
-        self.is_half = bool(halves) and not teacher
-        if self.is_half:  # 16 bits would swallow most steps; write_back makes them 16 bits again
-            for tensor in halves:
-                tensor.data = tensor.data.float()
-        module = module.to(place.device)
+        converted = to_torch(model)
+        self.is_half = _to_single(converted)
+        module: nn.Module = converted.to(place.device)
         if any(len(spec.dims) == _IMAGE_RANK for spec in self.specs):
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
         if teacher:
             module = module.eval().requires_grad_(False)
-        self.module: nn.Module = module
+        self.module = module
 
     def __call__(self, feeds: Arrays) -> list[Tensor]:
         """The outputs for a batch of inputs."""
@@ -107,9 +104,31 @@ class TrainableNetwork:
 
     def _tensor(self, spec: InputSpec, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.place.device)
-        if self.is_half and tensor.dtype in _HALVES:
+        if tensor.dtype in _HALVES:
             tensor = tensor.float()
         return tensor.to(memory_format=torch.channels_last) if tensor.ndim == _IMAGE_RANK else tensor
+
+
+def _to_single(module: fx.GraphModule) -> bool:
+    """Let a module compute in 32 bits all that its file has in 16, which would swallow most steps; ``write_back`` makes
+    the weights 16 bits again. Whether there was anything.
+    """
+    halves = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.dtype in _HALVES]
+    for tensor in halves:
+        tensor.data = tensor.data.float()
+    casts: list[torch.dtype] = []
+
+    def single(argument: Any) -> Any:
+        if argument not in _HALVES:
+            return argument
+        casts.append(argument)
+        return torch.float32
+
+    for node in module.graph.nodes:  # the type that a Cast makes is an argument of its node
+        node.args = map_aggregate(node.args, single)
+        node.kwargs = map_aggregate(node.kwargs, single)
+    module.recompile()
+    return bool(halves or casts)
 
 
 def check_teacher(model: Model, teacher: Model) -> None:

@@ -53,10 +53,10 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
 
     for block in blocks:
         join = nodes[block.join]
-        for operand in block.branches if block.is_exact else ():
-            branch = join.input[operand]
-            join.input[operand] = free_name(f"{branch}/silent", taken)
-            mute(branch, join.input[operand], branch)
+        for reader, operand in block.branches if block.is_exact else ():
+            branch = nodes[reader].input[operand]
+            nodes[reader].input[operand] = free_name(f"{branch}/silent", taken)
+            mute(branch, nodes[reader].input[operand], branch)
         if block.keeps_join:
             del join.input[SKIP_NORM_BIAS[join.op_type] :]  # belongs to the branch
         if not block.is_exact:

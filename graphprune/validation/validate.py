@@ -23,7 +23,7 @@ from graphprune.ir.model import Model
 from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
-from graphprune.validation.comparison import Comparison
+from graphprune.validation.oracle_check import OracleCheck
 from graphprune.validation.yardstick import Yardstick
 
 _STRICT_INFERENCE_LIMIT_BYTES = 1 << 30
@@ -65,7 +65,7 @@ def validate(
     yardstick = yardstick or Yardstick(original, data, batch, options)
     worst, samples = 0.0, 0
     for step, following in zip(steps, (*steps[1:], None), strict=True):
-        comparison = Comparison(step, written if following is None else following.model, options, yardstick)
+        comparison = OracleCheck(step, written if following is None else following.model, options, yardstick)
         error, samples = comparison.run(data, batch)
         worst = max(worst, error)
     return Validation(worst, yardstick.widest_limit, samples, yardstick.self_difference)

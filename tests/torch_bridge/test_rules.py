@@ -9,7 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="the bridge leads to torch")
 
+import torch
+
 from graphprune.torch_bridge import to_torch
+from graphprune.torch_bridge.functions import norms
 from tests.torch_bridge.checks import check, outputs_of_module
 from tests.torch_bridge.graphs import build, draw, node
 
@@ -165,6 +168,13 @@ def test_group_norm_has_weights_per_channel() -> None:
     weights = {"s": draw(4), "b": draw(4, seed=1)}
     model = build([node("GroupNormalization", "x s b", num_groups=2)], {"x": IMAGE}, weights, opset=21)
     assert check(model, {"x": IMAGE}).is_good
+
+
+def test_group_norm_of_opset_18_has_weights_per_group() -> None:
+    x, scale, bias = (torch.from_numpy(each) for each in (IMAGE[:, :1].repeat(6, 1), draw(3), draw(3, seed=1)))
+    normal = torch.nn.functional.group_norm(x, 3, eps=1e-3).reshape(len(x), 3, -1)
+    wanted = (normal * scale[:, None] + bias[:, None]).reshape(x.shape)
+    assert torch.allclose(norms.group_norm_per_group(x, 3, scale, bias, 1e-3), wanted, atol=1e-6)
 
 
 def test_integers_are_divided_towards_zero() -> None:

@@ -132,6 +132,27 @@ def test_copies_pickles_and_compiled_modules_can_be_written_back() -> None:
     assert bytes_of(write_back(model, compiled)) == expected
 
 
+def test_half_precision_inside_comes_out_as_the_file_says() -> None:
+    """Casts at the edges and around what stays in single precision."""
+    nodes = [
+        node("Cast", "x", "xh", to=onnx.TensorProto.FLOAT16),
+        node("Conv", "xh c1.weight c1.bias", "a"),
+        node("Cast", "a", "s", to=onnx.TensorProto.FLOAT),
+        node("Softmax", "s", "t", axis=1),
+        node("Cast", "t", "h", to=onnx.TensorProto.FLOAT16),
+        node("Conv", "h c2.weight", "b"),
+        node("Cast", "b", "y", to=onnx.TensorProto.FLOAT),
+    ]
+    weights = {"c1.weight": draw(4, 3, 3, 3), "c1.bias": draw(4), "c2.weight": draw(5, 4, 1, 1)}
+    model = build(nodes, {"x": IMAGE}, {name: value.astype(np.float16) for name, value in weights.items()})
+    module = to_torch(model)
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}
+    (found,) = outputs_of_module(module, model, {"x": IMAGE})
+    assert found.dtype == torch.float32
+    assert worst(outputs_of_file(model, {"x": IMAGE}), [found]) < 1e-2
+    assert bytes_of(write_back(model, module)) == bytes_of(model)
+
+
 def test_half_precision_files_stay_in_half_precision() -> None:
     weights = {"fc.weight": draw(4, 6).astype(np.float16)}
     feed = {"x": draw(2, 6).astype(np.float16)}

@@ -358,6 +358,27 @@ def test_half_precision_weights_are_trained_in_float32_and_come_back_as_halves()
     assert float((scores.argmax(1) == labels).mean()) > 0.6
 
 
+@pytest.mark.parametrize("edge", ["float", "float16"])
+def test_half_precision_inside_is_trained_against_a_half_precision_teacher(edge: str) -> None:
+    """Casts at the edges and in the middle; the halves of the file are trained, and judged, in single precision."""
+    text = f"""({edge}[N,3,16,16] x) => ({edge}[N,4] y) {{
+        xh = Cast<to = 10>(x) [c1] a = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(xh, w1, b1) s = Cast<to = 1>(a)
+        t = Tanh(s) h = Cast<to = 10>(t) [flat] f = Flatten(h) [fc] z = Gemm<transB = 1>(f, w3, b3)
+        y = Cast<to = {1 if edge == "float" else 10}>(z) }}"""
+    shapes = {"w1": (6, 3, 3, 3), "b1": (6,), "w3": (4, 6 * 64), "b3": (4,)}
+    random = np.random.default_rng(0)
+    values = {n: random.uniform(-0.1, 0.1, s).astype(np.float16) for n, s in shapes.items()}
+    half, unpruned = load(build(text, values)), load(build(text, {n: v * 3 for n, v in values.items()}))
+    images = samples(200)[0].astype(np.float32 if edge == "float" else np.float16)
+    source = load_data({"x": images}, half, None)
+    trained, report = finetune(half, unpruned, source, options(epochs=2), silent)
+    assert report.kept > 0
+    assert {array.dtype for array in weights(trained).values()} == {np.dtype(np.float16)}
+    assert [node.op for node in trained.graph.nodes] == [node.op for node in half.graph.nodes]
+    teacher, student, before = (run(to_proto(each), {"x": images})[0] for each in (unpruned, trained, half))
+    assert np.abs(student - teacher).mean() < 0.95 * np.abs(before - teacher).mean()
+
+
 def test_a_wrong_way_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from graphprune.errors import ValidationFailed
 

@@ -177,7 +177,7 @@ def test_relative_error_of_bfloat16() -> None:
 
 def test_outputs_beyond_the_memory_limit_are_compared_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for one batch of outputs at a time, every sample is still compared and a late fault is found."""
-    monkeypatch.setattr("graphprune.validation.comparison._OUTPUTS_LIMIT_BYTES", 1)
+    monkeypatch.setattr("graphprune.validation.oracle_check._OUTPUTS_LIMIT_BYTES", 1)
     model = load(residual_mlp(3))
     block = next(join.block for join in find_joins(model) if join.block)
     rows = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float32)

@@ -45,8 +45,8 @@ class Network:
         """The child without what ``decision`` names; not repaired."""
         removals = list(self.removals)
         analysis = execute(self.analysis, decision, removals, data.first(1), runtime)
-        outputs = {tensor.name for tensor in self.analysis.model.graph.outputs}
-        stand_in = {block.exit: block.entry for block in decision.blocks if block.exit not in outputs}
+        made = analysis.flow.producer  # an exit that is an output, or wider than its entry, is still there
+        stand_in = {block.exit: block.entry for block in decision.blocks if block.exit not in made}
         found = tuple(replace(each, tensor=_resolve(stand_in, each.tensor)) for each in self.representations)
         return Network(analysis, found, tuple(removals), decision)
 

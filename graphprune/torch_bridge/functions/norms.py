@@ -28,6 +28,12 @@ def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Ten
     return (x - mean) * torch.rsqrt(variance + epsilon) * scale.reshape(spread) + bias.reshape(spread)
 
 
+def group_norm_per_group(x: Tensor, groups: int, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """``x (N, C, ...)``; ``scale`` and ``bias (groups,)``."""
+    width = x.shape[1] // groups
+    return functional.group_norm(x, groups, scale.repeat_interleave(width), bias.repeat_interleave(width), epsilon)
+
+
 def lp_normalise(x: Tensor, order: int, axis: int) -> Tensor:
     """Divided by its norm along ``axis``."""
     return torch.div(x, torch.linalg.vector_norm(x, order, dim=axis, keepdim=True))

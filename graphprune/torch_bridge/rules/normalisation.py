@@ -112,9 +112,16 @@ def skip_norm(node: NodeConversion) -> list[Value]:
     node.refuse("it is a fusion for one runtime", "give the model as it was exported, before optimisation")
 
 
+@rule("GroupNormalization", until=20)
+def group_norm_per_group(node: NodeConversion) -> fx.Node:
+    """One scale and one bias for a group: no layer of torch has it so."""
+    epsilon, groups = node.attr("epsilon", 1e-5), node.attr("num_groups")
+    return node.call(norms.group_norm_per_group, node.tensor(0), groups, node.tensor(1), node.tensor(2), epsilon)
+
+
 @rule("GroupNormalization", since=21)
 def group_norm(node: NodeConversion) -> fx.Node:
-    """Scale and bias per channel; the older form, per group, is not valid ONNX any more."""
+    """Scale and bias per channel."""
     epsilon, groups = node.attr("epsilon", 1e-5), node.attr("num_groups")
     if not node.is_weight(1, 1) or not node.is_weight(2, 1):
         return node.call(functional.group_norm, node.tensor(0), groups, node.tensor(1), node.tensor(2), epsilon)

@@ -25,7 +25,7 @@ _OUTPUTS_LIMIT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OracleCheck:
     """``result`` beside what ``step`` should have made of its model."""
 
     step: Removal
