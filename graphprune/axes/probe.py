@@ -23,6 +23,7 @@ from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
 from graphprune.ir.model import Model, constant_dims
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.quantised import ROUNDING
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def follow(model: Model, inputs: Mapping[str, ConcreteShape], symbols: Mapping[s
 
 def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> bool:
     """Compute a node that works on sizes alone; whether it was one."""
-    if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in _RANDOM:
+    if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in (*_RANDOM, *ROUNDING):
         return False
     reading = NodeReading(node)
     written: list[np.ndarray] | None
