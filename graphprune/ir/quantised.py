@@ -25,10 +25,14 @@ def weight_place(node: gs.Node, operand: int) -> Place | None:
         if isinstance(tensor, gs.Constant):
             return node, operand
         maker = tensor.inputs[0] if tensor.inputs else None
-        if maker is None or maker.op not in ROUNDING:
+        if maker is None or maker.op not in ROUNDING or not all(map(_is_known, maker.inputs[1:])):
             return None
         node, operand = maker, 0
     return None
+
+
+def _is_known(tensor: gs.Tensor) -> bool:
+    return isinstance(tensor, gs.Constant) or not tensor.name
 
 
 def weight_dims(node: gs.Node, operand: int) -> tuple[int, ...] | None:
@@ -48,7 +52,8 @@ def weight_values(node: gs.Node, operand: int, folder: Path | None) -> np.ndarra
         else np.zeros((), np.float32)
         for index in (1, 2)
     )
-    return (values.astype(np.float32) - _along(zero, node, values)) * _along(scale, node, values)
+    numbers: np.ndarray = (values.astype(np.float32) - _along(zero, node, values)) * _along(scale, node, values)
+    return numbers
 
 
 def _along(numbers: np.ndarray, node: gs.Node, values: np.ndarray) -> np.ndarray:

@@ -53,6 +53,9 @@ CASES = [
          "w = DequantizeLinear(q, s) [c] h = Conv(j, w)", q=codes(6, 8, 1, 1), sc=scales(8), zc=codes(8)), "first:8 c:6"),
     case("weights-quantised-in-the-graph", *conv("i = QuantizeLinear<axis = 0>(q, sc, zc) w = DequantizeLinear<axis = 0>(i, sc, zc) [c] h = Conv(b, w)",
          q=random_weight("q", (6, 8, 1, 1)), sc=scales(6), zc=np.zeros(6, np.int8)), "first:8 c:6"),
+    case("of-onnx-runtime", *conv("i = com.microsoft.QuantizeLinear(b, s8, z8) j = com.microsoft.DequantizeLinear(i, s8, z8) "
+         "w = com.microsoft.DequantizeLinear<axis = 0>(q, sc, zc) [c] h = Conv(j, w)", q=codes(6, 8, 1, 1), sc=scales(6), zc=codes(6)),
+         "first:8 c:6", domains={"com.microsoft": 1}),
     case("transposed", *conv("w = DequantizeLinear<axis = 1>(q, sc) [c] h = ConvTranspose<strides = [2, 2]>(b, w)",
          q=codes(8, 6, 2, 2), sc=scales(6)), "first:8 c:6"),
     case("dense", "(float[N,4] x) => (float[N,5] y) { w0 = DequantizeLinear<axis = 1>(q0, s0) [first] a = MatMul(x, w0) b = Relu(a) "
