@@ -1,47 +1,55 @@
-"""Quantised models without the rounding of their activations.
+"""Quantised models without rounding.
 
-A sum that differs in its last bit may be rounded to the next step, and that is far more than a rewrite may change. So
-quantised models are compared twice: as they are, to within their own rounding, and exactly, with activations clipped
-where they would saturate but not rounded. Weights stay quantised.
+A sum that differs in its last bit may be rounded to the next step, and that is far more than a rewrite may change;
+also runtimes round for themselves where weights are quantised. So quantised models are compared twice:
+as they are, to within their own rounding, and exactly, with weights dequantised beforehand and activations clipped
+where they would saturate, but not rounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx.reference import ReferenceEvaluator
 
 from graphprune.ir.model import Model
-from graphprune.ir.quantised import weight_place
+from graphprune.ir.quantised import ROUNDING
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
-
-def rounds_activations(model: Model) -> bool:
-    """Whether something that is computed is quantised."""
-    return any(node.op == _QUANTIZE and weight_place(node, 0) is None for node in model.graph.nodes)
+_Tensors = dict[str, onnx.TensorProto]
 
 
-def without_rounding(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which activations with one scale are clipped to the range of their integers, and not rounded."""
+def is_quantised(model: Model) -> bool:
+    """Whether anything in it is rounded."""
+    return any(node.op in ROUNDING for node in model.graph.nodes)
+
+
+def without_rounding(proto: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+    """A copy with floating-point weights, and activations with one scale clipped to the range of their integers.
+
+    ``folder`` is where external data lie.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    weights = {tensor.name: tensor for tensor in copy.graph.initializer}
+    known: _Tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
     made = {name: node for node in copy.graph.node for name in node.output}
     nodes: list[onnx.NodeProto] = []
     for node in copy.graph.node:
+        if node.op_type in ROUNDING and all(name in known for name in node.input if name):
+            known[node.output[0]] = _computed(node, known, copy, folder)
+            copy.graph.initializer.append(known[node.output[0]])
+            continue
         maker = made.get(node.input[0]) if node.op_type == _DEQUANTIZE else None
-        ends = None
-        if maker is not None and maker.op_type == _QUANTIZE and maker.input[0] not in weights:
-            ends = _range(maker, weights)
+        ends = _range(maker, known) if maker is not None and maker.op_type == _QUANTIZE else None
         if maker is None or ends is None:
             nodes.append(node)
             continue
         name = node.output[0]
-        lower, upper = (
-            onnx.numpy_helper.from_array(end, f"{name}/{side}") for end, side in zip(ends, "lu", strict=True)
-        )
+        lower, upper = (onnx.numpy_helper.from_array(end, f"{name}/end{index}") for index, end in enumerate(ends))
         copy.graph.initializer.extend([lower, upper])
         nodes.append(onnx.helper.make_node("Max", [maker.input[0], lower.name], [f"{name}/raised"]))
         nodes.append(onnx.helper.make_node("Min", [f"{name}/raised", upper.name], [name]))
@@ -51,9 +59,20 @@ def without_rounding(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _range(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> tuple[np.ndarray, np.ndarray] | None:
+def _computed(node: onnx.NodeProto, known: _Tensors, proto: onnx.ModelProto, folder: Path | None) -> onnx.TensorProto:
+    """What a node makes of constants, by ONNX's own evaluator."""
+    feeds = {name: onnx.numpy_helper.to_array(known[name], str(folder or "")) for name in node.input if name}
+    standard = onnx.NodeProto()
+    standard.CopyFrom(node)
+    standard.domain = ""
+    opset = max([entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")], default=21)
+    (values,) = ReferenceEvaluator(standard, opsets={"": max(opset, 13)}).run(None, feeds)
+    return onnx.numpy_helper.from_array(np.asarray(values), node.output[0])
+
+
+def _range(node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto]) -> tuple[np.ndarray, np.ndarray] | None:
     """Least and largest number that a QuantizeLinear with one constant scale can write."""
-    operands = [weights.get(name) for name in node.input[1:] if name]
+    operands = [known.get(name) for name in node.input[1:] if name]
     if None in operands:
         return None
     scale, *zero = (onnx.numpy_helper.to_array(operand) for operand in operands if operand is not None)

@@ -23,7 +23,7 @@ from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
 from graphprune.validation.masked_original import masked_original
-from graphprune.validation.unrounded import rounds_activations, without_rounding
+from graphprune.validation.unrounded import is_quantised, without_rounding
 
 _TOLERANCE = 1e-4
 # Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
@@ -33,7 +33,7 @@ _ROUNDINGS = 4  # both models round, and a batch does not show the worst of it
 _STRICT_INFERENCE_LIMIT_BYTES = 1 << 30
 _OUTPUTS_LIMIT_BYTES = 256 << 20
 
-_View = Callable[[onnx.ModelProto], onnx.ModelProto]
+_View = Callable[[onnx.ModelProto, Path | None], onnx.ModelProto]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def validate(steps: Sequence[Removal], written: Path, data: Data, batch: int, op
     worst, samples = 0.0, 0
     for step, following in zip(steps, (*steps[1:], None), strict=True):
         result = written if following is None else following.model
-        if rounds_activations(step.model):
+        if is_quantised(step.model):
             _compare(step, result, data, batch, options, _TOLERANCE, without_rounding)
             tolerance = max(tolerance, _ROUNDINGS * _rounding_error(step, data, batch, options))
         error, samples = _compare(step, result, data, batch, options, tolerance)
@@ -114,8 +114,9 @@ def _expected(
     feeds = next(batches, None)
     if feeds is None:
         return []
+    folder = step.model.folder
     oracle = open_session(
-        lambda: masked_original(step) if seen is None else seen(masked_original(step)), options, step.model.folder
+        lambda: masked_original(step) if seen is None else seen(masked_original(step), folder), options, folder
     )
     expected = [(feeds, run(oracle, feeds, names))]
     held = sum(array.nbytes for array in expected[0][1])
@@ -131,7 +132,7 @@ def _opened(result: Path | Model, options: RuntimeOptions, seen: _View | None) -
         return open_session(result, options) if isinstance(result, Path) else open_model(result, options)
     folder = result.parent if isinstance(result, Path) else result.folder
     proto = onnx.load(result, load_external_data=False) if isinstance(result, Path) else to_proto(result)
-    return open_session(seen(proto), options, folder)
+    return open_session(seen(proto, folder), options, folder)
 
 
 def relative_error(reference: np.ndarray, result: np.ndarray) -> float:
@@ -154,7 +155,7 @@ def relative_error(reference: np.ndarray, result: np.ndarray) -> float:
 def _tolerance(model: Model) -> float:
     dtypes = {model.dtypes.get(tensor.name) for node in model.graph.nodes for tensor in node.outputs}
     tolerance = max(_HALF_TOLERANCES.get(dtype, _TOLERANCE) for dtype in dtypes)
-    return max(tolerance, _QUANTISED_TOLERANCE) if rounds_activations(model) else tolerance
+    return max(tolerance, _QUANTISED_TOLERANCE) if is_quantised(model) else tolerance
 
 
 def _check_file(path: Path, original: Model) -> None:
