@@ -64,7 +64,7 @@ class Drawing:
         return name
 
     def maybe_quantised(self, weight: str, axis: int) -> str:
-        """The weight, or one in eight times its like behind a DequantizeLinear, with one scale or one along ``axis``."""
+        """The weight, or at times its like behind a DequantizeLinear, with one scale or one along ``axis``."""
         if self.choose(8) < 7:
             return weight
         values = self.weights.pop(weight)
