@@ -1,7 +1,8 @@
 """Pass ``head-projection``: remove the attention heads that add least to the stream.
 
 The head score of AMP (IJCNN 2025): the mean L1 norm of what a head sends through the output projection.
-Key-value groups go whole, with all their query heads, and score the mean of these.
+Key-value groups go whole, with all their query heads, and score the mean of these. What heads write grows from layer to
+layer: heads of different layers are compared by their share of the layer's mean.
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ class HeadProjection(UnitPass):
         return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-        return projected(self.name, context, groups), ()
+        scores = projected(self.name, context, groups)
+        return by_layer(scores) if self.scope == "global" else scores, ()
+
+
+def by_layer(scores: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Each group's scores by their mean: activations grow from layer to layer, by tens, and say nothing across them."""
+    return [values / (values.mean() or 1.0) for values in scores]
 
 
 def projectable(context: Context, groups: Sequence[Group]) -> list[Group]:

@@ -1,13 +1,13 @@
 """Pass ``neuron-projection``: remove the MLP neurons that are least active.
 
 The neuron score of AMP (IJCNN 2025): the mean absolute input of the layer that reads the neurons,
-after activation and gate.
+after activation and gate. Activations of different layers are not comparable, so that every layer loses the same share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.passes.head_projection import UNREAD, projectable, projected
+from graphprune.passes.head_projection import UNREAD, by_layer, projectable, projected
+from graphprune.plan.selection import Scope
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,14 @@ class NeuronProjection(UnitPass):
     kinds: ClassVar[tuple[str, ...]] = ("neurons",)
     unscored: ClassVar[str] = UNREAD
 
+    scope: Scope = field(
+        default="group",
+        metadata={"help": "the same share of each group, or compare units of all by their share of the group's mean"},
+    )
+
     def scorable(self, context: Context, groups: Sequence[Group]) -> list[Group]:
         return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-        return projected(self.name, context, groups), ()
+        scores = projected(self.name, context, groups)
+        return by_layer(scores) if self.scope == "global" else scores, ()

@@ -19,6 +19,7 @@ import onnx_graphsurgeon as gs
 from graphprune.analysis.sizes import Sizes
 from graphprune.ir.export import exported_bytes
 from graphprune.ir.model import Model, constant_dims, constants
+from graphprune.ir.quantised import is_quantised, weight_dims
 
 RECURRENT = ("GRU", "LSTM", "RNN")
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
@@ -55,10 +56,10 @@ def node_macs(node: gs.Node, sizes: Sizes) -> int:
     """MACs of one node; 0 for what is not a convolution, dense or recurrent layer with constant weights."""
     if node.op in RECURRENT:
         read = sizes.get(node.inputs[0].name)
-        weights = [_constant_shape(node, operand) for operand in (1, 2)]
+        weights = [weight_dims(node, operand) for operand in (1, 2)]
         return prod(read[:2]) * sum(prod(weight) for weight in weights if weight) if read else 0
     if node.op in ("Conv", "ConvTranspose"):
-        weight = _constant_shape(node, 1)
+        weight = weight_dims(node, 1)
         mapped = sizes.get(node.outputs[0].name if node.op == "Conv" else node.inputs[0].name)
         if weight is None or mapped is None:
             return 0
@@ -67,7 +68,7 @@ def node_macs(node: gs.Node, sizes: Sizes) -> int:
     if node.op in ("Gemm", "MatMul"):
         written = sizes.get(node.outputs[0].name)
         for operand in (1, 0):
-            weight = _constant_shape(node, operand)
+            weight = weight_dims(node, operand)
             if weight and written is not None:
                 return prod(written) * _contracted(node, weight, operand)
     return 0
@@ -82,14 +83,9 @@ def _contracted(node: gs.Node, weight: tuple[int, ...], operand: int) -> int:
     return weight[-2] if first else weight[-1]
 
 
-def _constant_shape(node: gs.Node, index: int) -> tuple[int, ...] | None:
-    tensor = node.inputs[index]
-    return constant_dims(tensor) if isinstance(tensor, gs.Constant) else None
-
-
 def is_parameter(tensor: gs.Constant) -> bool:
-    """Whether a constant counts as parameters: floating-point, and no scalar, which is a setting."""
-    return bool(constant_dims(tensor)) and _is_float(tensor)
+    """Whether a constant counts as parameters: floating-point or to be dequantised, and no scalar."""
+    return bool(constant_dims(tensor)) and (_is_float(tensor) or is_quantised(tensor))
 
 
 def _params(tensors: Iterable[gs.Constant]) -> int:

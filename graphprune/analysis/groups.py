@@ -62,7 +62,7 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
     readers: dict[Atom, list[str]] = defaultdict(list)
     for node in model.graph.nodes:
         for place in weight_axes(node):
-            axes = typing.constants.get((node.name, place.operand))
+            axes = typing.constants.get(place.constant)
             for atom in dict.fromkeys(algebra.atoms_of(axes[place.axis])) if axes else ():
                 (writers if place.is_output else readers)[atom].append(node.name)
     uses: dict[Atom, list[Use]] = defaultdict(list)

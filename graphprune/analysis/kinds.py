@@ -14,6 +14,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axes, Axis
 from graphprune.axes.typing import Typing
 from graphprune.ir.model import Model
+from graphprune.ir.quantised import weight_dims, weight_place
 
 UnitKind = Literal["filters", "neurons", "heads", "kv-heads", "query-heads", "head-dim", "conv-groups", "width"]
 Writers = Mapping[Atom, list[str]]
@@ -56,7 +57,7 @@ class _Product:
 def _products(model: Model, typing: Typing) -> Iterator[_Product]:
     for node in model.graph.nodes:
         operands = [typing.of(node, operand) for operand in range(len(node.inputs))]
-        if len(operands) != 2 or any(isinstance(tensor, gs.Constant) for tensor in node.inputs):
+        if len(operands) != 2 or any(weight_place(node, operand) for operand in (0, 1)):
             continue
         left, right = (operand or () for operand in operands)
         if node.op in ("MatMul", "FusedMatMul") and min(len(left), len(right)) >= 3:
@@ -100,7 +101,9 @@ def _is_depthwise(node: gs.Node, groups: Axis) -> bool:
     """One input channel per group: the group is the channel itself."""
     if node.op not in ("Conv", "ConvTranspose"):
         return False
-    shape = node.inputs[1].shape
+    shape = weight_dims(node, 1)
+    if shape is None:
+        return False
     return bool(shape[1] == 1 if node.op == "Conv" else shape[0] == algebra.size_of(groups))
 
 

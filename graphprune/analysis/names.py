@@ -10,9 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import onnx_graphsurgeon as gs
-
 from graphprune.analysis.dataflow import DataFlow, is_weighted
+from graphprune.ir.quantised import weight_place
 
 _ATTENTION_OPS = {"Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
@@ -77,8 +76,9 @@ def _shortened(labels: dict[str, str]) -> dict[str, str]:
 
 def _weight_path(flow: DataFlow, node: str) -> list[str]:
     """The path of a named parameter: ``stages.0.1.conv1`` of ``stages.0.1.conv1.weight``."""
-    for tensor in flow.nodes[node].inputs:
-        if isinstance(tensor, gs.Constant) and "." in tensor.name and not set(":/") & set(tensor.name):
+    places = [weight_place(flow.nodes[node], operand) for operand in range(len(flow.nodes[node].inputs))]
+    for tensor in [place[0].inputs[place[1]] for place in places if place is not None]:
+        if "." in tensor.name and not set(":/") & set(tensor.name):
             name: str = tensor.name
             return name.split(".")[:-1]
     return []

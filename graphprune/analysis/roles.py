@@ -7,24 +7,29 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from graphprune.ir.quantised import weight_dims, weight_place
+
 
 @dataclass(frozen=True)
 class WeightAxis:
-    """One axis of a constant that ``node`` reads at ``operand``;
-    ``is_output`` tells whether the layer writes along it.
+    """One axis of the weights that ``node`` has as ``operand``; ``is_output`` tells whether the layer writes along it.
+
+    ``constant`` is the node and the operand where they are read: others than these where they are quantised.
     """
 
     node: str
     operand: int
     axis: int
     is_output: bool
+    constant: tuple[str, int]
 
 
 def weight_axes(node: gs.Node) -> Iterator[WeightAxis]:
     """Output and input axes of a layer's weights; nothing for nodes that are not layers."""
     for operand, axis, is_output in _layout(node):
-        if operand < len(node.inputs) and isinstance(node.inputs[operand], gs.Constant):
-            yield WeightAxis(node.name, operand, axis, is_output)
+        place = weight_place(node, operand)
+        if place is not None:
+            yield WeightAxis(node.name, operand, axis, is_output, (place[0].name, place[1]))
 
 
 def _layout(node: gs.Node) -> Iterator[tuple[int, int, bool]]:
@@ -37,7 +42,7 @@ def _layout(node: gs.Node) -> Iterator[tuple[int, int, bool]]:
     elif node.op == "Einsum":
         yield from _einsum(node)
     elif node.op == "Gather":
-        rank = len(node.inputs[0].shape or ())
+        rank = len(weight_dims(node, 0) or ())
         by = node.attrs.get("axis", 0) % rank if rank else 0
         yield from ((0, axis, True) for axis in range(rank) if axis != by)
     elif node.op == "Attention" and node.domain == "com.microsoft":
@@ -48,7 +53,7 @@ def _layout(node: gs.Node) -> Iterator[tuple[int, int, bool]]:
 
 def _product(node: gs.Node) -> Iterator[tuple[int, int, bool]]:
     for operand, name in ((0, "transA"), (1, "transB")):
-        rank = len(node.inputs[operand].shape or ()) if isinstance(node.inputs[operand], gs.Constant) else 0
+        rank = len(weight_dims(node, operand) or ())
         if rank >= 2:
             is_swapped = bool(node.attrs.get(name, 0))
             contracted = rank - 1 if (operand == 0) != is_swapped else rank - 2

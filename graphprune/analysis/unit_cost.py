@@ -15,6 +15,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axis, Counts
 from graphprune.axes.typing import Typing
 from graphprune.ir.model import Model, constant_dims, constants
+from graphprune.ir.quantised import weight_place
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,10 @@ def _recurrent_terms(node: gs.Node, typing: Typing, sizes: Sizes) -> Iterator[_T
     """At each step both weights are multiplied with a vector of each sample."""
     steps = prod(sizes.get(node.inputs[0].name, (0,))[:2])
     for operand in (1, 2):
-        axes = typing.constants.get((node.name, operand))
-        if steps and isinstance(node.inputs[operand], gs.Constant):
-            weight = prod(constant_dims(node.inputs[operand]))
+        place = weight_place(node, operand)
+        if steps and place is not None:
+            axes = typing.constants.get((place[0].name, place[1]))
+            weight = prod(constant_dims(place[0].inputs[place[1]]))
             yield _Term(steps * weight, (algebra.free_axes(axes) if axes is not None else (),))
 
 
@@ -112,8 +114,9 @@ def _macs_term(node: gs.Node, typing: Typing, sizes: Sizes) -> _Term | None:
     whole = node_macs(node, sizes)
     if not whole:
         return None
-    operand = 1 if isinstance(node.inputs[1], gs.Constant) else 0
-    weight = typing.constants.get((node.name, operand))
+    operand = 1 if weight_place(node, 1) is not None else 0
+    place = weight_place(node, operand)
+    weight = None if place is None else typing.constants.get((place[0].name, place[1]))
     outer = typing.of(node, 0) if node.op == "ConvTranspose" else typing.axes.get(node.outputs[0].name)
     if weight is None or outer is None:
         return _Term(whole, ((),))

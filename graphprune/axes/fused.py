@@ -7,10 +7,12 @@ import logging
 import numpy as np
 import onnx
 
+from graphprune.ir.quantised import ROUNDING
+
 log = logging.getLogger(__name__)
 
 ConcreteShape = tuple[int, ...]
-_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding")
+_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding", *ROUNDING)
 _NORMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 _PLAIN = {"FusedConv": "Conv", "FusedMatMul": "MatMul"}
 

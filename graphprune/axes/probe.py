@@ -26,6 +26,7 @@ from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
 from graphprune.ir.model import Model, Shape, constant_dims
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.quantised import ROUNDING
 from graphprune.ir.shape_inference import LIKE_FIRST_INPUT
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
@@ -169,7 +170,7 @@ def _noted(dims: Shape | None, symbols: Mapping[str, int]) -> ConcreteShape | No
 
 def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> bool:
     """Compute a node that works on sizes alone; whether it was one."""
-    if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in _RANDOM:
+    if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in (*_RANDOM, *ROUNDING):
         return False
     reading = NodeReading(node)
     written: list[np.ndarray] | None

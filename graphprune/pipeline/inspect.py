@@ -84,12 +84,17 @@ def _frozen_cost(group: Group, flow: DataFlow, analysis: ModelAnalysis) -> Cost:
     """
     none = {group.atom: 0}
     macs, params = 0, {}
+    layers = {
+        place.constant: flow.nodes[name]
+        for name in (*group.writers, *group.readers)
+        for place in weight_axes(flow.nodes[name])
+    }
     for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
         node, axes = flow.nodes[name], analysis.typing.constants[name, operand]
         whole = prod(map(algebra.size_of, axes))
         gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
-        if operand in {place.operand for place in weight_axes(node)}:
-            macs += node_macs(node, analysis.sizes) * gone // whole
+        if (name, operand) in layers:
+            macs += node_macs(layers[name, operand], analysis.sizes) * gone // whole
         if is_parameter(node.inputs[operand]):
             params[node.inputs[operand].name] = gone
     return Cost(macs, sum(params.values()))

@@ -23,6 +23,7 @@ from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
 from graphprune.ir.model import Model, constant_dims, outer_reads, read_values
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.quantised import weight_place
 
 Vector = NDArray[np.float64]
 
@@ -78,10 +79,18 @@ def left_alone(original: Model, pruned: Model) -> list[tuple[str, str]]:
     flow, changed = pruned.derived(DataFlow), _changed(original, pruned)
     widths = {node.name: node.attrs.get("hidden_size") for node in original.graph.nodes if node.op in RECURRENT}
     return [
-        (layer_label(flow, [node.name]), "a recurrent layer is not refitted")
+        (layer_label(flow, [node.name]), "recurrent layers are not refitted")
         for node in pruned.graph.nodes
         if node.op in RECURRENT and (node.name in changed or node.attrs.get("hidden_size") != widths.get(node.name))
+    ] + [
+        (layer_label(flow, [node.name]), "weights that are quantised stay")
+        for node in pruned.graph.nodes
+        if node.op in _LAYERS and node.name in changed and _is_rounded(node)
     ]
+
+
+def _is_rounded(node: gs.Node) -> bool:
+    return not isinstance(node.inputs[1], gs.Constant) and weight_place(node, 1) is not None
 
 
 def _changed(original: Model, pruned: Model) -> set[str]:

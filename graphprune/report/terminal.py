@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -111,7 +112,12 @@ def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None
         console.print(
             f"repaired {kept} of {len(layers)} layers by {method}: "
             f"held-out error {errors[0]:.3g} -> {errors[1]:.3g} (median)"
+            if tried
+            else f"repaired none of {len(layers)} layers by {method}"
         )
+        left = Counter(layer.note for layer in layers if layer not in tried and layer.note)
+        for why, count in left.items():
+            console.print(f"  {count} left as {'it was' if count == 1 else 'they were'}: {why}")
     if verbose and repair.layers:
         table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
         table.add_column("layer", overflow="fold")

@@ -26,8 +26,6 @@ Source = str | os.PathLike[str] | onnx.ModelProto
 _SYNTHETIC_SAMPLES = 64
 _QUANTISED_PREFIXES = ("QLinear", "QAttention", "QGemm")
 _QUANTISED = {
-    "QuantizeLinear",
-    "DequantizeLinear",
     "DynamicQuantizeLinear",
     "ConvInteger",
     "MatMulInteger",
@@ -95,8 +93,8 @@ def _refuse_late(model: Model) -> None:
     for node in model.graph.nodes:
         if node.op.startswith(_QUANTISED_PREFIXES) or node.op in _QUANTISED:
             raise ModelError(
-                f"the model is quantised (node '{node.name}' is a {node.op}), and rounding hides what a rewrite does",
-                "prune the float model, then quantise the result",
+                f"the model is quantised (node '{node.name}' is a {node.op}): it computes with integers",
+                "prune the float model, then quantise the result (QuantizeLinear and DequantizeLinear are understood)",
             )
         if node.domain == _LAYOUT_DOMAIN:
             raise ModelError(

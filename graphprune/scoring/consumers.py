@@ -14,7 +14,8 @@ from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axis
 from graphprune.axes.typing import Contraction, Typing
-from graphprune.ir.model import Model, read_values
+from graphprune.ir.model import Model
+from graphprune.ir.quantised import weight_place, weight_values
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Consumer:
 
     def weights(self, model: Model) -> np.ndarray:
         """(summed, written) matrix; kernels count as written."""
-        values = read_values(self.node.inputs[self.operand], model.folder)
+        place = weight_place(self.node, self.operand)
+        assert place is not None  # the consumer was found by its weights
+        values = weight_values(*place, model.folder)
         return np.moveaxis(values, self.row, 0).reshape(values.shape[self.row], -1)
 
 
@@ -49,7 +52,7 @@ def consumers(model: Model, typing: Typing, group: Group) -> list[Consumer]:
     found = []
     for name in group.readers:
         for weight in weight_axes(nodes[name]):
-            axes = typing.constants.get((name, weight.operand))
+            axes = typing.constants.get(weight.constant)
             if weight.is_output or axes is None or group.atom not in set(algebra.atoms_of(axes[weight.axis])):
                 continue
             places = data[name, 1 - weight.operand]

@@ -17,7 +17,8 @@ from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
 from graphprune.importance.magnitude import Order, combine, slice_norms
-from graphprune.ir.model import Model, read_values
+from graphprune.ir.model import Model
+from graphprune.ir.quantised import weight_values
 
 Over = Literal["group", "writers"]
 
@@ -26,7 +27,7 @@ def magnitudes(model: Model, typing: Typing, group: Group, order: Order, over: O
     """L1 or L2 norm (size,) of every unit over the weights of layers that hold it, in the unit of the weights."""
     nodes = {node.name: node for node in model.graph.nodes}
     layers = {
-        (place.node, place.operand, place.axis)
+        (*place.constant, place.axis)
         for name in (*group.writers, *group.readers)
         for place in weight_axes(nodes[name])
         if place.is_output or over == "group"
@@ -35,7 +36,7 @@ def magnitudes(model: Model, typing: Typing, group: Group, order: Order, over: O
     for use in group.uses:
         if (use.node, use.operand, use.axis) not in layers:
             continue
-        values = read_values(nodes[use.node].inputs[use.operand], model.folder)
+        values = weight_values(nodes[use.node], use.operand, model.folder)
         norms = slice_norms(values, use.axis, order)
         positions = algebra.positions_of(typing.constants[use.node, use.operand][use.axis], group.atom)
         mine = positions >= 0

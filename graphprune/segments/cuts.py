@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import onnx_graphsurgeon as gs
-
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import DataFlow, is_weighted
+from graphprune.ir.quantised import weight_place
 from graphprune.segments.partition import Part
 
 
@@ -36,7 +35,7 @@ def at_layers(flow: DataFlow) -> list[Part]:
     members: list[list[str]] = [[]]
     for name, node in flow.nodes.items():  # in topological order
         before = [place[flow.producer[tensor]] for tensor in flow.data_reads(name) if tensor in flow.producer]
-        if is_weighted(node) and any(isinstance(tensor, gs.Constant) for tensor in node.inputs):
+        if is_weighted(node) and any(weight_place(node, operand) for operand in range(len(node.inputs))):
             place[name] = len(members)
             members.append([])
         else:

@@ -14,11 +14,13 @@ import onnx
 
 from graphprune.data.dataset import Data
 from graphprune.errors import ValidationFailed
+from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
-from graphprune.validation.difference import Extent
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.validation.difference import Extent, relative_error
 from graphprune.validation.masked_original import masked_original
+from graphprune.validation.unrounded import without_rounding
 from graphprune.validation.yardstick import Yardstick
 
 _OUTPUTS_LIMIT_BYTES = 256 << 20
@@ -50,7 +52,7 @@ class OracleCheck:
         low = [
             name for name in names if self.yardstick.is_noise(name) or self.yardstick.has_collapsed(name, extents[name])
         ]
-        if low:
+        if low and not self.yardstick.rounds:  # there, without rounding, all is compared once more
             made = self._tensors()
             inner = [self.yardstick.inner.get(name, name) for name in low]
             closer = [name for name in dict.fromkeys(inner) if name in made]
@@ -111,14 +113,23 @@ class OracleCheck:
         return expected
 
     def _oracle(self, names: list[str], *, is_optimised: bool = True) -> Any:
-        return open_session(
-            lambda: masked_original(self.step, names), self.options, self.step.model.folder, is_optimised=is_optimised
+        return self.yardstick.open(
+            lambda: masked_original(self.step, names), self.step.model.folder, is_optimised=is_optimised
         )
+
+    def rounding(self, feeds: Feeds) -> float:
+        """How far what a quantised oracle computes is from the same without rounding."""
+        names, folder = self.yardstick.outputs, self.step.model.folder
+        rounded = run(self._oracle(names), feeds, names)
+        exact = open_session(lambda: without_rounding(masked_original(self.step), folder), self.options, folder)
+        errors = map(relative_error, run(exact, feeds, names), rounded)
+        return max(filter(isfinite, errors), default=0.0)
 
     def _rewritten(self, names: list[str]) -> Any:
         if not isinstance(self.result, Path):
-            return open_model(self.result, self.options, names)
-        if set(names) <= set(self.yardstick.outputs):
+            model = self.result
+            return self.yardstick.open(lambda: to_proto(model, names), model.folder)
+        if set(names) <= set(self.yardstick.outputs) and self.yardstick.is_plain:
             return open_session(self.result, self.options)
         path, dtypes = self.result, self.step.model.dtypes
 
@@ -129,7 +140,7 @@ class OracleCheck:
                 value.type.tensor_type.elem_type = dtypes.get(name, onnx.TensorProto.FLOAT)
             return proto
 
-        return open_session(with_inner, self.options, path.parent)
+        return self.yardstick.open(with_inner, path.parent)
 
     def _tensors(self) -> set[str]:
         """What nodes of both networks make."""

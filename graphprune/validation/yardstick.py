@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,23 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.data.dataset import Data
+from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
 from graphprune.validation.difference import Extent, relative_error
+from graphprune.validation.unrounded import is_quantised
 
 _TOLERANCE = 1e-4
 # Half precision keeps about 3 (float16) and 2 (bfloat16) digits.
 _HALF_TOLERANCES: dict[int | None, float] = {onnx.TensorProto.FLOAT16: 2e-2, onnx.TensorProto.BFLOAT16: 1e-1}
+_QUANTISED_TOLERANCE = 5e-2  # some steps of 256
 _NOISE_FACTOR = 10
 _MOST_RAISED = 2e-2  # noise may not hide what half precision shows
 _SQUASHING = {"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "Tanh", "Exp", "Relu", "Clip"}
 _MOVING = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Cast"}
 
+View = Callable[[onnx.ModelProto, Path | None], onnx.ModelProto]
+"""What is made of a network, whose external data lies in a folder, before it runs."""
 OpenNetwork = Callable[[bool], Any]
 """A session of a network, with the optimiser of the runtime or without."""
 
@@ -37,10 +43,16 @@ class Yardstick:
 
     Taken from the first ``batch`` samples; :meth:`widen` takes in more. ``inner`` names, for an output that leaves an
     activation such as Softmax, the tensor before it: there, what the activation has squashed is still told apart.
+    All networks are compared as ``seen``; ``is_plain`` tells that this is as they are,
+    ``rounds`` that they are quantised as well.
     """
 
-    def __init__(self, original: Model, data: Data, batch: int, options: RuntimeOptions) -> None:
-        self.tolerance = _tolerance(original)
+    def __init__(
+        self, original: Model, data: Data, batch: int, options: RuntimeOptions, seen: View | None = None
+    ) -> None:
+        self.is_plain, self._seen = seen is None, seen
+        self.rounds = self.is_plain and is_quantised(original)
+        self.tolerance = max(_tolerance(original), _QUANTISED_TOLERANCE if self.rounds else 0.0)
         self.outputs = [tensor.name for tensor in original.graph.outputs]
         self.inner = {tensor.name: name for tensor in original.graph.outputs if (name := _before_activation(tensor))}
         self._original, self._options = original, options
@@ -55,7 +67,18 @@ class Yardstick:
         return list(dict.fromkeys((*self.outputs, *self.inner.values())))
 
     def _open(self, is_optimised: bool) -> Any:
-        return open_model(self._original, self._options, self._names, is_optimised=is_optimised)
+        return self.open(lambda: to_proto(self._original, self._names), self._original.folder, is_optimised)
+
+    def open(self, make: Callable[[], onnx.ModelProto], folder: Path | None, is_optimised: bool = True) -> Any:
+        """A session of what ``make`` gives, as seen; ``folder`` is where its external data lies."""
+        seen = self._seen
+        return open_session(
+            make if seen is None else lambda: seen(make(), folder), self._options, folder, is_optimised=is_optimised
+        )
+
+    def allow(self, tolerance: float) -> None:
+        """Raise the tolerance of all outputs."""
+        self.tolerance = max(self.tolerance, tolerance)
 
     @property
     def self_difference(self) -> float:

@@ -106,11 +106,10 @@ def random_bytes() -> bytes:
 
 
 def fake_quantised(model: onnx.ModelProto) -> None:
-    """Quantise and dequantise the pooled features."""
-    for name, array in (("scale", np.float32(0.1)), ("zero", np.uint8(0))):
-        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
-    pair = [("QuantizeLinear", "pooled", "codes"), ("DequantizeLinear", "codes", "rounded")]
-    model.graph.node.extend(helper.make_node(op, [source, "scale", "zero"], [made], op) for op, source, made in pair)
+    """Quantise and dequantise the pooled features, with a scale that is found at run time."""
+    found = ["codes", "scale", "zero"]
+    model.graph.node.append(helper.make_node("DynamicQuantizeLinear", ["pooled"], found, "DynamicQuantizeLinear"))
+    model.graph.node.append(helper.make_node("DequantizeLinear", found, ["rounded"], "DequantizeLinear"))
     node(model, "flat").input[0] = "rounded"
     sort(model)
 

@@ -53,6 +53,29 @@ def test_scores_are_those_of_the_loop(mask: bool, is_flat: bool, layers: int) ->
         assert removed(result)[name] == sorted(np.argsort(expected)[: counts(result)[name]])
 
 
+def louder(proto: onnx.ModelProto, weight: str, factor: float) -> onnx.ModelProto:
+    """A copy with one weight multiplied."""
+    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    for tensor in copy.graph.initializer:
+        if tensor.name == weight:
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(factor), weight)
+            )
+    return copy
+
+
+def test_a_loud_layer_is_no_better_than_a_quiet_one() -> None:
+    """Heads of all layers are compared by their share of the layer's mean."""
+    shape = Shape(layers=2)
+    proto = louder(transformer(shape), "wo1", 1000.0)
+    found = decided(proto, "head-projection{ratio=0.3}", tokens(shape))
+    assert [np.mean(values) for values in scores(found).values()] == pytest.approx([1.0] * len(scores(found)))
+    whole = scores(decided(proto, "head-projection{scope=group,ratio=0.5}", tokens(shape)))
+    shares = {name: values / values.mean() for name, values in whole.items()}
+    first = min(shares, key=lambda name: shares[name].min())
+    assert int(np.argmin(shares[first])) in removed(found)[first]
+
+
 def test_a_masked_token_counts_in_nothing() -> None:
     """Fifty times louder noise after the end of a prompt would change every score."""
     shape = Shape(mask=True)

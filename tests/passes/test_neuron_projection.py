@@ -29,13 +29,21 @@ def test_scores_are_those_of_the_loop(gated: bool, mask: bool, is_flat: bool) ->
     """Flat: the tokens of all prompts in one row, as exporters write a dense layer; the mask still tells them apart."""
     shape = Shape(layers=2, gated=gated, mask=mask, is_flat=is_flat)
     proto, feeds = transformer(shape), tokens(shape)
-    result = pruned(proto, HALF, feeds)
+    result = pruned(proto, "neuron-projection{ratio=0.5}", feeds)
     assert counts(result) == {"l0_up/neurons": 5, "l1_up/neurons": 5}
     for layer in range(2):
         expected = by_loop(proto, feeds, layer)
         name = f"l{layer}_up/neurons"
         np.testing.assert_allclose(scores(result)[name], expected, rtol=1e-5)
         assert removed(result)[name] == sorted(np.argsort(expected)[:5])
+
+
+def test_layers_are_compared_by_shares_of_their_means() -> None:
+    shape = Shape(layers=2)
+    result = decided(transformer(shape), "neuron-projection{ratio=0.2,scope=global}", tokens(shape))
+    for name, values in scores(result).items():
+        expected = by_loop(transformer(shape), tokens(shape), int(name[1]))
+        np.testing.assert_allclose(values, expected / expected.mean(), rtol=1e-5)
 
 
 def test_two_readers_add_up() -> None:

@@ -79,5 +79,5 @@ def test_repair_leaves_them_and_says_so() -> None:
     assert result.repair is not None
     layers = {layer.layer: layer for layer in result.repair.layers}
     assert set(layers) == {"rnn", "mid", "out"}
-    assert (layers["rnn"].is_kept, layers["rnn"].note) == (False, "a recurrent layer is not refitted")
+    assert (layers["rnn"].is_kept, layers["rnn"].note) == (False, "recurrent layers are not refitted")
     assert layers["mid"].is_kept

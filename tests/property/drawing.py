@@ -64,6 +64,17 @@ class Drawing:
         self.weights[name] = random_weight(name, shape)
         return name
 
+    def maybe_quantised(self, weight: str, axis: int) -> str:
+        """The weight, or at times its like behind a DequantizeLinear, with one scale or one along ``axis``."""
+        if self.choose(8) < 7:
+            return weight
+        values = self.weights.pop(weight)
+        name, per_channel = f"{weight}q", self.maybe()
+        self.weights[name] = np.clip(np.round(40 * values), -127, 127).astype(np.int8)
+        size = values.shape[axis] if per_channel else ()
+        self.weights[f"{name}s"] = np.asarray(np.random.default_rng(values.size).uniform(0.02, 0.03, size), np.float32)
+        return self.node("DequantizeLinear", name, f"{name}s", **({"axis": axis} if per_channel else {}))
+
     def ints(self, *values: int) -> str:
         name = f"i{len(self.weights)}"
         self.weights[name] = np.array(values, np.int64)

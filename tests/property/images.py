@@ -16,7 +16,7 @@ def conv(
 ) -> Image:
     """A convolution that keeps the space but for its stride, then perhaps a norm and an activation."""
     kernel = kernel or d.pick((1, 3))
-    weight = weight or d.weight(channels, x.channels // group, kernel, kernel)
+    weight = weight or d.maybe_quantised(d.weight(channels, x.channels // group, kernel, kernel), 0)
     bias = [d.weight(channels)] if d.maybe() else []
     out = d.node("Conv", x.name, weight, *bias, group=group, pads=[kernel // 2] * 4, strides=[stride, stride])
     image = Image(out, channels, -(-x.height // stride), -(-x.width // stride))

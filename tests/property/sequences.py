@@ -11,7 +11,7 @@ from tests.property.drawing import Drawing, Tokens
 
 def linear(d: Drawing, x: Tokens, width: int, *, weight: str = "") -> Tokens:
     """MatMul, Einsum or a flattened Gemm; perhaps with a bias."""
-    weight = weight or d.weight(x.width, width)
+    weight = weight or d.maybe_quantised(d.weight(x.width, width), 1)
     if d.choose(3) == 2:
         out = d.node("Einsum", x.name, weight, equation="nsd,de->nse")
     else:
