@@ -34,6 +34,7 @@ def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None
     foldable = _foldable(graph, own_file)
     if not foldable:
         return
+    extras.onnxruntime()  # without it nothing would be folded, and nobody told
     inside = {id(node) for node in foldable}
     ends = {tensor.name for tensor in graph.outputs} | {
         tensor.name for node in graph.nodes if id(node) not in inside for tensor in node_reads(node)

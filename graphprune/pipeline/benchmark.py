@@ -53,4 +53,4 @@ def benchmark(
     if not loaded.notes:
         return measurements
     picked = {"sizes": "; ".join(texts_of(loaded.notes))}
-    return [replace(each, environment=each.environment | picked) for each in measurements]
+    return [replace(each, environment={**each.environment, **picked}) for each in measurements]

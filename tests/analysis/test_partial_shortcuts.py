@@ -62,7 +62,7 @@ EXPECTED = {"one": ("h", "k"), "two": ("k", "last")}
 
 
 def network(text: str, weights: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
-    return build(text, weights | {name: value for name, value in CONSTANTS.items() if name in text})
+    return build(text, {**weights, **{name: value for name, value in CONSTANTS.items() if name in text}})
 
 
 def blocks_of(proto: onnx.ModelProto) -> dict[str, Block]:

@@ -163,6 +163,7 @@ CASES = [
         "does not have the operator Frobnicate",
         text(f"{PLAIN} {{ y = Frobnicate(x) }}"),
         data=None,
+        extra="--allow-made-up-data",
     ),
     Case(
         "unknown operator of another domain",
@@ -173,6 +174,7 @@ CASES = [
             'ir_version: 8, opset_import: ["": 17, "acme": 1]',
         ),
         data=None,
+        extra="--allow-made-up-data",
     ),
     Case("wrong dtype", 1, r"[Tt]ype", edited(wrong_dtype)),
     Case(

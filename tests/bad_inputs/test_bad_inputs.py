@@ -17,7 +17,7 @@ from graphprune.cli.main import _run
 from graphprune.pipeline.prune import prune
 from tests.bad_inputs import files, options, outputs, plans, samples
 from tests.bad_inputs.case import Case, problems, snapshot
-from tests.bad_inputs.models import arrays, external, residual, residual_bytes
+from tests.bad_inputs.models import arrays, external, residual, residual_bytes, text
 from tests.bad_inputs.models import samples as inputs
 
 TABLES = {"file": files, "output": outputs, "option": options, "data": samples, "plan": plans}
@@ -76,6 +76,12 @@ def without_runtime(folder: Path) -> None:
     (folder / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
 
 
+def without_runtime_to_fold(folder: Path) -> None:
+    """Constants that nodes compute are folded when a file is read."""
+    without_runtime(folder)
+    text(f"{files.PLAIN} {{ c = Constant<value_float = 2.0>() d = Neg(c) y = Mul(x, d) }}")(folder)
+
+
 PROCESSES = [
     (Case("model missing", 1, "there is no file", model="nowhere.onnx"), None),
     (Case("model is no ONNX file", 1, "not an ONNX file", files.content(files.LFS_POINTER)), None),
@@ -84,7 +90,7 @@ PROCESSES = [
     (Case("too many blocks, verbosely", 4, "cannot be reached", target="removed=99", extra="-v"), None),
     (Case("value range too large", 1, "range|finite|infinity", data=None, extra="--val-range [0,1e39]"), None),
     (Case("no ONNX Runtime", 6, r"next: .*pip install 'graphprune\[cpu\]'", without_runtime), None),
-    (Case("no ONNX Runtime to inspect", 6, "pip install", without_runtime, line="inspect model.onnx"), None),
+    (Case("no ONNX Runtime to fold", 6, "pip install", without_runtime_to_fold, line="inspect model.onnx"), None),
     (Case("disk full", 1, "cannot write"), 4 << 10),
     (Case("disk full, weights outside", 1, "cannot write", external("weights.bin")), 4 << 10),
 ]

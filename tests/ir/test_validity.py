@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from graphprune.errors import ModelError
 from graphprune.ir.export import exported_bytes, to_proto, write
@@ -76,7 +76,8 @@ def test_strings(count: int, tmp_path: Path) -> None:
         {"m": (3, 4)},
     )
     names = [f"v\u00f6gel {index}".encode() if index else b"" for index in range(count)]
-    proto.graph.initializer.append(helper.make_tensor("names", TensorProto.STRING, [count], names))
+    tensor = TensorProto(name="names", data_type=TensorProto.STRING, dims=[count], string_data=names)
+    proto.graph.initializer.append(tensor)
     written = tmp_path / "written.onnx"
     model = load(proto)
     assert list(to_proto(model, with_weights=False).graph.initializer)[-1].string_data == names

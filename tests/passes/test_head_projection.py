@@ -55,7 +55,8 @@ def test_scores_are_those_of_the_loop(mask: bool, is_flat: bool, layers: int) ->
 
 def louder(proto: onnx.ModelProto, weight: str, factor: float) -> onnx.ModelProto:
     """A copy with one weight multiplied."""
-    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
     for tensor in copy.graph.initializer:
         if tensor.name == weight:
             tensor.CopyFrom(

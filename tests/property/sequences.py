@@ -143,8 +143,7 @@ def recurrent(d: Drawing, x: Tokens) -> Tokens:
     inputs = [d.node("Transpose", x.name, perm=[1, 0, 2]), d.weight(ways, rows, x.width), d.weight(ways, rows, hidden)]
     inputs += [d.weight(ways, 2 * rows) if d.maybe() else ""]
     if isinstance(d.batch, int) and d.maybe():  # learned or zero states to begin with, and peepholes
-        states = [d.weight(ways, d.batch, hidden) for _ in range(1 + (op == "LSTM"))]
-        inputs += ["", *states]
+        inputs += ["", *(d.weight(ways, d.batch, hidden) for _ in range(1 + (op == "LSTM")))]
         inputs += [d.weight(ways, 3 * hidden)] if op == "LSTM" and d.maybe() else []
     attributes = {"hidden_size": hidden, "direction": direction}
     attributes |= {"linear_before_reset": 1} if op == "GRU" and d.maybe() else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ PARTS = "ab"
 
 def two_branches() -> onnx.ModelProto:
     """Two equal branches, each a Softmax over flattened maps between two convolutions."""
-    lines, weights = [], {}
+    lines: list[str] = []
+    weights: dict[str, np.ndarray | Sequence[int]] = {}
     for p in PARTS:
         lines.append(
             f"[c{p}] {p}0 = Conv<pads = [1, 1, 1, 1]>(x, w{p}) [flat{p}] {p}1 = Reshape({p}0, s{p}) "

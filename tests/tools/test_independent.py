@@ -34,7 +34,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[onnx.ModelProto, onn
 
 def changed(proto: onnx.ModelProto, name: str, values: np.ndarray) -> onnx.ModelProto:
     """With other numbers in one weight."""
-    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
     for tensor in copy.graph.initializer:
         if tensor.name == name:
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), name))

@@ -81,7 +81,7 @@ def declare_operators() -> None:
         return
     operators = "nms qnms roi_align roi_pool ps_roi_align ps_roi_pool deform_conv2d"
     backward = "_roi_align_backward _roi_pool_backward _ps_roi_align_backward _ps_roi_pool_backward"
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in f"{operators} {backward} _deform_conv2d_backward".split():
         library.define(f"{name}() -> ()")
     KEPT.append(library)
@@ -100,7 +100,8 @@ def build(library: str, name: str) -> Built:
         from torchvision import models
 
         extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        module, size = models.get_model(name, weights=None, **extra), 299 if name == "inception_v3" else 224
+        module: Any = models.get_model(name, weights=None, **extra)
+        size = 299 if name == "inception_v3" else 224
     else:
         import timm
 
