@@ -23,6 +23,7 @@ from graphprune.ir.model import Shape, is_external, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
+from graphprune.ir.slice_assignment import slices_to_concats
 
 # The library prints its warnings to stdout, which belongs to results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -65,10 +66,14 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
 
 
 def fold_sizes_again(graph: gs.Graph, shapes: dict[str, Shape], dtypes: dict[str, int], folder: Path | None) -> bool:
-    """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static; tell whether any was."""
-    if not _fold_static_shapes(graph, shapes):
+    """Fold what only a second look at the ``shapes`` of a folded graph has shown to be static,
+    and write assignments to slices as what they are; tell whether there was any of it.
+    """
+    folded = _fold_static_shapes(graph, shapes)
+    if folded:
+        _fold_constants(graph, folder)
+    if not slices_to_concats(graph, shapes, dtypes) and not folded:
         return False
-    _fold_constants(graph, folder)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     return True
@@ -132,7 +137,7 @@ def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> int:
             sizes = _sizes(node, shapes)
         elif node.op in ("Gather", "Slice") and all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):
             producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
-            if producer is None or producer.op != "Shape" or producer.attrs:
+            if producer is None or producer.op != "Shape":
                 continue
             dims = _sizes(producer, shapes)
             taken = evaluate(NodeReading(node), [dims, *(tensor.values for tensor in node.inputs[1:])], CONCRETE)
