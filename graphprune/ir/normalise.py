@@ -25,6 +25,7 @@ from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
+from graphprune.ir.slice_assignment import slices_to_concats
 
 # The library prints its warnings to stdout, which belongs to results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -66,10 +67,14 @@ def normalise(proto: onnx.ModelProto, folder: Path | None, own_file: str = "") -
 
 
 def fold_sizes_again(model: Model) -> bool:
-    """Fold what only a second look at the shapes of a folded graph has shown to be static; tell whether any was."""
-    if not _fold_static_shapes(model.graph, model.shapes):
+    """Fold what only a second look at the shapes of a folded graph has shown to be static,
+    and write assignments to slices as what they are; tell whether there was any of it.
+    """
+    folded = _fold_static_shapes(model.graph, model.shapes)
+    if folded:
+        fold_constants(model.graph, model.header, model.folder, model.own_file)
+    if not slices_to_concats(model.graph, model.shapes, model.dtypes) and not folded:
         return False
-    fold_constants(model.graph, model.header, model.folder, model.own_file)
     _drop_identities(model.graph, model.dtypes)
     model.graph.cleanup().toposort()
     return True
@@ -128,7 +133,7 @@ def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> int:
             sizes = _sizes(node, shapes)
         elif node.op in ("Gather", "Slice") and all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):
             producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
-            if producer is None or producer.op != "Shape" or producer.attrs:
+            if producer is None or producer.op != "Shape":
                 continue
             dims = _sizes(producer, shapes)
             taken = evaluate(NodeReading(node), [dims, *(tensor.values for tensor in node.inputs[1:])], CONCRETE)

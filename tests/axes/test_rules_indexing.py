@@ -37,6 +37,9 @@ CASES = [
          "u = Transpose<perm = [0, 2, 1, 3]>(o) z = Reshape(u, merged) [last] y = MatMul(z, w2) }",
          {"w1": (4, 36), "w2": (12, 5), "stack": ints(0, 0, 3, 4, 3), "merged": ints(0, 0, 12), "i0": np.array(0),
           "i1": np.array(1), "i2": np.array(-1)}, "qkv:4 qkv:3"),
+    case("slice-assignment", "(float[N, 4] x) => (float[N, 5] y) { [first] a = MatMul(x, w1) [second] b = MatMul(x, v) "
+         "t = Transpose(a) u = Transpose(b) s = ScatterND(t, i, u) h = Transpose(s) [last] y = MatMul(h, w2) }",
+         {**W, "v": (4, 3), "i": ints(2, 3, 4).reshape(3, 1)}, "first:2 first:3 first:3 second:3"),
     case("tied-embedding", "(int64[N, S] x) => (float[N, S, 11] y) { [table] a = Gather(t, x) h = Relu(a) k = Transpose(t) [last] y = MatMul(h, k) }",
          {"t": (11, 8)}, "table:8"),
     case("tied-embedding-read-in-two-ways", "(int64[N, S] x) => (float[N, S, 11] y) { [table] a = Gather(t, x) h = Relu(a) [up] u = MatMul(h, w1) q = Relu(u) "
