@@ -72,9 +72,9 @@ class Compared:
             for comparison, values in zip(comparisons[1:], found[1:], strict=True):
                 comparison.add(found[0], values)
             samples += len(part)
-        own = [
+        figures = [
             None if metric is None else measured(*metric, said(session, names, self.data, self._batch))
             for session in sessions
         ]
-        rows = (ModelOutputs(each.results(), value) for each, value in zip(comparisons, own, strict=True))
+        rows = (ModelOutputs(each.results(), value) for each, value in zip(comparisons, figures, strict=True))
         return tuple(rows), samples

@@ -190,7 +190,9 @@ class UnitPass(Pass):
         ]
         if not found:
             reasons = Counter(group.freeze.reason for group in mine if group.freeze)
-            parts = [f"{count} because {reason}" for reason, count in reasons.most_common()]
+            first = {group.freeze.reason: group.freeze.node for group in reversed(mine) if group.freeze}
+            places = {reason: f" (at {node})" if node else "" for reason, node in first.items()}
+            parts = [f"{count} because {reason}{places[reason]}" for reason, count in reasons.most_common()]
             free = sum(group.is_prunable for group in mine)
             parts += [f"{free} by include and exclude"] if free else []
             kept = f": of {len(mine)} groups, kept are {', '.join(parts)}" if mine else ": there are none"

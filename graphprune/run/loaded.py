@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,14 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     said = options.data
     if data is None and said.require_data:
         raise DataError("no calibration data was given and --require-data is set", "add --data")
-    layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, options.runtime, needs_shapes=data is None)
+    on_cpu = replace(options.runtime, provider="cpu", extra=())  # other providers may build an engine for each size
+    layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, on_cpu, needs_shapes=data is None)
     if data is not None:
         bound = load_data(data, model, said.samples, layout.batching)
     else:
         shapes = layout.shapes or said.shapes
-        bound = synthetic(model, options.seed, _SYNTHETIC_SAMPLES, shapes, said.ranges, layout.batching)
+        count = min(said.samples or _SYNTHETIC_SAMPLES, _SYNTHETIC_SAMPLES)
+        bound = synthetic(model, options.seed, count, shapes, said.ranges, layout.batching)
     feeds = bound.first(1)
     notes = notes_of(NoteKind.SIZES, [layout.note] if data is None and layout.note else [])
     return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds, notes)

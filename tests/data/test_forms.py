@@ -139,6 +139,15 @@ def test_polygraphy_is_not_needed_to_read_what_it_saved(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows(load_data(tmp_path / "inputs.json", model())), IMAGES)
 
 
+def test_a_single_number_may_be_an_input(tmp_path: Path) -> None:
+    feed = {"x": IMAGES[:4], "rate": np.array(2.0, np.float32)}
+    content = [{name: {"array": npy(array), "polygraphy_class": "ndarray"} for name, array in feed.items()}]
+    (tmp_path / "inputs.json").write_text(json.dumps(content))
+    data = load_data(tmp_path / "inputs.json", model(", float rate"))
+    assert [float(batch.feeds["rate"]) for batch in data.batches(3)] == [2.0, 2.0]
+    np.testing.assert_array_equal(rows(data), IMAGES[:4])
+
+
 def encoded(text: str, kind: str = "ndarray") -> str:
     return json.dumps([{"x": {"array": text, "polygraphy_class": kind}}])
 

@@ -135,7 +135,11 @@ def test_include_and_exclude(options: str, cut: set[str]) -> None:
         ("include=nothing", OptionError, "no group or layer is named 'nothing'.*inspect --groups"),
         ("exclude=c9*", OptionError, r"no group or layer is named 'c9\*'"),
         ("include=re:[", OptionError, r"'\[' is no regular expression"),
-        ("exclude=*", NothingToPrune, "4 groups, kept are 1 because it is an axis of a model output, 3 by include"),
+        (
+            "exclude=*",
+            NothingToPrune,
+            r"4 groups, kept are 1 because it is an axis of a model output \(at y\), 3 by include",
+        ),
         ("include=fc2/neurons", NothingToPrune, "because it is an axis of a model output"),
         ("floor=2", OptionError, "the floor of pass filter-magnitude is 2"),
         ("floor=-1", OptionError, "the floor of pass filter-magnitude is -1"),
