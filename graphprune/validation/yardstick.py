@@ -59,8 +59,7 @@ class Yardstick:
         self._feeds = [data.first(size) for size in dict.fromkeys((batch, 1))]
         self._extents: dict[str, Extent] = defaultdict(Extent)
         self._noise: dict[tuple[str, bool], float] = defaultdict(float)
-        self.widen(self._feeds[0])
-        self.hear(self._open, self._names)
+        self.hear(self._open, self._names, is_original=True)
 
     @property
     def _names(self) -> list[str]:
@@ -90,11 +89,20 @@ class Yardstick:
         for name, values in zip(self._names, run(self._open(True), feeds, self._names), strict=True):
             self._extents[name].add(values)
 
-    def hear(self, open_network: OpenNetwork, names: Sequence[str], *, on_own_scale: bool = False) -> None:
+    def hear(
+        self,
+        open_network: OpenNetwork,
+        names: Sequence[str],
+        *,
+        on_own_scale: bool = False,
+        is_original: bool = False,
+    ) -> None:
         """Note how far the tensors of a network move between optimised and not, and between many samples and one."""
         session = open_network(True)
         together, *alone = [run(session, feeds, list(names)) for feeds in self._feeds]
         del session  # one network at a time in memory
+        for name, array in zip(names, together, strict=True) if is_original else ():
+            self._extents[name].add(array)
         plain = run(open_network(False), self._feeds[0], list(names))
         for index, name in enumerate(names):
             pairs = [(together[index], plain[index])]
