@@ -23,6 +23,7 @@ from graphprune.ir.model import Shape, is_external, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
+from graphprune.ir.shared_biases import part_biases
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 # The library prints its warnings to stdout, which belongs to results.
@@ -60,6 +61,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None) -> Normal:
     _fold_constants(graph, folder)
     drop_zero_states(graph)
     take_states_apart(graph, shapes)
+    part_biases(graph)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:
