@@ -13,7 +13,7 @@ from tests.graphs import build, initialisers
 from tests.passes.asking import decided, inner, pruned, removed, scores
 
 RANDOM = np.random.default_rng(0)
-DATA = {
+DATA: dict[str, np.ndarray] = {
     "x": RANDOM.standard_normal((48, 5, 4)).astype(np.float32),
     "labels": RANDOM.integers(0, 3, 48),
 }

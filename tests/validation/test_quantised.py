@@ -134,6 +134,7 @@ def test_pruned_from_end_to_end() -> None:
     assert result.repair is not None
     notes = {layer.layer: (layer.is_kept, layer.note) for layer in result.repair.layers}
     assert notes["c1"] == (False, "weights that are quantised stay")
+    assert result.model is not None
     small = initialisers(to_proto(result.model))
     assert small["q1"].dtype == np.int8
     assert len(small["s1"]) == len(small["z1"]) == len(small["p1"]) == len(small["q1"])
