@@ -26,7 +26,7 @@ def scales(*shape: int) -> np.ndarray:
     return np.asarray(_RANDOM.uniform(0.005, 0.02, shape), np.float32)
 
 
-_ONE = {
+_ONE: dict[str, np.ndarray] = {
     "s": np.array(0.01, np.float32),
     "z": np.array(3, np.int8),
     "s8": np.array(0.02, np.float32),
@@ -34,7 +34,7 @@ _ONE = {
 }
 _CONV = """(float[N,3,6,6] x) => (float[N,4,a,b] y) { w0 = DequantizeLinear(q0, s, z) [first] a = Conv(x, w0) b = Relu(a)
 {} [last] y = Conv(h, w2) }"""
-_FIRST = {"q0": codes(8, 3, 1, 1), **_ONE}
+_FIRST: dict[str, np.ndarray] = {"q0": codes(8, 3, 1, 1), **_ONE}
 
 
 def conv(body: str, **weights: np.ndarray) -> tuple[str, dict[str, np.ndarray]]:
