@@ -27,6 +27,8 @@ _WEIGHTS = {
     "LSTM": (1, 2),
     "GRU": (1, 2),
     "RNN": (1, 2),
+    "DequantizeLinear": (0,),
+    "QuantizeLinear": (0,),
 }
 _ROLES = ("group", "transA", "transB", "equation", "axis", "direction", "layout")
 """Attributes that change what the axes of the weights mean."""

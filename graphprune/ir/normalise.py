@@ -24,6 +24,7 @@ from graphprune.ir.model import Model, Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
+from graphprune.ir.shared_biases import part_biases
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 from graphprune.ir.slice_assignment import slices_to_concats
 
@@ -59,6 +60,7 @@ def normalise(proto: onnx.ModelProto, folder: Path | None, own_file: str = "") -
     fold_constants(graph, proto, folder, own_file)
     drop_zero_states(graph)
     take_states_apart(graph, shapes)
+    part_biases(graph)
     _drop_identities(graph, dtypes)
     graph.cleanup().toposort()
     if not graph.nodes:

@@ -126,7 +126,7 @@ def wants(rescore: Rescore, context: Context) -> bool:
         for node in context.model.graph.nodes
         if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)
     ]
-    return max((prod(dims[1:]) for dims in weights), default=0) <= _WIDEST
+    return 0 < max((prod(dims[1:]) for dims in weights), default=0) <= _WIDEST  # quantised layers are not repaired
 
 
 def check(context: Context, spec: str, shortlist: int, samples: int, refits: int) -> None:

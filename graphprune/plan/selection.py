@@ -69,25 +69,27 @@ def select(
     """Take chunks in order of importance until ``is_met``; then put back, most important first, what was not needed.
 
     ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group,
-    to within one chunk, and puts back only what keeps it so. No more than ``most`` units go:
+    to within one chunk, and puts back only what keeps it so. Groups that cost more parameters than they can save, for
+    they share constants with layers that need another part of them, come last. No more than ``most`` units go:
     a group whose next chunk is too large for what is left of them is done.
     """
     chunks = [candidate.chunks() for candidate in candidates]
     keys = [_keys(candidate, own, scope) for candidate, own in zip(candidates, chunks, strict=True)]
-    queue = [(own[0], index, 0) for index, own in enumerate(keys) if own]  # key, candidate, chunk
+    late = [_is_dear(candidate, cost) for candidate in candidates]
+    queue = [(late[index], own[0], index, 0) for index, own in enumerate(keys) if own]  # .., key, candidate, chunk
     heapq.heapify(queue)
     taken: list[tuple[int, int]] = []
     gone = [0] * len(candidates)
     done = is_met(cost.cost, 0)
     while queue and not done:
-        _, index, position = heapq.heappop(queue)
+        _, _, index, position = heapq.heappop(queue)
         if most is not None and sum(gone) + len(chunks[index][position]) > most:
             continue
         gone[index] += len(chunks[index][position])
         _keep(cost, candidates[index], gone[index])
         taken.append((index, position))
         if position + 1 < len(keys[index]):
-            heapq.heappush(queue, (keys[index][position + 1], index, position + 1))
+            heapq.heappush(queue, (late[index], keys[index][position + 1], index, position + 1))
         done = is_met(cost.cost, sum(gone))
     if done and taken:
         last = keys[taken[-1][0]][taken[-1][1]]
@@ -99,6 +101,12 @@ def select(
         if count
     }
     return Selection(removed, done)
+
+
+def _is_dear(candidate: Candidate, cost: UnitCost) -> bool:
+    """Whether the copies that the group needs are larger than all that can go of it."""
+    atom = candidate.group.atom
+    return cost.needs_copy(atom) and cost.saving(atom, max(1, candidate.floor)).params < 0
 
 
 def _keys(candidate: Candidate, chunks: list[NDArray[np.intp]], scope: Scope) -> list[float]:

@@ -68,6 +68,15 @@ CASES = [
     case("dense", "(float[N,4] x) => (float[N,5] y) { w0 = DequantizeLinear<axis = 1>(q0, s0) [first] a = MatMul(x, w0) b = Relu(a) "
          "w1 = DequantizeLinear<axis = 0>(q1, s1, z1) v1 = DequantizeLinear<axis = 0>(p1, s1) [c] h = Gemm<transB = 1>(b, w1, v1) [last] y = MatMul(h, w2) }",
          {"q0": codes(4, 8), "s0": scales(8), "q1": codes(6, 8), "s1": scales(6), "z1": codes(6), "p1": biases(6), "w2": (6, 5)}, "first:8 c:6"),
+    case("one-bias-for-two-layers", "(float[N,4] x) => (float[N,5] y) { v = DequantizeLinear(p, s) w0 = DequantizeLinear(q0, s) [first] a = Gemm(x, w0, v) "
+         "b = Relu(a) w1 = DequantizeLinear(q1, s) [c] h = Gemm(b, w1, v) [last] y = MatMul(h, w2) }",
+         {"q0": codes(4, 8), "q1": codes(8, 8), "p": np.zeros(8, np.int32), "s": np.array(0.01, np.float32), "w2": (8, 5)}, "first:8 c:8"),
+    case("one-matrix-for-two-layers", "(float[N,4] x, float[N,4] z) => (float[N,5] y) { w0 = DequantizeLinear(q0, s) [first] a = MatMul(x, w0) "
+         "b = Relu(a) [again] c = MatMul(z, w0) d = Tanh(c) e = Concat<axis = 1>(b, d) [last] y = MatMul(e, w2) }",
+         {"q0": codes(4, 8), "s": np.array(0.01, np.float32), "w2": (16, 5)}, "first:8"),
+    case("one-matrix-dequantised-twice", "(float[N,4] x, float[N,4] z) => (float[N,5] y) { w0 = DequantizeLinear(q0, s) [first] a = MatMul(x, w0) "
+         "b = Relu(a) w1 = DequantizeLinear(q0, s) [again] c = MatMul(z, w1) d = Tanh(c) e = Concat<axis = 1>(b, d) [last] y = MatMul(e, w2) }",
+         {"q0": codes(4, 8), "s": np.array(0.01, np.float32), "w2": (16, 5)}, "first:8"),
     case("recurrent", "(float[S,N,4] x) => (float[1,N,5] y) { w = DequantizeLinear(q, s) r = DequantizeLinear(p, s) "
          "[rnn] , h = GRU<hidden_size = 6>(x, w, r) [last] y = MatMul(h, w2) }",
          {"q": codes(1, 18, 4), "p": codes(1, 18, 6), "s": np.float32(0.01), "w2": (6, 5)}, "rnn:6"),

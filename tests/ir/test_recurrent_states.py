@@ -10,7 +10,8 @@ import pytest
 from tests.graphs import build, normal_form, ops
 
 _ENDS = "(float[4,N,2] x) => (float[1,N,3] h)"
-_WEIGHTS: dict[str, np.ndarray | Sequence[int]] = {
+_Weights = dict[str, Sequence[int] | np.ndarray]
+_WEIGHTS: _Weights = {
     "w": (1, 12, 2),
     "r": (1, 12, 3),
     "one": np.array([1]),
@@ -33,8 +34,7 @@ _WEIGHTS: dict[str, np.ndarray | Sequence[int]] = {
     ],
 )
 def test_states(text: str, is_left_out: bool) -> None:
-    weights: dict[str, np.ndarray | Sequence[int]] = {
-        **_WEIGHTS,
+    weights = dict(_WEIGHTS) | {
         "zero": np.zeros(1, np.float32),
         "half": np.full(1, 0.5, np.float32),
         "all": np.array([0, 2]),
@@ -62,8 +62,7 @@ def test_one_of_several_last_states(index: int, taken: str, shape: tuple[int, ..
     states, h1 = GRU<hidden_size = 3, direction = "bidirectional">(x, w, r)
     t = Transpose<perm = [0, 2, 1, 3]>(states) f = Reshape(t, flat) , h2 = GRU<hidden_size = 3>(f, v, u)
     all = Concat<axis = 0>(h1, h2) y = Gather<axis = 0>(all, place) }"""
-    weights: dict[str, np.ndarray | Sequence[int]] = {"w": (2, 9, 2), "r": (2, 9, 3), "v": (1, 9, 6), "u": (1, 9, 3)}
-    weights["flat"] = np.array([0, 0, -1])
+    weights: _Weights = {"w": (2, 9, 2), "r": (2, 9, 3), "v": (1, 9, 6), "u": (1, 9, 3), "flat": np.array([0, 0, -1])}
     text = text if not shape else text.replace("float[N,3] y", "float[1,N,3] y")
     proto = normal_form(build(text, weights | {"place": np.full(shape, index)}))
     assert "Concat" not in ops(proto)

@@ -39,6 +39,9 @@ class Prices(UnitCost):
     def keep(self, atom: Atom, count: int) -> None:
         self.counts[atom] = count
 
+    def needs_copy(self, atom: Atom) -> bool:
+        return False
+
 
 def candidate(scores: Sequence[float], floor: int = 1, align: int = 1) -> Candidate:
     size = len(scores)

@@ -17,6 +17,7 @@ from graphprune.data.dataset import Data, load_data
 from graphprune.errors import ValidationFailed
 from graphprune.ir.export import to_proto
 from graphprune.ir.loading import load
+from graphprune.pass_infra.joint.match import filter_count, filters_per_unit
 from graphprune.rewrite import remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions
@@ -157,3 +158,10 @@ def test_weights_alone_quantised() -> None:
     result = graphprune.prune(proto, ["neuron-projection"], x, "ratio=0.4", options=options)
     assert result.validation is not None
     assert result.validation.max_relative_error <= result.validation.tolerance < 0.2
+
+
+def test_filters_are_counted() -> None:
+    """As those of layers that read their weights themselves."""
+    model = load(network())
+    group = next(group for group in find_groups(model, infer(model)) if group.writers == ("c0",))
+    assert (filter_count(model), filters_per_unit(model, group)) == (18, 1)

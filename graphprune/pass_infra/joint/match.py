@@ -8,6 +8,7 @@ rounding has taken more, it strips every layer to one filter. This one ends at N
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
-from graphprune.ir.model import Model, constant_dims
+from graphprune.ir.model import Model
+from graphprune.ir.quantised import weight_dims, weight_place
 from graphprune.plan.selection import Candidate
 
 _FILTER_AXIS = {"Conv": 0, "ConvTranspose": 1}
@@ -26,18 +28,24 @@ def filter_count(model: Model, nodes: Iterable[str] | None = None) -> int:
     """Filters of all convolutions, or of those among ``nodes``."""
     wanted = None if nodes is None else set(nodes)
     return sum(
-        constant_dims(node.inputs[1])[_FILTER_AXIS[node.op]] * (1 if node.op == "Conv" else node.attrs.get("group", 1))
+        dims[_FILTER_AXIS[node.op]] * (1 if node.op == "Conv" else node.attrs.get("group", 1))
         for node in model.graph.nodes
         if node.op in _FILTER_AXIS
         and (wanted is None or node.name in wanted)
-        and isinstance(node.inputs[1], gs.Constant)
+        and (dims := weight_dims(node, 1)) is not None
     )
 
 
 def filters_per_unit(model: Model, group: Group) -> int:
     """How many convolution filters leave with one unit: a depthwise convolution behind a layer loses one, too."""
-    ops = {node.name: node.op for node in model.graph.nodes}
-    return sum(use.operand == 1 and _FILTER_AXIS.get(ops[use.node]) == use.axis for use in group.uses)
+    readers: dict[tuple[str, int], list[gs.Node]] = defaultdict(list)
+    for node in model.graph.nodes:
+        place = weight_place(node, 1) if node.op in _FILTER_AXIS else None
+        if place is not None:
+            readers[place[0].name, place[1]].append(node)
+    return sum(
+        _FILTER_AXIS[node.op] == use.axis for use in group.uses for node in readers.get((use.node, use.operand), ())
+    )
 
 
 def matched_units(

@@ -16,7 +16,7 @@ from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.refusals import Refusal
-from graphprune.ir.model import constant_dims
+from graphprune.ir.quantised import weight_dims
 from graphprune.segments.cuts import at_blocks
 
 _MOST_PARTS = 160
@@ -103,7 +103,7 @@ def _label(flow: DataFlow, nodes: Sequence[str]) -> str:
 
 def has_weights(node: gs.Node) -> bool:
     """Whether a node is a layer whose weights are its own, unlike the products of attention."""
-    return is_weighted(node) and any(isinstance(t, gs.Constant) and len(constant_dims(t)) > 1 for t in node.inputs)
+    return is_weighted(node) and any(len(weight_dims(node, operand) or ()) > 1 for operand in range(len(node.inputs)))
 
 
 def channels(node: gs.Node, sizes: Mapping[str, tuple[int, ...]]) -> int:
