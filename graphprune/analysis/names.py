@@ -54,7 +54,7 @@ def layer_path(flow: DataFlow, node: str) -> list[str]:
     but a table of embeddings is often tied to the last layer and bears its name.
     """
     found = (_weight_path(flow, node), _scope_path(flow, node) or _dotted(_node_path(flow, node)))
-    return next(filter(None, reversed(found) if flow.nodes[node].op == "Gather" else found), [])
+    return next(filter(None, reversed(found) if flow.all_nodes[node].op == "Gather" else found), [])
 
 
 def _dotted(steps: Sequence[str]) -> list[str]:
@@ -77,7 +77,7 @@ def _shortened(labels: dict[str, str]) -> dict[str, str]:
 
 def _weight_path(flow: DataFlow, node: str) -> list[str]:
     """The path of a named parameter: ``stages.0.1.conv1`` of ``stages.0.1.conv1.weight``."""
-    for tensor in flow.nodes[node].inputs:
+    for tensor in flow.all_nodes[node].inputs:
         if isinstance(tensor, gs.Constant) and "." in tensor.name and not set(":/") & set(tensor.name):
             name: str = tensor.name
             return name.split(".")[:-1]

@@ -23,14 +23,18 @@ _RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomN
 _QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}  # folded, they would be none
 
 
-def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None) -> None:
+def fold_constants(
+    graph: gs.Graph, header: onnx.ModelProto, folder: Path | None, *, is_body: bool = False
+) -> None:
     """Make constants of what ``graph``, in topological order, computes from constants alone.
 
     Quantisation is left as it is, random numbers stay random. What reads a weight in an external data file
     stays, too: folding one small reader must not pull the weight into the file. ``header`` gives the versions.
     Every number is computed once, in one run where all nodes work; nodes that do not are left.
+    What a body gives must be made in it, so there the last node stays.
     """
-    foldable = _foldable(graph, folder)
+    kept = {tensor.name for tensor in graph.outputs} if is_body else set()
+    foldable = [node for node in _foldable(graph, folder) if not any(tensor.name in kept for tensor in node.outputs)]
     if not foldable:
         return
     inside = {id(node) for node in foldable}
@@ -129,7 +133,7 @@ class _Evaluator:
 
     def _proto(self, nodes: Sequence[gs.Node], values: Mapping[str, Any], outputs: Sequence[str]) -> onnx.ModelProto:
         graph = onnx.GraphProto(name="constants")
-        graph.node.extend(export_node(node, None) for node in nodes)
+        graph.node.extend(export_node(node, {}) for node in nodes)
         for name, value in values.items():
             if value.nbytes > _FED_BYTES and value.dtype.isbuiltin == 1:
                 kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
