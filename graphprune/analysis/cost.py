@@ -18,8 +18,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.analysis.sizes import Sizes
-from graphprune.ir.export import exported_bytes
 from graphprune.ir.bodies import all_nodes, with_bodies
+from graphprune.ir.export import exported_bytes
 from graphprune.ir.model import Model, constant_dims, constants
 
 RECURRENT = ("GRU", "LSTM", "RNN")

@@ -17,7 +17,7 @@ Sizes = Mapping[str, tuple[int, ...]]
 
 
 def concrete_sizes(model: Model, feeds: Feeds, options: RuntimeOptions) -> dict[str, tuple[int, ...]]:
-    """Shape of every node's outputs when ``feeds`` goes in; in bodies, where nothing can be measured, as far as known."""
+    """Shape of every node's outputs when ``feeds`` goes in; in bodies, which cannot be measured, where known."""
     inputs = {name: array.shape for name, array in feeds.items()}
     shapes, _ = infer_shapes(to_proto(model, with_weights=False), inputs)
     sizes = dict(inputs)

@@ -32,9 +32,9 @@ def enter_bodies(node: gs.Node, model: Model, found: Probe) -> None:
             shape = found.shape(outer)
             if shape is not None:
                 found.shapes[inner.name] = shape if axis is None else _without(shape, axis)
-            dtype = model.dtypes.get(outer.name) or found.dtypes.get(outer.name)
-            if dtype:
-                found.dtypes[inner.name] = dtype
+            known = model.dtypes.get(outer.name) or found.dtypes.get(outer.name)
+            if known:
+                found.dtypes[inner.name] = known
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

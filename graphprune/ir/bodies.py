@@ -27,7 +27,7 @@ def scopes(graph: gs.Graph) -> Iterator[gs.Graph]:
 
 
 def all_nodes(graph: gs.Graph) -> Iterator[gs.Node]:
-    """Every node of ``graph`` and of the bodies in it, in an order of execution: a body before the node that holds it."""
+    """Every node of ``graph`` and of the bodies in it, in order; a body comes before the node that holds it."""
     for node in graph.nodes:
         yield from with_bodies(node)
 

@@ -180,7 +180,10 @@ def _body(body: gs.Graph, original: onnx.GraphProto, originals: Mapping[str, onn
     """A graph without weights and without inner shapes, which may be stale."""
     proto = onnx.GraphProto(name=original.name, doc_string=original.doc_string)
     proto.node.extend(export_node(node, originals) for node in body.nodes)
-    for tensors, old, new in ((body.inputs, original.input, proto.input), (body.outputs, original.output, proto.output)):
+    for tensors, old, new in (
+        (body.inputs, original.input, proto.input),
+        (body.outputs, original.output, proto.output),
+    ):
         for tensor, value in zip(tensors, old, strict=True):
             new.add().CopyFrom(value)
             new[-1].name = tensor.name

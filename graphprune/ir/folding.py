@@ -23,9 +23,7 @@ _RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomN
 _QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}  # folded, they would be none
 
 
-def fold_constants(
-    graph: gs.Graph, header: onnx.ModelProto, folder: Path | None, *, is_body: bool = False
-) -> None:
+def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None, *, is_body: bool = False) -> None:
     """Make constants of what ``graph``, in topological order, computes from constants alone.
 
     Quantisation is left as it is, random numbers stay random. What reads a weight in an external data file

@@ -1,4 +1,4 @@
-"""Bring the bodies of If, Loop and Scan into normal form: names of their own, no weights, no branch without a choice."""
+"""Bring the bodies of If, Loop and Scan into normal form: names of their own, no weights, no branch always taken."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _tensors(scope: gs.Graph) -> list[gs.Tensor]:
 
 
 def keep_outputs_inside(graph: gs.Graph) -> None:
-    """Let a node of the body make what it gives: a constant belongs to the model, and may not leave the body as it is."""
+    """Let a node of the body make what it gives: a constant is the model's, and may not leave the body as it is."""
     taken: set[str] = set()
     for scope in scopes(graph):
         for index, tensor in enumerate(scope.outputs if scope is not graph else ()):

@@ -20,11 +20,11 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from graphprune.errors import ModelError
 from graphprune.ir.bodies import scopes
 from graphprune.ir.concrete_sizes import CONCRETE
-from graphprune.ir.normal_bodies import keep_outputs_inside, name_tensors_apart, take_constant_branches
 from graphprune.ir.folding import fold_constants
 from graphprune.ir.free_names import free_name
 from graphprune.ir.model import Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.normal_bodies import keep_outputs_inside, name_tensors_apart, take_constant_branches
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.size_arithmetic import evaluate, picked_dims

@@ -201,7 +201,9 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
     sizes = _append(model, node, "Concat", label, {"axis": 0}, pieces, kind)
     if kind == onnx.TensorProto.INT64:
         return sizes
-    return _append(model, node, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64)
+    return _append(
+        model, node, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64
+    )
 
 
 def _append(

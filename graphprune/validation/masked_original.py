@@ -33,7 +33,7 @@ def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.Model
     _silence_blocks(proto, removal.model, removal.blocks, taken)
     if removal.typing is not None:
         _silence_units(proto, removal.model, removal.typing, removal.kept, taken)
-    for graph in _graphs(proto.graph):
+    for graph in graphs(proto.graph):
         _sort_nodes(graph)
     return proto
 
@@ -71,7 +71,7 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
 
 def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str]) -> None:
     """Multiply by zero, at every node that sums over it, what is not kept."""
-    found = {node.name: (node, graph) for graph in _graphs(proto.graph) for node in graph.node}
+    found = {node.name: (node, graph) for graph in graphs(proto.graph) for node in graph.node}
     readers = {node.name: node for node in all_nodes(model.graph)}
     for place in typing.contractions:
         axes = typing.of(readers[place.node], place.operand)
@@ -90,12 +90,12 @@ def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: K
         node.input[place.operand] = silent
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """``graph`` and the bodies of its nodes, those inside others first."""
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
+                yield from graphs(attribute.g)
     yield graph
 
 

@@ -22,6 +22,7 @@ from graphprune.ir.model import Model
 from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
+from graphprune.validation.branches import check_branches
 from graphprune.validation.comparison import Comparison
 from graphprune.validation.yardstick import Yardstick
 
@@ -64,8 +65,9 @@ def validate(
     yardstick = yardstick or Yardstick(original, data, batch, options)
     worst, samples = 0.0, 0
     for step, following in zip(steps, (*steps[1:], None), strict=True):
-        comparison = Comparison(step, written if following is None else following.model, options, yardstick)
-        error, samples = comparison.run(data, batch)
+        result = written if following is None else following.model
+        error, samples = Comparison(step, result, options, yardstick).run(data, batch)
+        check_branches(step, result, data, batch, options, yardstick)
         worst = max(worst, error)
     limit = max(yardstick.limit(name) for name in yardstick.outputs)
     return Validation(worst, limit, samples, yardstick.self_difference)

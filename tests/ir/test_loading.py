@@ -140,7 +140,10 @@ def test_initialisers_of_bodies_become_the_models(sign: int) -> None:
     for attribute, value in zip(proto.graph.node[-1].attribute, (3.0, 5.0), strict=True):
         attribute.g.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.float32), "own"))
     out = normal_form(proto, {"x": np.full((2, 4), sign, np.float32)})
-    assert {name: values.item() for name, values in initialisers(out).items() if "own" in name} == {"own": 3, "own.1": 5}
+    assert {name: values.item() for name, values in initialisers(out).items() if "own" in name} == {
+        "own": 3,
+        "own.1": 5,
+    }
     assert not any(attribute.g.initializer for attribute in out.graph.node[-1].attribute)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model, constant_dims
 from graphprune.plan.selection import Candidate
 
@@ -27,7 +28,7 @@ def filter_count(model: Model, nodes: Iterable[str] | None = None) -> int:
     wanted = None if nodes is None else set(nodes)
     return sum(
         constant_dims(node.inputs[1])[_FILTER_AXIS[node.op]] * (1 if node.op == "Conv" else node.attrs.get("group", 1))
-        for node in model.graph.nodes
+        for node in all_nodes(model.graph)
         if node.op in _FILTER_AXIS
         and (wanted is None or node.name in wanted)
         and isinstance(node.inputs[1], gs.Constant)
@@ -36,7 +37,7 @@ def filter_count(model: Model, nodes: Iterable[str] | None = None) -> int:
 
 def filters_per_unit(model: Model, group: Group) -> int:
     """How many convolution filters leave with one unit: a depthwise convolution behind a layer loses one, too."""
-    ops = {node.name: node.op for node in model.graph.nodes}
+    ops = {node.name: node.op for node in all_nodes(model.graph)}
     return sum(use.operand == 1 and _FILTER_AXIS.get(ops[use.node]) == use.axis for use in group.uses)
 
 
