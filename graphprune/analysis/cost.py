@@ -4,7 +4,8 @@ Counted as in the papers (Jordao et al.): a convolution costs ``H_out W_out C_ou
 multiply-accumulates, a dense layer ``in * out`` for each row,
 a recurrent one ``gates * hidden (in + hidden)`` for each step and direction. Nothing else counts: no bias,
 normalisation, activation, addition, pooling, nor the products of attention, which hold no weights.
-Grouped convolutions cost what they compute.
+Grouped convolutions cost what they compute. How often a body of Loop or Scan runs, and which of an If, only the data
+tell: each counts once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.analysis.sizes import Sizes
+from graphprune.ir.bodies import all_nodes, with_bodies
 from graphprune.ir.export import exported_bytes
 from graphprune.ir.model import Model, constant_dims, constants
 from graphprune.ir.quantised import is_quantised, weight_dims
@@ -37,7 +39,7 @@ class Cost:
 def model_cost(model: Model, sizes: Sizes) -> Cost:
     """Cost of the whole model; ``sizes`` are its concrete tensor shapes."""
     return Cost(
-        macs=sum(node_macs(node, sizes) for node in model.graph.nodes),
+        macs=sum(node_macs(node, sizes) for node in all_nodes(model.graph)),
         params=_params(constants(model.graph)),
         bytes=exported_bytes(model),
     )
@@ -46,8 +48,9 @@ def model_cost(model: Model, sizes: Sizes) -> Cost:
 def part_cost(model: Model, nodes: Iterable[str], sizes: Sizes) -> Cost:
     """What leaves when ``nodes`` leave: their MACs, and the parameters that nobody else reads."""
     members = set(nodes)
-    inside = [node for node in model.graph.nodes if node.name in members]
-    shared = {t.name for node in model.graph.nodes if node.name not in members for t in node.inputs}
+    inside = [each for node in model.graph.nodes if node.name in members for each in with_bodies(node)]
+    outside = [each for node in model.graph.nodes if node.name not in members for each in with_bodies(node)]
+    shared = {t.name for node in outside for t in node.inputs}
     own = {t.name: t for node in inside for t in node.inputs if isinstance(t, gs.Constant) and t.name not in shared}
     return Cost(macs=sum(node_macs(node, sizes) for node in inside), params=_params(own.values()))
 

@@ -1,6 +1,7 @@
 """The data flow of a model as networkx graphs, with dominance answered per operand.
 
-Nodes are the model's node names. Constants carry no data and make no edges.
+Nodes are the model's node names. Constants carry no data and make no edges. Nodes in the bodies of others have
+a name and a place, but no edges: their flow is that of the node that holds them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 import networkx as nx
 import onnx_graphsurgeon as gs
 
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model, node_reads, outer_reads
 
 _SINK = "\0sink"
@@ -44,7 +46,8 @@ class DataFlow:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.nodes: dict[str, gs.Node] = {node.name: node for node in model.graph.nodes}
-        self.order: dict[str, int] = {name: index for index, name in enumerate(self.nodes)}
+        self.all_nodes: dict[str, gs.Node] = {node.name: node for node in all_nodes(model.graph)}
+        self.order: dict[str, int] = {name: index for index, name in enumerate(self.all_nodes)}
         self.outputs: set[str] = {tensor.name for tensor in model.graph.outputs}
         self.inputs: set[str] = {tensor.name for tensor in model.graph.inputs}
         self.producer: dict[str, str] = {t.name: n.name for n in model.graph.nodes for t in n.outputs if t.name}

@@ -41,7 +41,7 @@ def group_graph(model: Model, typing: Typing, groups: Iterable[Group]) -> nx.DiG
         if vertex not in graph:
             label = layer_label(flow, [name])
             reason = effects.get(name, "")
-            graph.add_node(vertex, kind=flow.nodes[name].op, label=label, order=flow.order[name], reason=reason)
+            graph.add_node(vertex, kind=flow.all_nodes[name].op, label=label, order=flow.order[name], reason=reason)
         return vertex
 
     for group in groups:
@@ -51,7 +51,7 @@ def group_graph(model: Model, typing: Typing, groups: Iterable[Group]) -> nx.DiG
         graph.add_edges_from((op(name), vertex) for name in group.writers)
         graph.add_edges_from((vertex, op(name)) for name in group.readers)
         for use in group.uses:
-            tensor = flow.nodes[use.node].inputs[use.operand]
+            tensor = flow.all_nodes[use.node].inputs[use.operand]
             weight: Vertex = ("weight", tensor.name)
             graph.add_node(weight, kind="weight", label=tensor.name, shape=constant_dims(tensor))
             graph.add_edge(weight, op(use.node))

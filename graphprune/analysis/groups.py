@@ -15,6 +15,7 @@ from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Freeze
 from graphprune.axes.typing import Typing
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 
 
@@ -60,7 +61,7 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
     flow = model.derived(DataFlow)
     writers: dict[Atom, list[str]] = defaultdict(list)
     readers: dict[Atom, list[str]] = defaultdict(list)
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         for place in weight_axes(node):
             axes = typing.constants.get(place.constant)
             for atom in dict.fromkeys(algebra.atoms_of(axes[place.axis])) if axes else ():

@@ -13,6 +13,7 @@ from graphprune.analysis.dataflow import DataFlow
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axes, Axis
 from graphprune.axes.typing import Typing
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import weight_dims, weight_place
 
@@ -37,11 +38,11 @@ def unit_kinds(model: Model, typing: Typing, flow: DataFlow, writers: Writers) -
             for atom in _atoms(product.inner):
                 kinds.setdefault(atom, "head-dim")
     for size in typing.sizes:
-        if size.attribute in ("group", "num_groups") and not _is_depthwise(flow.nodes[size.node], size.axis):
+        if size.attribute in ("group", "num_groups") and not _is_depthwise(flow.all_nodes[size.node], size.axis):
             for atom in algebra.atoms_of(size.axis):
                 kinds.setdefault(atom, "conv-groups")
     for atom, names in writers.items():
-        is_conv = any("Conv" in flow.nodes[name].op for name in names)
+        is_conv = any("Conv" in flow.all_nodes[name].op for name in names)
         kinds.setdefault(atom, "filters" if is_conv else "neurons")
     return kinds
 
@@ -55,7 +56,7 @@ class _Product:
 
 
 def _products(model: Model, typing: Typing) -> Iterator[_Product]:
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         operands = [typing.of(node, operand) for operand in range(len(node.inputs))]
         if len(operands) != 2 or any(weight_place(node, operand) for operand in (0, 1)):
             continue
@@ -75,7 +76,7 @@ def _products(model: Model, typing: Typing) -> Iterator[_Product]:
 
 def _declared_heads(model: Model, typing: Typing) -> Iterator[Axes]:
     """Heads of fused attention: of operators that count them in an attribute, and of inputs that have them apart."""
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         if node.op == "Attention" and len(axes := typing.of(node, 0) or ()) == 4:
             yield axes[1:2]
     for size in typing.sizes:
@@ -118,7 +119,7 @@ def _streams(model: Model, typing: Typing, writers: Writers) -> Iterator[Atom]:
             writes[name].add(atom)
     sources: dict[tuple[str, Atom], frozenset[str]] = {}
     known: set[Atom] = set()
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         data = [tensor.name for tensor in node.inputs if tensor.name and not isinstance(tensor, gs.Constant)]
         for output in node.outputs:
             for atom in {atom for axis in typing.axes.get(output.name, ()) for atom in algebra.atoms_of(axis)}:

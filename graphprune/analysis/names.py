@@ -53,7 +53,7 @@ def layer_path(flow: DataFlow, node: str) -> list[str]:
     but a table of embeddings is often tied to the last layer and bears its name.
     """
     found = (_weight_path(flow, node), _scope_path(flow, node) or _dotted(_node_path(flow, node)))
-    return next(filter(None, reversed(found) if flow.nodes[node].op == "Gather" else found), [])
+    return next(filter(None, reversed(found) if flow.all_nodes[node].op == "Gather" else found), [])
 
 
 def _dotted(steps: Sequence[str]) -> list[str]:
@@ -76,7 +76,8 @@ def _shortened(labels: dict[str, str]) -> dict[str, str]:
 
 def _weight_path(flow: DataFlow, node: str) -> list[str]:
     """The path of a named parameter: ``stages.0.1.conv1`` of ``stages.0.1.conv1.weight``."""
-    places = [weight_place(flow.nodes[node], operand) for operand in range(len(flow.nodes[node].inputs))]
+    reader = flow.all_nodes[node]
+    places = [weight_place(reader, operand) for operand in range(len(reader.inputs))]
     for tensor in [place[0].inputs[place[1]] for place in places if place is not None]:
         if "." in tensor.name and not set(":/") & set(tensor.name):
             name: str = tensor.name

@@ -14,6 +14,7 @@ from graphprune.analysis.sizes import Sizes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axis, Counts
 from graphprune.axes.typing import Typing
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model, constant_dims, constants
 from graphprune.ir.quantised import weight_place
 
@@ -40,7 +41,7 @@ class UnitCost:
     """MACs and parameters for any choice of kept units; changing one atom recomputes only what holds it."""
 
     def __init__(self, model: Model, typing: Typing, sizes: Sizes) -> None:
-        macs = [term for node in model.graph.nodes for term in _macs_terms(node, typing, sizes)]
+        macs = [term for node in all_nodes(model.graph) for term in _macs_terms(node, typing, sizes)]
         params = _parameter_terms(model, typing)
         self._terms: list[tuple[bool, _Term]] = [(True, term) for term in macs] + [(False, term) for term in params]
         self._holding: dict[Atom, list[int]] = defaultdict(list)
@@ -130,7 +131,7 @@ def _macs_term(node: gs.Node, typing: Typing, sizes: Sizes) -> _Term | None:
 def _parameter_terms(model: Model, typing: Typing) -> list[_Term]:
     """One term per constant and way of cutting it: readers that cut it alike share the result."""
     readers: dict[str, set[tuple[Axis, ...]]] = defaultdict(set)
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         for operand, tensor in enumerate(node.inputs):
             if isinstance(tensor, gs.Constant):
                 axes = typing.constants.get((node.name, operand), ())

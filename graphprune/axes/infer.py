@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx_graphsurgeon as gs
 
@@ -16,6 +16,7 @@ from graphprune.axes.rules import NodeTyping, Unknown, find_rule
 from graphprune.axes.settle import settle
 from graphprune.axes.shared import tie_shared
 from graphprune.axes.typing import Missing, Typing
+from graphprune.ir.bodies import all_nodes, bodies, scopes
 from graphprune.ir.model import Model, outer_reads
 
 for _module in pkgutil.iter_modules(rules.__path__):
@@ -29,15 +30,15 @@ def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Ty
 
     ``sample`` holds input shapes that are known to work, for networks that do not take every size.
     """
-    taken = {tensor.name for node in model.graph.nodes for tensor in outer_reads(node)}
-    typing = Typing(probe(model, sample), frozenset(taken | {tensor.name for tensor in model.graph.outputs}))
+    crossing = {tensor.name for node in all_nodes(model.graph) for tensor in _taken(node)}
+    given = {tensor.name for scope in scopes(model.graph) for tensor in scope.outputs}
+    typing = Typing(probe(model, sample), frozenset(crossing | given))
     for tensor in model.graph.inputs:
         why = Freeze("it is an axis of a model input", tensor.name)
         shape = typing.probe.shapes[tensor.name]
         typing.axes[tensor.name] = tuple(algebra.fresh(size, why) for size in shape)
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
-    for node in model.graph.nodes:
-        _type_node(node, typing, opsets)
+    _type_nodes(model.graph.nodes, typing, opsets)
     for tensor in model.graph.outputs:
         for axis in typing.axes.get(tensor.name, ()):
             algebra.freeze(axis, Freeze("it is an axis of a model output", tensor.name))
@@ -46,17 +47,64 @@ def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Ty
     return typing
 
 
+def _taken(node: gs.Node) -> list[gs.Tensor]:
+    """What the bodies of a node take from outside; of weights each use is typed, wherever it is."""
+    return [tensor for tensor in outer_reads(node) if not isinstance(tensor, gs.Constant)]
+
+
+def _type_nodes(nodes: Iterable[gs.Node], typing: Typing, opsets: Mapping[str, int]) -> None:
+    for node in nodes:
+        if bodies(node):
+            _type_bodies(node, typing, opsets)
+        else:
+            _type_node(node, typing, opsets)
+
+
+def _type_bodies(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None:
+    """Each body is a graph of its own; what crosses its border keeps its size."""
+    why = Freeze(f"it crosses the border of a body of {node.op}", node.name)
+    for operand in range(len(node.inputs)):
+        _freeze_all(typing.of(node, operand) or (), why)
+    for tensor in _taken(node):
+        _freeze_all(typing.axes.get(tensor.name, ()), why)
+    for body in bodies(node):
+        for tensor in body.inputs:
+            _give_frozen(tensor, typing, why)
+        _type_nodes(body.nodes, typing, opsets)
+        for tensor in body.outputs:
+            _freeze_all(typing.axes.get(tensor.name, ()), why)
+    for tensor in node.outputs:
+        _give_frozen(tensor, typing, why)
+    border = [*node.outputs, *(tensor for body in bodies(node) for tensor in body.inputs)]
+    if any(tensor.name and tensor.name not in typing.axes for tensor in border):
+        effect = "the sizes of what it gives are not the same for all that its bodies do, so what reads it is frozen"
+        typing.missing.append(Missing(node.name, node.op, effect))
+
+
+def _freeze_all(axes: Axes, why: Freeze) -> None:
+    for axis in axes:
+        algebra.freeze(axis, why)
+
+
+def _give_frozen(tensor: gs.Tensor, typing: Typing, why: Freeze) -> None:
+    """New axes that may not shrink, where the shape is known."""
+    shape = typing.probe.shapes.get(tensor.name)
+    if tensor.name and shape is not None:
+        typing.axes[tensor.name] = tuple(algebra.fresh(size, why) for size in shape)
+    elif tensor.name:
+        typing.axes.pop(tensor.name, None)
+
+
 def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None:
     shapes = [typing.probe.shapes.get(tensor.name) for tensor in node.outputs]
     if all(tensor.name in typing.probe.values for tensor in node.outputs if tensor.name):
         _freeze_outputs(node, typing, "it is part of a computation with sizes")
         return
     domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
-    rule = None if outer_reads(node) or _has_body(node) else find_rule(domain, node.op, opsets.get(domain, 1))
+    rule = find_rule(domain, node.op, opsets.get(domain, 1))
     if rule is None:
         name = f"{domain}::{node.op}" if domain else node.op
-        reason = "a subgraph may use it" if _has_body(node) else f"no axis rule for {name}"
-        _give_up(node, typing, name, reason)
+        _give_up(node, typing, name, f"no axis rule for {name}")
         return
     try:
         written = rule(NodeTyping(node, typing, opsets.get(domain, 1)))
@@ -77,10 +125,6 @@ def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None
             return
 
 
-def _has_body(node: gs.Node) -> bool:
-    return any(isinstance(value, gs.Graph) for value in node.attrs.values())
-
-
 def _give_up(node: gs.Node, typing: Typing, op: str, reason: str) -> None:
     """Freeze everything the node touches, and report it."""
     why = Freeze(reason, node.name)
@@ -89,19 +133,10 @@ def _give_up(node: gs.Node, typing: Typing, op: str, reason: str) -> None:
         for axis in typing.of(node, operand) or ():
             before += not algebra.is_frozen(axis)
             algebra.freeze(axis, why)
-    for tensor in outer_reads(node):
-        for axis in typing.axes.get(tensor.name, ()):
-            algebra.freeze(axis, why)
     _freeze_outputs(node, typing, reason)
     typing.missing.append(Missing(node.name, op, f"{reason}: {before} axes frozen"))
 
 
 def _freeze_outputs(node: gs.Node, typing: Typing, reason: str) -> None:
-    why = Freeze(reason, node.name)
     for tensor in node.outputs:
-        shape = typing.probe.shapes.get(tensor.name)
-        if tensor.name and shape is not None:
-            axes: Axes = tuple(algebra.fresh(size, why) for size in shape)
-            typing.axes[tensor.name] = axes
-        elif tensor.name:
-            typing.axes.pop(tensor.name, None)
+        _give_frozen(tensor, typing, Freeze(reason, node.name))

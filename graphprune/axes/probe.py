@@ -9,7 +9,7 @@ Only where that leaves a tensor without a shape is the model run, see :mod:`grap
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from math import isqrt, prod
@@ -19,9 +19,11 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
+from graphprune.axes.bodies import enter_bodies, leave_bodies
 from graphprune.axes.fused import fused_shapes
 from graphprune.axes.measured import ConcreteShape, measured_shapes
 from graphprune.axes.shape_rules import counted, node_types
+from graphprune.ir.bodies import bodies
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
 from graphprune.ir.model import Model, Shape, constant_dims
@@ -144,21 +146,32 @@ def follow(
     symbols: Mapping[str, int],
     counts: Iterator[int] | None = None,
     measured: Mapping[str, ConcreteShape] | None = None,
+    *,
+    takes_branches: bool = False,
 ) -> Probe:
     """Shapes and sizes for given shapes of all ``inputs``; ``symbols`` are the dimensions that the file names.
 
     ``counts`` are numbers for what only data can tell, ``measured`` shapes that were found by running the model.
+    With ``takes_branches`` an If has the shapes of the branch that it takes at these sizes.
     """
     found = Probe(shapes=dict(inputs))
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
-    for node in model.graph.nodes:
-        if not _evaluate(node, model, found, opsets):
-            _infer(node, model, found, opsets, counts)
-        for tensor in node.outputs:
-            if tensor.name and tensor.name not in found.shapes:
-                shape = _noted(model.shapes.get(tensor.name), symbols) or (measured or {}).get(tensor.name)
-                if shape is not None:
-                    found.shapes[tensor.name] = shape
+
+    def visit(nodes: Iterable[gs.Node]) -> None:
+        for node in nodes:
+            enter_bodies(node, model, found)
+            for body in bodies(node):
+                visit(body.nodes)
+            if not _evaluate(node, model, found, opsets):
+                _infer(node, model, found, opsets, counts)
+            leave_bodies(node, found, takes_branches=takes_branches)
+            for tensor in node.outputs:
+                if tensor.name and tensor.name not in found.shapes:
+                    shape = _noted(model.shapes.get(tensor.name), symbols) or (measured or {}).get(tensor.name)
+                    if shape is not None:
+                        found.shapes[tensor.name] = shape
+
+    visit(model.graph.nodes)
     return found
 
 
@@ -274,4 +287,4 @@ def _dtype(tensor: gs.Tensor, value: np.ndarray | None, model: Model, found: Pro
 
 
 def _proto(node: gs.Node, model: Model) -> onnx.NodeProto:
-    return export_node(node, model.node_protos.get(node.name))
+    return export_node(node, model.node_protos)

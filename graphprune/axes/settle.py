@@ -10,6 +10,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Axis, Freeze
 from graphprune.axes.origins import Element, elements
 from graphprune.axes.typing import SizeField, Typing
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 
 _MOVES_SIZES = ("Unsqueeze", "Squeeze", "Cast", "Identity", "Concat", "Gather", "Slice", "Reshape", "Where")
@@ -18,12 +19,12 @@ _COMPUTES_SIZES = ("Mul", "Div", "Add", "Sub")
 
 def settle(model: Model, typing: Typing) -> None:
     """Freeze axes whose sizes are computed in ways that a rewrite cannot follow."""
-    nodes = {node.name: node for node in model.graph.nodes}
+    nodes = {node.name: node for node in all_nodes(model.graph)}
     for field in typing.sizes:
         if not algebra.is_frozen(field.axis) and not _is_writable(field, nodes[field.node], typing):
             algebra.freeze(field.axis, Freeze("its size is computed in the graph", field.node))
     leaks = _Leaks(typing)
-    for node in model.graph.nodes:
+    for node in nodes.values():
         if node.op in ("Shape", "Size"):
             for axis in leaks.of(node):
                 algebra.freeze(axis, Freeze("its size takes part in a computation", node.name))

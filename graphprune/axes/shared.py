@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 
 _WEIGHTS = {
@@ -38,7 +39,7 @@ _LEAST_RANK = 2
 def tie_shared(model: Model, typing: Typing) -> None:
     """Make the axes of such weights one axis, where all that use it could shrink; a frozen use costs a copy."""
     uses: dict[tuple[object, ...], list[tuple[str, int]]] = defaultdict(list)
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         for operand in _WEIGHTS.get(node.op, ()):
             axes = typing.constants.get((node.name, operand))
             if axes is not None and len(axes) >= _LEAST_RANK:

@@ -57,7 +57,7 @@ class Typing:
     contractions : the places where silencing an index equals removing it.
     missing : nodes without a rule.
     inferred : Reshape -> the one entry that a rewrite leaves open (-1), for its size is computed in the graph.
-    results : names of the tensors that leave the graph: its outputs, and what subgraphs take from outside.
+    results : names of the tensors that leave a graph: its outputs, those of bodies, and what bodies take from outside.
     """
 
     probe: Probe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import onnx
 
 from graphprune.errors import InputError
 from graphprune.ir import external_data, lean_file
+from graphprune.ir.bodies import bodies
 from graphprune.ir.model import Model, constant_dims, constants
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
     exported = model.derived(_converted_nodes)
     for node in graph.nodes:
         if node.name not in exported:
-            exported[node.name] = export_node(node, model.node_protos.get(node.name))
+            exported[node.name] = export_node(node, model.node_protos)
     proto.graph.node.extend(exported[node.name] for node in graph.nodes)
     for constant in constants(graph):
         if isinstance(constant._values, SparseValues):
@@ -138,19 +139,54 @@ def _restore_initialiser_inputs(proto: onnx.ModelProto, kept: set[str], true_inp
     proto.graph.input.extend(copies)
 
 
-def export_node(node: gs.Node, original: onnx.NodeProto | None) -> onnx.NodeProto:
-    """The node as protobuf; ``original`` is what it was read from."""
+def export_node(node: gs.Node, originals: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto:
+    """The node as protobuf, its bodies as they are now; ``originals`` are what nodes were read from, by name."""
     from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
+    original = originals.get(node.name)
     if original is None:
         exported: onnx.NodeProto = OnnxExporter.export_node(node)
         return exported
     proto = onnx.NodeProto()
-    proto.CopyFrom(original)
+    proto.CopyFrom(_with_new_bodies(node, original, originals) if bodies(node) else original)
     proto.name = node.name
     del proto.input[:], proto.output[:]
     proto.input.extend(tensor.name for tensor in node.inputs)
     proto.output.extend(tensor.name for tensor in node.outputs)
+    return proto
+
+
+def _with_new_bodies(
+    node: gs.Node, original: onnx.NodeProto, originals: Mapping[str, onnx.NodeProto]
+) -> onnx.NodeProto:
+    """A copy of ``original``, with the weights of its bodies left behind."""
+    proto = onnx.NodeProto()
+    for field, value in original.ListFields():
+        if field.name == "attribute":
+            for attribute in value:
+                if attribute.type == onnx.AttributeProto.GRAPH:
+                    body = _body(node.attrs[attribute.name], attribute.g, originals)
+                    proto.attribute.append(onnx.helper.make_attribute(attribute.name, body))
+                else:
+                    proto.attribute.append(attribute)
+        elif field.is_repeated:
+            getattr(proto, field.name).extend(value)
+        else:
+            setattr(proto, field.name, value)
+    return proto
+
+
+def _body(body: gs.Graph, original: onnx.GraphProto, originals: Mapping[str, onnx.NodeProto]) -> onnx.GraphProto:
+    """A graph without weights and without inner shapes, which may be stale."""
+    proto = onnx.GraphProto(name=original.name, doc_string=original.doc_string)
+    proto.node.extend(export_node(node, originals) for node in body.nodes)
+    for tensors, old, new in (
+        (body.inputs, original.input, proto.input),
+        (body.outputs, original.output, proto.output),
+    ):
+        for tensor, value in zip(tensors, old, strict=True):
+            new.add().CopyFrom(value)
+            new[-1].name = tensor.name
     return proto
 
 

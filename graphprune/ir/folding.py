@@ -23,15 +23,19 @@ _RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomN
 _QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}  # folded, they would be none
 
 
-def fold_constants(graph: gs.Graph, header: onnx.ModelProto, folder: Path | None, own_file: str = "") -> None:
+def fold_constants(
+    graph: gs.Graph, header: onnx.ModelProto, folder: Path | None, own_file: str = "", *, is_body: bool = False
+) -> None:
     """Make constants of what ``graph``, in topological order, computes from constants alone.
 
     Quantisation is left as it is, random numbers stay random. What reads a weight in an external data file
     stays, too: folding one small reader must not pull the weight into the file. ``header`` gives the versions,
     ``own_file`` is the name of the model's own file.
     Every number is computed once, in one run where all nodes work; nodes that do not are left.
+    What a body gives must be made in it, so there the last node stays.
     """
-    foldable = _foldable(graph, own_file)
+    kept = {tensor.name for tensor in graph.outputs} if is_body else set()
+    foldable = [node for node in _foldable(graph, own_file) if not any(tensor.name in kept for tensor in node.outputs)]
     if not foldable:
         return
     extras.onnxruntime()  # without it nothing would be folded, and nobody told
@@ -131,7 +135,7 @@ class _Evaluator:
 
     def _proto(self, nodes: Sequence[gs.Node], values: Mapping[str, Any], outputs: Sequence[str]) -> onnx.ModelProto:
         graph = onnx.GraphProto(name="constants")
-        graph.node.extend(export_node(node, None) for node in nodes)
+        graph.node.extend(export_node(node, {}) for node in nodes)
         for name, value in values.items():
             if value.nbytes > _FED_BYTES and value.dtype.isbuiltin == 1:
                 kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)

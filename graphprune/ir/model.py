@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from graphprune.ir import external_data
+from graphprune.ir.bodies import bodies, scopes
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -75,7 +76,16 @@ class Model:
 
     def copy(self) -> Model:
         """An independent graph; weights are shared, for nobody writes to them in place."""
-        return replace(self, graph=self.graph.copy())
+        import onnx_graphsurgeon as gs
+
+        graph = self.graph.copy()
+        known: dict[str, gs.Constant] = {}
+        for scope in scopes(graph):  # the library copies a constant anew for each body
+            for node in scope.nodes:
+                for index, tensor in enumerate(node.inputs):
+                    if isinstance(tensor, gs.Constant) and known.setdefault(tensor.name, tensor) is not tensor:
+                        node.inputs[index] = known[tensor.name]
+        return replace(self, graph=graph)
 
 
 def constants(graph: gs.Graph) -> Iterator[gs.Constant]:
@@ -98,9 +108,7 @@ def node_reads(node: gs.Node) -> list[gs.Tensor]:
 def outer_reads(node: gs.Node) -> list[gs.Tensor]:
     """The tensors that a node's subgraphs take from the graph around them."""
     found: list[gs.Tensor] = []
-    for subgraph in node.attrs.values():
-        if not hasattr(subgraph, "nodes"):
-            continue
+    for subgraph in bodies(node):
         inside = {t.name for t in subgraph.inputs} | {t.name for n in subgraph.nodes for t in n.outputs}
         reads = [t for n in subgraph.nodes for t in node_reads(n)] + list(subgraph.outputs)
         found += [t for t in reads if t.name and t.name not in inside]

@@ -1,12 +1,13 @@
 """Bring a model into the one form the rest of the compiler reads.
 
 Local functions inlined, constants folded, Identity and inference-time Dropout gone,
-dead nodes and initialisers dropped, nodes in topological order with unique names, shapes inferred anew. The numbers the
-model computes stay the same.
+dead nodes and initialisers dropped, nodes in topological order with unique names, shapes inferred anew. The same in the
+bodies of If, Loop and Scan; a branch that is always taken is one no more. The numbers the model computes stay the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,13 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from graphprune.errors import ModelError
+from graphprune.ir.bodies import scopes
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.folding import fold_constants
 from graphprune.ir.free_names import free_name
 from graphprune.ir.model import Model, Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
+from graphprune.ir.normal_bodies import keep_outputs_inside, name_tensors_apart, take_constant_branches
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
 from graphprune.ir.shape_inference import infer_shapes
 from graphprune.ir.shared_biases import part_biases
@@ -46,23 +49,23 @@ def normalise(proto: onnx.ModelProto, folder: Path | None, own_file: str = "") -
     """Normalise a checked model; ``proto`` itself is not changed."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    if any(_has_initialisers(body) for node in proto.graph.node for body in _bodies(node)):
-        proto = onnx.ModelProto.FromString(proto.SerializeToString())
-        _initialisers_to_nodes(proto)
     shapes, dtypes = infer_shapes(proto)
     graph = gs.import_onnx(proto)
     node_protos = _name_nodes(graph, proto)
+    for name in name_tensors_apart(graph):  # what was inferred may be meant for another of that name
+        shapes.pop(name, None)
+        dtypes.pop(name, None)
     graph.toposort()
-    _read_constant_nodes(graph)
-    _drop_identities(graph, dtypes)  # before folding, which would copy a weight behind an Identity
+    for scope in scopes(graph):
+        _read_constant_nodes(scope)
+        _drop_identities(scope, dtypes)  # before folding, which would copy a weight behind an Identity
     graph.cleanup()
-    _fold_static_shapes(graph, shapes)
-    fold_constants(graph, proto, folder, own_file)
-    drop_zero_states(graph)
+    _fold(graph, shapes, proto, folder, own_file)
+    for scope in scopes(graph):
+        drop_zero_states(scope)
     take_states_apart(graph, shapes)
     part_biases(graph)
-    _drop_identities(graph, dtypes)
-    graph.cleanup().toposort()
+    _tidy(graph, dtypes)
     if not graph.nodes:
         raise ModelError("the model computes nothing from its inputs: every node is constant", "export it again")
     return Normal(graph, node_protos, shapes, dtypes)
@@ -72,44 +75,58 @@ def fold_sizes_again(model: Model) -> bool:
     """Fold what only a second look at the shapes of a folded graph has shown to be static,
     and write assignments to slices as what they are; tell whether there was any of it.
     """
-    folded = _fold_static_shapes(model.graph, model.shapes)
-    if folded:
-        fold_constants(model.graph, model.header, model.folder, model.own_file)
+    folded = _fold(model.graph, model.shapes, model.header, model.folder, model.own_file)
     if not slices_to_concats(model.graph, model.shapes, model.dtypes) and not folded:
         return False
-    _drop_identities(model.graph, model.dtypes)
-    model.graph.cleanup().toposort()
+    _tidy(model.graph, model.dtypes)
     return True
 
 
-def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+def _fold(
+    graph: gs.Graph, shapes: dict[str, Shape], header: onnx.ModelProto, folder: Path | None, own_file: str
+) -> bool:
+    """Make constants of what is static or computed from constants, in bodies, too; tell whether a shape or branch was.
+
+    A branch that is always taken, put in place, may hold more of them.
+    """
+    found = False
+    while True:
+        for scope in scopes(graph):
+            found |= _fold_static_shapes(scope, shapes) > 0
+            fold_constants(scope, header, folder, own_file, is_body=scope is not graph)
+        if not take_constant_branches(graph):
+            return found
+        found = True
 
 
-def _has_initialisers(body: onnx.GraphProto) -> bool:
-    return bool(body.initializer) or any(_has_initialisers(inner) for node in body.node for inner in _bodies(node))
-
-
-def _initialisers_to_nodes(proto: onnx.ModelProto) -> None:
-    """Make Constant nodes of the initialisers of If, Loop and Scan bodies, so that they are seen to be made inside."""
-    pending = [body for node in proto.graph.node for body in _bodies(node)]
-    while pending:
-        body = pending.pop()
-        for tensor in reversed(body.initializer):
-            body.node.insert(0, onnx.helper.make_node("Constant", [], [tensor.name], value=tensor))
-        del body.initializer[:]
-        pending += [inner for node in body.node for inner in _bodies(node)]
+def _tidy(graph: gs.Graph, dtypes: dict[str, int]) -> None:
+    for scope in scopes(graph):
+        _drop_identities(scope, dtypes)
+    graph.cleanup()
+    keep_outputs_inside(graph)
+    graph.toposort()
 
 
 def _name_nodes(graph: gs.Graph, proto: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """Give every node a unique name, the file's own where it has one."""
-    taken: set[str] = {node.name for node in graph.nodes}
+    pairs = list(_with_protos(graph, proto.graph))
+    taken: set[str] = {node.name for node, _, _ in pairs}
     named: dict[str, onnx.NodeProto] = {}
-    for index, (node, node_proto) in enumerate(zip(graph.nodes, proto.graph.node, strict=True)):
+    for node, node_proto, index in pairs:
         if not node.name or node.name in named:
             node.name = free_name(f"{node.op}_{index}", taken, "_")
         named[node.name] = node_proto
     return named
+
+
+def _with_protos(graph: gs.Graph, proto: onnx.GraphProto) -> Iterator[tuple[gs.Node, onnx.NodeProto, int]]:
+    """Every node with the protobuf that it was read from and its place there; those in bodies follow."""
+    pairs = list(zip(graph.nodes, proto.node, strict=True))
+    yield from ((node, node_proto, index) for index, (node, node_proto) in enumerate(pairs))
+    for node, node_proto in pairs:
+        for attribute in node_proto.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _with_protos(node.attrs[attribute.name], attribute.g)
 
 
 def _read_constant_nodes(graph: gs.Graph) -> None:
@@ -131,6 +148,8 @@ def _fold_static_shapes(graph: gs.Graph, shapes: dict[str, Shape]) -> int:
     """
     count = 0
     for node in graph.nodes:
+        if not node.outputs:  # folded before
+            continue
         if node.op == "Shape":
             sizes = _sizes(node, shapes)
         elif node.op in ("Gather", "Slice") and all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import onnx
 
@@ -48,7 +49,7 @@ def infer_shapes(
         inferred = skeleton
     shapes: dict[str, Shape] = {}
     dtypes: dict[str, int] = {}
-    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+    for value in _values(inferred.graph):
         tensor_type = value.type.tensor_type
         if tensor_type.elem_type:
             dtypes[value.name] = tensor_type.elem_type
@@ -60,20 +61,33 @@ def infer_shapes(
     return shapes, dtypes
 
 
+def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
+    """What is noted of the tensors of a graph, and of those in bodies."""
+    yield from (*graph.input, *graph.value_info, *graph.output)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _values(attribute.g)
+
+
 def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[str, int]) -> None:
     """Complete ``shapes`` and ``dtypes`` of a folded model: folding turned computed sizes into constants.
 
     What was known before the fold stays, apart from dimensions that the first inference had to invent names for.
     """
-    inner = {name for node in proto.graph.node for name in node.output} - {value.name for value in proto.graph.output}
+    made = {name for node in proto.graph.node for name in node.output}
+    inner = made - {value.name for value in proto.graph.output}
     known = {
         name: onnx.helper.make_tensor_value_info(name, dtypes[name], shape)
         for name, shape in shapes.items()
         if name in inner and name in dtypes and not any(_is_invented(dim) for dim in shape)
     }
-    for name, shape in infer_shapes(proto, known=known)[0].items():
+    found_shapes, found_dtypes = infer_shapes(proto, known=known)
+    for name, shape in found_shapes.items():
         if name not in shapes or any(_is_invented(dim) for dim in shapes[name]):
             shapes[name] = shape
+    for name in found_dtypes.keys() - made:  # in bodies, where tensors have got names of their own
+        dtypes.setdefault(name, found_dtypes[name])
 
 
 def _is_invented(dim: int | str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -21,6 +21,7 @@ from graphprune.errors import DataError, NothingToPrune, OptionError
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.reach import unreachable
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Candidate, Scope, select
@@ -141,9 +142,13 @@ class UnitPass(Pass):
         """
         scores, notes = self.score(context, groups)
         kept = {group.name for group in groups}
-        whole = [group.name for group in self._on_offer(context) if group.name not in kept]
-        if whole:
-            notes = (*notes, f"left whole, for {self.unscored}: {_few(whole)}")
+        whole: dict[str, list[str]] = defaultdict(list)
+        for group in self._on_offer(context):
+            if group.name not in kept:
+                whole[unreachable(context, group, needs_activations=self.needs_data) or self.unscored].append(
+                    group.name
+                )
+        notes = (*notes, *(f"left whole, for {why}: {_few(names)}" for why, names in whole.items()))
         for group, values in zip(groups, scores, strict=True):
             if not np.isfinite(values).all():
                 raise DataError(
@@ -163,10 +168,12 @@ class UnitPass(Pass):
             There is none; the message counts the reasons.
         """
         offered = self._on_offer(context)
-        found = self.scorable(context, offered)
+        reasons = [unreachable(context, group, needs_activations=self.needs_data) for group in offered]
+        found = self.scorable(context, [group for group, why in zip(offered, reasons, strict=True) if not why])
         if not found:
+            names, why = _few([group.name for group in offered]), next(filter(None, reasons), self.unscored)
             raise NothingToPrune(
-                f"pass {self.name} has no score for {_few([group.name for group in offered])}: {self.unscored}",
+                f"pass {self.name} has no score for {names}: {why}",
                 "use another pass: graphprune passes lists them",
             )
         return found

@@ -73,7 +73,7 @@ def _group_row(group: Group, flow: DataFlow, cost: UnitCost, analysis: ModelAnal
         readers=group.readers,
         reason=group.freeze.reason if group.freeze else "",
         node=node,
-        module=".".join(layer_path(flow, node)) if node in flow.nodes and not node.startswith("/") else "",
+        module=".".join(layer_path(flow, node)) if node in flow.all_nodes and not node.startswith("/") else "",
     )
 
 
@@ -90,7 +90,7 @@ def _frozen_cost(group: Group, flow: DataFlow, analysis: ModelAnalysis) -> Cost:
         for place in weight_axes(flow.nodes[name])
     }
     for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
-        node, axes = flow.nodes[name], analysis.typing.constants[name, operand]
+        node, axes = flow.all_nodes[name], analysis.typing.constants[name, operand]
         whole = prod(map(algebra.size_of, axes))
         gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
         if (name, operand) in layers:

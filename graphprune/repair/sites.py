@@ -21,6 +21,7 @@ from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
+from graphprune.ir.bodies import all_nodes, owners
 from graphprune.ir.model import Model, constant_dims, outer_reads, read_values
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.quantised import weight_place
@@ -78,7 +79,7 @@ def left_alone(original: Model, pruned: Model) -> list[tuple[str, str]]:
     """Layers of ``pruned`` whose inputs have changed, and which no repair can refit: label and reason."""
     flow, changed = pruned.derived(DataFlow), _changed(original, pruned)
     widths = {node.name: node.attrs.get("hidden_size") for node in original.graph.nodes if node.op in RECURRENT}
-    return [
+    alone = [
         (layer_label(flow, [node.name]), "recurrent layers are not refitted")
         for node in pruned.graph.nodes
         if node.op in RECURRENT and (node.name in changed or node.attrs.get("hidden_size") != widths.get(node.name))
@@ -86,6 +87,25 @@ def left_alone(original: Model, pruned: Model) -> list[tuple[str, str]]:
         (layer_label(flow, [node.name]), "weights that are quantised stay")
         for node in pruned.graph.nodes
         if node.op in _LAYERS and node.name in changed and _is_rounded(node)
+    ]
+    inside = owners(pruned.graph)
+    return alone + [
+        (layer_label(flow, [name]), f"layers in the body of {inside[name].op} are not refitted")
+        for name in _cut_in_bodies(original, pruned)
+        if is_layer(flow.all_nodes[name]) or flow.all_nodes[name].op in RECURRENT
+    ]
+
+
+def _cut_in_bodies(original: Model, pruned: Model) -> list[str]:
+    """The nodes in bodies of ``pruned`` that read a constant of another shape than the original's."""
+    before = {node.name: node for node in all_nodes(original.graph)}
+    inside = owners(pruned.graph)
+    return [
+        node.name
+        for node in all_nodes(pruned.graph)
+        if node.name in inside
+        and node.name in before
+        and any(_is_other(*pair, {}) for pair in zip(node.inputs, before[node.name].inputs, strict=False))
     ]
 
 
@@ -102,6 +122,8 @@ def _changed(original: Model, pruned: Model) -> set[str]:
         if node.name in before
         for made, old in zip(node.outputs, before[node.name].outputs, strict=False)
     }
+    inside = owners(pruned.graph)
+    cut_inside = {inside[name].name for name in _cut_in_bodies(original, pruned)}
     changed: set[str] = set()
     found: set[str] = set()
     for node in pruned.graph.nodes:
@@ -112,7 +134,7 @@ def _changed(original: Model, pruned: Model) -> set[str]:
         ]
         if differs and differs[0]:
             found.add(node.name)
-        if any(differs) or any(tensor.name in changed for tensor in outer_reads(node)):
+        if any(differs) or node.name in cut_inside or any(tensor.name in changed for tensor in outer_reads(node)):
             changed.update(tensor.name for tensor in node.outputs)
     return found
 

@@ -14,13 +14,15 @@ from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
+from graphprune.ir.bodies import all_nodes, scopes
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite.attributes import set_attributes
 from graphprune.rewrite.weights import new_constant
 
-Joined = dict[tuple[str, tuple[int | None, ...]], gs.Variable]
-"""A computed list of sizes and its new numbers -> the list written anew, for all who read it with the same changes."""
+Joined = dict[tuple[int, str, tuple[int | None, ...]], gs.Variable]
+"""A graph, a computed list of sizes and its new numbers -> the list written anew,
+for all there who read it with the same changes."""
 
 
 def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
@@ -32,7 +34,7 @@ def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
     counts = {atom: int(np.count_nonzero(mask)) for atom, mask in kept.items()}
     small = model.copy()
     small.node_protos, small.dtypes = dict(model.node_protos), dict(model.dtypes)
-    nodes = {node.name: node for node in small.graph.nodes}
+    nodes = {node.name: node for node in all_nodes(small.graph)}
     _cut_weights(small, nodes, typing, kept, counts)
     fields: dict[str, list[SizeField]] = defaultdict(list)
     for field in typing.sizes:
@@ -171,7 +173,7 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
             set_attributes(model, node, {"allowzero": 0})
         node.inputs[operand] = new_constant(_size_name(model, node, operand), np.array(words, dtype=np.int64))
         return
-    key = node.inputs[operand].name, tuple(numbers)
+    key = id(model.derived(_graphs)[node.name]), node.inputs[operand].name, tuple(numbers)
     if key not in joined:
         joined[key] = _join(model, node, operand, new, found)
     node.inputs[operand] = joined[key]
@@ -196,22 +198,29 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
             pieces.append(new_constant(name, np.array([number], dtype=dtype)))
         index += length or 1
     label = f"{node.name}/sizes{operand}"
-    sizes = _append(model, "Concat", label, {"axis": 0}, pieces, kind)
+    sizes = _append(model, node, "Concat", label, {"axis": 0}, pieces, kind)
     if kind == onnx.TensorProto.INT64:
         return sizes
-    return _append(model, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64)
+    return _append(
+        model, node, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64
+    )
 
 
 def _append(
-    model: Model, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor], kind: int
+    model: Model, reader: gs.Node, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor], kind: int
 ) -> gs.Variable:
-    """A new node and what it writes."""
+    """A new node in the graph of ``reader``, and what it writes."""
     taken = model.derived(names_in)
     label = free_name(label, taken)
     result = gs.Variable(free_name(f"{label}/out", taken), dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
-    model.graph.nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))
+    model.derived(_graphs)[reader.name].nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))
     model.dtypes[result.name] = kind
     return result
+
+
+def _graphs(model: Model) -> dict[str, gs.Graph]:
+    """Name of a node -> the graph or body that it lies in."""
+    return {node.name: scope for scope in scopes(model.graph) for node in scope.nodes}
 
 
 def _words(node: gs.Node, typing: Typing, count: int) -> list[int | None]:

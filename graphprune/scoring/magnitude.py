@@ -17,6 +17,7 @@ from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
 from graphprune.importance.magnitude import Order, combine, slice_norms
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import weight_values
 
@@ -25,7 +26,7 @@ Over = Literal["group", "writers"]
 
 def magnitudes(model: Model, typing: Typing, group: Group, order: Order, over: Over) -> NDArray[np.float64]:
     """L1 or L2 norm (size,) of every unit over the weights of layers that hold it, in the unit of the weights."""
-    nodes = {node.name: node for node in model.graph.nodes}
+    nodes = {node.name: node for node in all_nodes(model.graph)}
     layers = {
         (*place.constant, place.axis)
         for name in (*group.writers, *group.readers)

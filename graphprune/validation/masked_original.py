@@ -7,7 +7,7 @@ over it. Built from the exported protobuf, by other code than the rewrite.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx
 
@@ -17,6 +17,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Kept
 from graphprune.axes.typing import Typing
 from graphprune.errors import ValidationFailed
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.export import to_proto
 from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
@@ -32,7 +33,8 @@ def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.Model
     _silence_blocks(proto, removal.model, removal.blocks, taken)
     if removal.typing is not None:
         _silence_units(proto, removal.model, removal.typing, removal.kept, taken)
-    _sort_nodes(proto.graph)
+    for graph in graphs(proto.graph):
+        _sort_nodes(graph)
     return proto
 
 
@@ -69,22 +71,32 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
 
 def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str]) -> None:
     """Multiply by zero, at every node that sums over it, what is not kept."""
-    nodes = {node.name: node for node in proto.graph.node}
-    readers = {node.name: node for node in model.graph.nodes}
+    found = {node.name: (node, graph) for graph in graphs(proto.graph) for node in graph.node}
+    readers = {node.name: node for node in all_nodes(model.graph)}
     for place in typing.contractions:
         axes = typing.of(readers[place.node], place.operand)
         if axes is None or not any(atom in kept for atom in algebra.atoms_of(axes[place.axis])):
             continue
         keep = algebra.indices_of(axes[place.axis], kept)
-        node, name = nodes[place.node], free_name(f"{place.node}/keep{place.operand}.{place.axis}", taken)
+        node, graph = found[place.node]
+        name = free_name(f"{place.node}/keep{place.operand}.{place.axis}", taken)
         silent = free_name(f"{name}/silent", taken)
         source = node.input[place.operand]
         dtype = model.dtypes.get(readers[place.node].inputs[place.operand].name, onnx.TensorProto.FLOAT)
         shape = [len(keep) if axis == place.axis else 1 for axis in range(len(axes))]
         values = keep.astype(onnx.helper.tensor_dtype_to_np_dtype(dtype)).reshape(shape)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
-        proto.graph.node.append(onnx.helper.make_node("Mul", [source, name], [silent]))
+        graph.node.append(onnx.helper.make_node("Mul", [source, name], [silent]))
         node.input[place.operand] = silent
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """``graph`` and the bodies of its nodes, those inside others first."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from graphs(attribute.g)
+    yield graph
 
 
 def _sort_nodes(graph: onnx.GraphProto) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from graphprune.errors import ValidationFailed
+from graphprune.ir.bodies import bodies
 from graphprune.ir.model import Model, node_reads
 
 
@@ -25,10 +26,16 @@ def check_structure(model: Model, after: str) -> None:
 
 
 def _fault(model: Model) -> str:
-    made = {tensor.name for tensor in model.graph.inputs}
-    names: set[str] = set()
-    known: dict[str, gs.Constant] = {}
-    for node in model.graph.nodes:
+    return _fault_in(model.graph, set(), set(), {})
+
+
+def _fault_in(graph: gs.Graph, outside: set[str], names: set[str], known: dict[str, gs.Constant]) -> str:
+    """As above, for a body that may read what is made ``outside``; ``names`` and ``known`` grow on the way."""
+    made = outside | {tensor.name for tensor in graph.inputs}
+    for node in graph.nodes:
+        for body in bodies(node):
+            if fault := _fault_in(body, made, names, known):
+                return fault
         if node.name in names:
             return f"two nodes are called {node.name}"
         names.add(node.name)
@@ -42,7 +49,7 @@ def _fault(model: Model) -> str:
             if tensor.name in made:
                 return f"{tensor.name} is made twice, the second time by {node.op} node {node.name}"
             made.update([tensor.name] if tensor.name else [])
-    for tensor in model.graph.outputs:
+    for tensor in graph.outputs:
         if tensor.name not in made and not isinstance(tensor, gs.Constant):
             return f"nothing makes the output {tensor.name}"
     return ""

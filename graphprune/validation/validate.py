@@ -23,6 +23,7 @@ from graphprune.ir.model import Model
 from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
+from graphprune.validation.branches import check_branches
 from graphprune.validation.oracle_check import OracleCheck
 from graphprune.validation.unrounded import without_rounding
 from graphprune.validation.yardstick import Yardstick
@@ -74,6 +75,7 @@ def validate(
             OracleCheck(step, result, options, exact).run(data, batch)
             yardstick.allow(_ROUNDINGS * check.rounding(data.first(batch)))
         error, samples = check.run(data, batch)
+        check_branches(step, result, data, batch, options, yardstick)
         worst = max(worst, error)
     return Validation(worst, yardstick.widest_limit, samples, yardstick.self_difference)
 

@@ -25,6 +25,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axes, Kept
 from graphprune.axes.typing import Typing
 from graphprune.ir import validity
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite import remove_units
@@ -105,9 +106,9 @@ def check_nothing_leaks(model: Model, typing: Typing, kept: Kept, small: onnx.Mo
     """NaN in every weight that leaves; what stays is bit for bit what it was without."""
     poisoned = model.copy()
     for name, gone in _removed_entries(model, typing, kept).items():
-        values = np.array(read_values(poisoned.graph.tensors()[name], model.folder))
+        values = np.array(read_values(_constant(poisoned, name), model.folder))
         values[gone] = np.nan
-        poisoned.graph.tensors()[name].values = values
+        _constant(poisoned, name).values = values
     assert to_proto(remove_units(poisoned, typing, kept)).graph.node == small.graph.node
     left = to_proto(remove_units(poisoned, typing, kept)).graph.initializer
     for tensor, expected in zip(left, small.graph.initializer, strict=True):
@@ -119,9 +120,9 @@ def check_silence(model: Model, typing: Typing, kept: Kept, feed: Arrays) -> Non
     generator = np.random.default_rng(0)
     disturbed = model.copy()
     for name, gone in _removed_entries(model, typing, kept).items():
-        values = np.array(read_values(disturbed.graph.tensors()[name], model.folder))
+        values = np.array(read_values(_constant(disturbed, name), model.folder))
         values[gone] = generator.uniform(0.5, 1.5, values.shape).astype(values.dtype)[gone]
-        disturbed.graph.tensors()[name].values = values
+        _constant(disturbed, name).values = values
     calm = run(masked_original(Removal(model, typing=typing, kept=kept)), feed)
     moved = run(masked_original(Removal(disturbed, typing=typing, kept=kept)), feed)
     for reference, result in zip(calm, moved, strict=True):
@@ -160,14 +161,14 @@ def optimised_nodes(proto: onnx.ModelProto) -> int:
 def _removed_entries(model: Model, typing: Typing, kept: Kept) -> dict[str, np.ndarray]:
     """Float constant -> True where an entry leaves, whoever reads it."""
     uses: dict[str, list[Axes | None]] = {}
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         for operand, tensor in enumerate(node.inputs):
             if isinstance(tensor, gs.Constant) and np.dtype(tensor.dtype).kind == "f":
                 uses.setdefault(tensor.name, []).append(typing.constants.get((node.name, operand)))
     held = {t.name for t in constants(model.graph)} & {t.name for t in model.graph.outputs}
     found: dict[str, np.ndarray] = {}
     for name, readers in uses.items():
-        gone = np.full(constant_dims(model.graph.tensors()[name]), name not in held)
+        gone = np.full(constant_dims(_constant(model, name)), name not in held)
         for axes in readers:
             stays = np.ones((), dtype=bool)
             for axis in axes or ():
@@ -176,6 +177,10 @@ def _removed_entries(model: Model, typing: Typing, kept: Kept) -> dict[str, np.n
         if gone.any():
             found[name] = gone
     return found
+
+
+def _constant(model: Model, name: str) -> gs.Constant:
+    return next(tensor for tensor in constants(model.graph) if tensor.name == name)
 
 
 def keep_share(groups: Sequence[Group], removed: float, seed: int = 0) -> dict[Atom, np.ndarray]:

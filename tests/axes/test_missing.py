@@ -30,22 +30,22 @@ CASES = [
     case("If-that-takes-from-outside", "(float[N, 4] x, bool c) => (float[N, 5] y) { [first] a = MatMul(x, w1) [second] b = MatMul(x, v1) "
          "[choice] h = If(c) <then_branch = yes () => (float[N, 8] t) { t = Relu(a) }, else_branch = no () => (float[N, 8] e) { e = Neg(a) }> "
          "s = Add(h, b) [last] y = MatMul(s, w2) }", {**W, "v1": (4, 8)}, "",
-         frozen={"first:8": "a subgraph may use it", "second:8": "a subgraph may use it"}, missing="choice If: a subgraph"),
+         frozen={"first:8": "border of a body of", "second:8": "border of a body of"}),
     case("If-on-constants-of-others", "(float[N, 4] x, bool c) => (float[N, 5] y) { [first] a = MatMul(x, w1) h = Add(a, bias) [last] z = MatMul(h, w2) "
          "[choice] f = If(c) <then_branch = yes () => (float[8] t) { t = Relu(bias) }, else_branch = no () => (float[8] e) { e = Neg(bias) }> "
-         "m = ReduceMax(f) y = Add(z, m) }", {**W, "bias": (8,)}, "first:8", missing="choice If"),
+         "m = ReduceMax(f) y = Add(z, m) }", {**W, "bias": (8,)}, "first:8"),
     case("If-that-hands-a-constant-on", "(float[N, 4] x, bool c) => (float[N, 5] y) { [first] a = MatMul(x, w1) h = Add(a, bias) [last] z = MatMul(h, w2) "
          "[choice] f = If(c) <then_branch = yes () => (float[8] t) { t = Identity(bias) }, else_branch = no () => (float[8] e) { e = Identity(bias) }> "
-         "m = ReduceMax(f) y = Add(z, m) }", {**W, "bias": (8,)}, "first:8", missing="choice If"),
+         "m = ReduceMax(f) y = Add(z, m) }", {**W, "bias": (8,)}, "first:8"),
     case("If-that-reads-a-shape", "(float[N, 4] x, bool c) => (float[N, 5] y) { [first] a = MatMul(x, w1) h = Relu(a) s = Shape(h) [last] z = MatMul(h, w2) "
          "[choice] f = If(c) <then_branch = yes () => (int64[2] t) { t = Abs(s) }, else_branch = no () => (int64[2] e) { e = Neg(s) }> "
-         "g = Cast<to = 1>(f) m = ReduceMax(g) y = Add(z, m) }", W, "", frozen={"first:8": "size takes part|subgraph"}, missing="choice If"),
+         "g = Cast<to = 1>(f) m = ReduceMax(g) y = Add(z, m) }", W, "", frozen={"first:8": "size takes part"}),
     case("Loop", "(float[N, 4] x) => (float[N, 5] y) { [first] a = MatMul(x, w1) [loop] h = Loop(three, , a) <body = step (int64 i, bool go, float[N, 8] s) "
          "=> (bool on, float[N, 8] r) { on = Identity(go) q = Relu(s) r = Add(q, scale) }> [last] y = MatMul(h, w2) }",
-         {**W, "three": np.array(3), "scale": (8,)}, "", frozen={"first:8": "a subgraph may use it"}, missing="loop Loop"),
+         {**W, "three": np.array(3), "scale": (8,)}, "", frozen={"first:8": "border of a body of"}),
     case("Scan", "(float[S, 4] x) => (float[S, 5] y) { [first] a = MatMul(x, w1) [scan] , h = Scan<num_scan_inputs = 1, body = step (float[8] s, float[8] e) "
          "=> (float[8] t, float[8] o) { t = Add(s, e) o = Relu(t) }>(zero, a) [last] y = MatMul(h, w2) }", {**W, "zero": np.zeros(8, np.float32)}, "",
-         frozen={"first:8": "a subgraph may use it"}, missing="scan Scan"),
+         frozen={"first:8": "border of a body of"}),
 ]  # fmt: skip  # a table, a row a line
 
 

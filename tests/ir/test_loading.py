@@ -134,13 +134,17 @@ def test_loop_that_reads_outer_tensors() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_initialisers_of_subgraphs_stay_inside(sign: int) -> None:
+def test_initialisers_of_bodies_become_the_models(sign: int) -> None:
     text = IF_READS_OUTSIDE.replace("Add(x, bias)", "Mul(x, own)").replace("MatMul(seen, wt)", "Add(x, own)")
     proto = build(text, {"w": (4, 4)})
     for attribute, value in zip(proto.graph.node[-1].attribute, (3.0, 5.0), strict=True):
         attribute.g.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.float32), "own"))
     out = normal_form(proto, {"x": np.full((2, 4), sign, np.float32)})
-    assert "own" not in initialisers(out)
+    assert {name: values.item() for name, values in initialisers(out).items() if "own" in name} == {
+        "own": 3,
+        "own.1": 5,
+    }
+    assert not any(attribute.g.initializer for attribute in out.graph.node[-1].attribute)
 
 
 def test_ir_version_3_lists_initialisers_as_inputs() -> None:

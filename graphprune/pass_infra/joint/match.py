@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import weight_dims, weight_place
 from graphprune.plan.selection import Candidate
@@ -29,7 +30,7 @@ def filter_count(model: Model, nodes: Iterable[str] | None = None) -> int:
     wanted = None if nodes is None else set(nodes)
     return sum(
         dims[_FILTER_AXIS[node.op]] * (1 if node.op == "Conv" else node.attrs.get("group", 1))
-        for node in model.graph.nodes
+        for node in all_nodes(model.graph)
         if node.op in _FILTER_AXIS
         and (wanted is None or node.name in wanted)
         and (dims := weight_dims(node, 1)) is not None
@@ -39,7 +40,7 @@ def filter_count(model: Model, nodes: Iterable[str] | None = None) -> int:
 def filters_per_unit(model: Model, group: Group) -> int:
     """How many convolution filters leave with one unit: a depthwise convolution behind a layer loses one, too."""
     readers: dict[tuple[str, int], list[gs.Node]] = defaultdict(list)
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         place = weight_place(node, 1) if node.op in _FILTER_AXIS else None
         if place is not None:
             readers[place[0].name, place[1]].append(node)
