@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 
 from graphprune.analysis.dataflow import DataFlow
@@ -41,7 +42,7 @@ def test_nodes_are_converted_once_for_each_model(monkeypatch: pytest.MonkeyPatch
     converted: list[str] = []
     original = export.export_node
 
-    def counted(node: onnx.NodeProto, old: onnx.NodeProto | None) -> onnx.NodeProto:
+    def counted(node: gs.Node, old: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto:
         converted.append(node.name)
         return original(node, old)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import pytest
@@ -33,7 +35,7 @@ TWO = """(float[N, 4] x, bool c) => (float[N, 4] y) { [choice] y = If(c) <
     else_branch = no () => (float[N, 4] e) { [three] a = MatMul(x, v1) b = Relu(a) [four] e = MatMul(b, v2) }> }"""
 WEIGHTS = {"w1": (4, 8), "w2": (8, 4), "v1": (4, 6), "v2": (6, 4)}
 FAR = TWO.replace("[three] a = MatMul(x, v1)", "s = Gather(x, far) k = Unsqueeze(s, zero) [three] a = MatMul(k, v1)")
-FAR_WEIGHTS = {**WEIGHTS, "far": np.array(7), "zero": np.array([0])}
+FAR_WEIGHTS: dict[str, np.ndarray | Sequence[int]] = {**WEIGHTS, "far": np.array(7), "zero": np.array([0])}
 FEEDS = {"x": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32), "c": np.array(True)}
 
 
