@@ -237,8 +237,13 @@ def _kept(before: np.ndarray, after: np.ndarray, where: str, *, gone: bool) -> n
         source = _mode(found[found >= 0] // before.shape[1])
         guesses = common or [int(p) % before.shape[1] if p >= 0 else None for p in found]
         columns = [column for column in guesses if column is not None]
-        if source is None or len(columns) < len(guesses):
-            continue  # a row of equal numbers: it does not tell, nor does it matter which of them it is
+        if len(columns) < len(guesses):
+            continue  # columns of equal numbers: these do not tell, nor does it matter which of them it is
+        if source is None:  # rows that are there several times
+            twins = (before[:, columns] == after[row]).all(axis=(1, 2))
+            keep[twins] = False
+            keep[np.ix_(twins, columns)] = True
+            continue
         if not np.array_equal(before[source, columns], after[row]):
             raise Disagreement(f"{where} is not a part of the original's: row {row}")
         keep[source] = False
