@@ -47,10 +47,9 @@ class OracleCheck:
         extents: dict[str, Extent] = defaultdict(Extent)
         worst, samples = self._compare(names, data, batch, extents, on_own_scale=False)
         low = [name for name in names if self.yardstick.has_collapsed(name, extents[name])]
-        inner = dict.fromkeys(self.yardstick.inner.get(name, name) for name in low)
-        made = self._tensors() if inner else set()
-        closer = [name for name in inner if name in made]
-        if closer:
+        if low:
+            made, inner = self._tensors(), self.yardstick.inner
+            closer = list(dict.fromkeys(inner[name] if inner.get(name) in made else name for name in low))
             self._compare(closer, data, batch, extents, on_own_scale=True)
         return worst, samples
 
