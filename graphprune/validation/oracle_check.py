@@ -52,10 +52,9 @@ class OracleCheck:
         low = [
             name for name in names if self.yardstick.is_noise(name) or self.yardstick.has_collapsed(name, extents[name])
         ]
-        inner = dict.fromkeys(self.yardstick.inner.get(name, name) for name in low)
-        made = self._tensors() if inner else set()
-        closer = [name for name in inner if name in made]
-        if closer and not self.yardstick.rounds:  # there, without rounding, all is compared once more
+        if low and not self.yardstick.rounds:  # there, without rounding, all is compared once more
+            made, inner = self._tensors(), self.yardstick.inner
+            closer = list(dict.fromkeys(inner[name] if inner.get(name) in made else name for name in low))
             worst = max(worst, self._compare(closer, data, batch, extents, on_own_scale=True)[0])
         return worst, samples
 

@@ -195,3 +195,18 @@ def test_one_hot() -> None:
     weights: dict[str, np.ndarray] = {"depth": np.array(3, INT), "values": np.array([0.5, 2.0], FLOAT)}
     model = build([node("OneHot", "x depth values", axis=1)], feed, weights)
     assert check(model, feed).error <= 1e-6
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_group_norm_takes_free_sizes(opset: int) -> None:
+    """What follows asks for the number of axes."""
+    weights = {"s": draw(2 if opset == 18 else 4), "b": draw(2 if opset == 18 else 4, seed=1), "w": draw(3, 4, 1, 1)}
+    nodes = [
+        node("GroupNormalization", "x s b", "a", num_groups=2),
+        node("Relu", "a", "c"),
+        node("Conv", "c w", "d"),
+        node("GlobalAveragePool", "d", "e"),
+        node("Flatten", "e", "y"),
+    ]
+    model = build(nodes, {"x": IMAGE}, weights, opset=opset, free={"x": [0, 2, 3]})
+    assert check(model, {"x": IMAGE}).is_good

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.analysis.blocks import find_joins
 from graphprune.analysis.model_analysis import analyse
 from graphprune.axes.algebra import Atom
 from graphprune.data.dataset import Data, load_data
 from graphprune.errors import ValidationFailed
 from graphprune.ir.export import write
 from graphprune.ir.loading import load
-from graphprune.rewrite import remove_units
+from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions, open_model
 from graphprune.validation.difference import Extent, relative_error
@@ -241,3 +242,22 @@ def test_the_scale_is_that_of_the_original() -> None:
 def test_the_file_as_given_may_differ_by_its_noise() -> None:
     proto = network(ending=ENDINGS["noisy"])
     check_normalisation(load(proto), samples(proto), BATCH, OPTIONS)
+
+
+def test_a_collapsed_output_whose_activation_left_with_a_block(tmp_path: Path) -> None:
+    """The tensor before the activation is not there any more, and the output alone is compared."""
+    proto = build(
+        """(float[N,4] x) => (float[N,4] y) {
+        a = MatMul(x, w0) h = Relu(a) b = MatMul(h, w1) c = Tanh(b) d = MatMul(c, w2)
+        [join] e = Add(h, d) y = Relu(e) }""",
+        {
+            "w0": 1e-3 * random_weight("w0", (4, 4)),
+            "w1": 1e4 * random_weight("w1", (4, 4)),
+            "w2": 10 * random_weight("w2", (4, 4)),
+        },
+    )
+    model = load(proto)
+    (block,) = (join.block for join in find_joins(model) if join.block)
+    write(remove_blocks(model, [block]), tmp_path / "small.onnx")
+    data = load_data(np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32), model)
+    assert validate([Removal(model, (block,))], tmp_path / "small.onnx", data, BATCH, OPTIONS).samples == 8
