@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
+
+import onnx_graphsurgeon as gs
 
 from graphprune.analysis.cost import Cost, is_parameter, node_macs, part_cost
 from graphprune.analysis.dataflow import DataFlow
@@ -14,6 +17,7 @@ from graphprune.analysis.names import layer_path
 from graphprune.analysis.roles import weight_axes
 from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes import algebra
+from graphprune.ir.quantised import ROUNDING
 from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, JoinRow, MissingRow
 from graphprune.run.loaded import Source, prepare
 from graphprune.run.notes import texts_of
@@ -84,17 +88,22 @@ def _frozen_cost(group: Group, flow: DataFlow, analysis: ModelAnalysis) -> Cost:
     """
     none = {group.atom: 0}
     macs, params = 0, {}
-    layers = {
-        place.constant: flow.nodes[name]
-        for name in (*group.writers, *group.readers)
-        for place in weight_axes(flow.nodes[name])
-    }
     for name, operand in dict.fromkeys((use.node, use.operand) for use in group.uses):
         node, axes = flow.all_nodes[name], analysis.typing.constants[name, operand]
         whole = prod(map(algebra.size_of, axes))
         gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
-        if (name, operand) in layers:
-            macs += node_macs(layers[name, operand], analysis.sizes) * gone // whole
+        macs += sum(node_macs(layer, analysis.sizes) * gone // whole for layer in _layers(node, operand))
         if is_parameter(node.inputs[operand]):
             params[node.inputs[operand].name] = gone
     return Cost(macs, sum(params.values()))
+
+
+def _layers(node: gs.Node, operand: int) -> Iterator[gs.Node]:
+    """The layers that have as weights what is read there, at once or behind its dequantisation."""
+    if node.op in ROUNDING and not operand:
+        made = node.outputs[0]
+        for reader in {id(reader): reader for reader in made.outputs}.values():
+            for index in (index for index, tensor in enumerate(reader.inputs) if tensor is made):
+                yield from _layers(reader, index)
+    elif operand in {place.operand for place in weight_axes(node)}:
+        yield node

@@ -60,7 +60,8 @@ def can_refit_readers(analysis: ModelAnalysis, group: Group) -> bool:
 
     A recurrent layer cannot, and what it would lose must not count for nothing.
     """
-    is_recurrent = any(analysis.flow.nodes[name].op in RECURRENT for name in group.readers)
+    nodes = analysis.flow.nodes
+    is_recurrent = any(name in nodes and nodes[name].op in RECURRENT for name in group.readers)
     return not is_recurrent and bool(_refittable(analysis, group))
 
 
