@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from graphprune.errors import ModelError
 from graphprune.ir import external_data
+from graphprune.ir.bodies import graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.normalise import fold_sizes_again, normalise
@@ -45,7 +46,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         digest = ""
     _check(proto, path)
     data_files: set[Path] = set()
-    for tensor in proto.graph.initializer:
+    for tensor in _initialisers(proto):
         if external_data.is_external(tensor):
             if folder is None:
                 raise ModelError(
@@ -74,6 +75,10 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
         model = replace(model)  # what was derived is stale
         infer_again(to_proto(model, with_weights=False), model.shapes, model.dtypes)
     return model
+
+
+def _initialisers(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    return (tensor for graph in graphs_of(proto.graph) for tensor in graph.initializer)
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -120,7 +125,7 @@ def _check(proto: onnx.ModelProto, path: Path | None) -> None:
                     "which the graph library cannot carry",
                     "export the model without it",
                 )
-    for tensor in proto.graph.initializer:
+    for tensor in _initialisers(proto):
         if tensor.data_type not in _DATA_TYPES:
             raise ModelError(
                 f"{name}: initializer '{tensor.name}' is of the unknown data type {tensor.data_type}",
@@ -128,7 +133,7 @@ def _check(proto: onnx.ModelProto, path: Path | None) -> None:
             )
     _check_inputs(proto, name)
     if path is not None:  # before the checker, for its message about data files is obscure
-        for tensor in proto.graph.initializer:
+        for tensor in _initialisers(proto):
             if external_data.is_external(tensor):
                 external_data.locate(tensor, path.parent.resolve())
     try:
