@@ -45,12 +45,12 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 def _given(node: gs.Node, body: gs.Graph) -> Iterator[tuple[gs.Tensor, gs.Tensor, int | None]]:
     """What a body is given: the tensor outside, that inside, and the axis along which a Scan takes it apart."""
     if node.op == "Loop":
-        for outer, inner in zip(node.inputs[2:], body.inputs[2:], strict=True):
+        for outer, inner in zip(node.inputs[2:], body.inputs[2:], strict=False):
             yield outer, inner, None
     elif node.op == "Scan":
         states = _state_count(node)
         axes = node.attrs.get("scan_input_axes") or [0] * (len(node.inputs) - states)
-        for outer, inner, axis in zip(node.inputs, body.inputs, [None] * states + list(axes), strict=True):
+        for outer, inner, axis in zip(node.inputs, body.inputs, [None] * states + list(axes), strict=False):
             yield outer, inner, axis
 
 
@@ -70,7 +70,7 @@ def leave_bodies(node: gs.Node, found: Probe, *, takes_branches: bool) -> None:
         states, first = _state_count(node), 1 if node.op == "Loop" else 0
         before = body.inputs[2:] if node.op == "Loop" else body.inputs[:states]
         after = body.outputs[first : first + states]
-        if any(found.shape(old) != found.shape(new) for old, new in zip(before, after, strict=True)):
+        if any(found.shape(old) != found.shape(new) for old, new in zip(before, after, strict=False)):
             _forget(body, found)
             continue
         for outer, inner in zip(node.outputs, after, strict=False):
@@ -82,7 +82,7 @@ def leave_bodies(node: gs.Node, found: Probe, *, takes_branches: bool) -> None:
 def _leave_branches(node: gs.Node, found: Probe, *, takes_branches: bool) -> None:
     yes, no = node.attrs["then_branch"].outputs, node.attrs["else_branch"].outputs
     condition = found.value(node.inputs[0])
-    for outer, one, other in zip(node.outputs, yes, no, strict=True):
+    for outer, one, other in zip(node.outputs, yes, no, strict=False):
         taken = None if condition is None else one if bool(np.ravel(condition)[0]) else other
         value = None if taken is None else found.value(taken)
         if value is not None:
@@ -99,7 +99,7 @@ def _leave_scan(node: gs.Node, body: gs.Graph, states: int, found: Probe) -> Non
     axes = node.attrs.get("scan_output_axes") or [0] * (len(node.outputs) - states)
     read = found.shape(node.inputs[states])
     length = None if read is None else read[(node.attrs.get("scan_input_axes") or [0])[0]]
-    for outer, inner, axis in zip(node.outputs[states:], body.outputs[states:], axes, strict=True):
+    for outer, inner, axis in zip(node.outputs[states:], body.outputs[states:], axes, strict=False):
         shape = found.shape(inner)
         if shape is not None and length is not None:
             place = axis % (len(shape) + 1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import onnx
+
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
@@ -37,6 +39,15 @@ def with_bodies(node: gs.Node) -> Iterator[gs.Node]:
     for body in bodies(node):
         yield from all_nodes(body)
     yield node
+
+
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """As :func:`scopes`, of a graph as protobuf."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from graphs_of(attribute.g)
 
 
 def owners(graph: gs.Graph) -> dict[str, gs.Node]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from graphprune.errors import ModelError
 from graphprune.ir import external_data, lean_file
+from graphprune.ir.bodies import graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.normalise import fold_sizes_again, normalise
@@ -40,7 +41,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
     proto, path, folder = given.proto, given.path, given.folder
     _check(given)
     data_files: set[Path] = set()
-    for tensor in proto.graph.initializer:
+    for tensor in _initialisers(proto):
         if external_data.is_external(tensor):
             if folder is None:
                 raise ModelError(
@@ -85,6 +86,10 @@ class _Given:
     path: Path | None
     folder: Path | None
     own_file: str = ""
+
+
+def _initialisers(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    return (tensor for graph in graphs_of(proto.graph) for tensor in graph.initializer)
 
 
 def _read(path: Path) -> _Given:
@@ -147,7 +152,7 @@ def _check(given: _Given) -> None:
                     "which the graph library cannot carry",
                     "export the model without it",
                 )
-    for tensor in proto.graph.initializer:
+    for tensor in _initialisers(proto):
         if tensor.data_type not in _DATA_TYPES:
             raise ModelError(
                 f"{name}: initializer '{tensor.name}' is of the unknown data type {tensor.data_type}",
@@ -155,7 +160,7 @@ def _check(given: _Given) -> None:
             )
     _check_inputs(proto, name)
     if given.folder is not None:  # before the checker, for its message about data files is obscure
-        for tensor in proto.graph.initializer:
+        for tensor in _initialisers(proto):
             if external_data.is_external(tensor):
                 external_data.locate(tensor, given.folder)
     try:

@@ -66,7 +66,7 @@ def _take_branch(graph: gs.Graph, scope: gs.Graph, node: gs.Node) -> None:
     node.inputs.clear()
     node.outputs.clear()
     given: dict[int, gs.Tensor] = {}
-    for output, result in zip(outputs, branch.outputs, strict=True):
+    for output, result in zip(outputs, branch.outputs, strict=False):
         if isinstance(result, gs.Constant) or id(result) in given:
             label = free_name(f"{output.name}/copy", _names(graph))
             source = given.get(id(result), result)

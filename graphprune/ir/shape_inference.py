@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from itertools import chain
 
 import onnx
 
 from graphprune.ir import external_data
+from graphprune.ir.bodies import graphs_of
 from graphprune.ir.model import Shape
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def infer_shapes(
         inferred = skeleton
     shapes: dict[str, Shape] = {}
     dtypes: dict[str, int] = {}
-    for value in _values(inferred.graph):
+    values = ((*graph.input, *graph.value_info, *graph.output) for graph in graphs_of(inferred.graph))
+    for value in chain.from_iterable(values):
         tensor_type = value.type.tensor_type
         if tensor_type.elem_type:
             dtypes[value.name] = tensor_type.elem_type
@@ -59,15 +61,6 @@ def infer_shapes(
         shapes[tensor.name] = tuple(tensor.dims)
         dtypes[tensor.name] = tensor.data_type
     return shapes, dtypes
-
-
-def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
-    """What is noted of the tensors of a graph, and of those in bodies."""
-    yield from (*graph.input, *graph.value_info, *graph.output)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _values(attribute.g)
 
 
 def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[str, int]) -> None:

@@ -17,6 +17,7 @@ from graphprune.analysis.dataflow import DataFlow
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom
 from graphprune.axes.typing import Typing
+from graphprune.ir.bodies import all_nodes, with_bodies
 from graphprune.ir.model import Model, constant_dims, read_values
 from graphprune.segments.cuts import at_layers
 from graphprune.segments.partition import Segment, partition
@@ -35,9 +36,9 @@ def atoms_in(model: Model, typing: Typing, segments: Sequence[Segment]) -> list[
     found = []
     for segment in segments:
         axes = [typing.axes.get(tensor, ()) for tensor in segment.reads]
-        for name in segment.nodes:
-            axes += [typing.axes.get(tensor.name, ()) for tensor in nodes[name].outputs]
-            axes += [typing.constants.get((name, operand), ()) for operand in range(len(nodes[name].inputs))]
+        for node in (each for name in segment.nodes for each in with_bodies(nodes[name])):
+            axes += [typing.axes.get(tensor.name, ()) for tensor in node.outputs]
+            axes += [typing.constants.get((node.name, operand), ()) for operand in range(len(node.inputs))]
         found.append(frozenset(atom for each in axes for axis in each for atom in algebra.atoms_of(axis)))
     return found
 
@@ -71,9 +72,10 @@ def _operand(model: Model, tensor: gs.Tensor, known: Mapping[str, Any]) -> Any:
 
 
 def _attribute(value: Any, node: str) -> str:
-    """Plain attributes by value; a subgraph is like no other."""
+    """Plain attributes by value; a body is like no other, and its weights may be cut."""
     if isinstance(value, gs.Graph):
-        return f"graph of {node}"
+        weights = [constant_dims(t) for n in all_nodes(value) for t in n.inputs if isinstance(t, gs.Constant)]
+        return f"graph of {node} {weights}"
     if isinstance(value, gs.Constant | np.ndarray):
         return str(getattr(value, "shape", ""))
     return str(value)

@@ -16,13 +16,13 @@ import onnx_graphsurgeon as gs
 from graphprune.axes import algebra
 from graphprune.data.dataset import Data
 from graphprune.errors import ModelError, ValidationFailed
-from graphprune.ir.bodies import bodies
+from graphprune.ir.bodies import bodies, graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
-from graphprune.validation.masked_original import graphs, masked_original
+from graphprune.validation.masked_original import masked_original
 from graphprune.validation.yardstick import Yardstick
 
 Choices = Mapping[str, bool]
@@ -133,7 +133,7 @@ def _forcing(make: Callable[[], onnx.ModelProto], choices: Choices) -> Callable[
     def forced() -> onnx.ModelProto:
         proto = make()
         taken = tensor_names(proto.graph)
-        for node in [node for graph in graphs(proto.graph) for node in graph.node if node.name in choices]:
+        for node in [node for graph in graphs_of(proto.graph) for node in graph.node if node.name in choices]:
             name = free_name(f"{node.name}/forced", taken)
             proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(choices[node.name]), name))
             node.input[0] = name

@@ -7,7 +7,7 @@ over it. Built from the exported protobuf, by other code than the rewrite.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx
 
@@ -17,7 +17,7 @@ from graphprune.axes import algebra
 from graphprune.axes.algebra import Kept
 from graphprune.axes.typing import Typing
 from graphprune.errors import ValidationFailed
-from graphprune.ir.bodies import all_nodes
+from graphprune.ir.bodies import all_nodes, graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
@@ -33,7 +33,7 @@ def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.Model
     _silence_blocks(proto, removal.model, removal.blocks, taken)
     if removal.typing is not None:
         _silence_units(proto, removal.model, removal.typing, removal.kept, taken)
-    for graph in graphs(proto.graph):
+    for graph in graphs_of(proto.graph):
         _sort_nodes(graph)
     return proto
 
@@ -71,7 +71,7 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
 
 def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str]) -> None:
     """Multiply by zero, at every node that sums over it, what is not kept."""
-    found = {node.name: (node, graph) for graph in graphs(proto.graph) for node in graph.node}
+    found = {node.name: (node, graph) for graph in graphs_of(proto.graph) for node in graph.node}
     readers = {node.name: node for node in all_nodes(model.graph)}
     for place in typing.contractions:
         axes = typing.of(readers[place.node], place.operand)
@@ -88,15 +88,6 @@ def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: K
         proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
         graph.node.append(onnx.helper.make_node("Mul", [source, name], [silent]))
         node.input[place.operand] = silent
-
-
-def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """``graph`` and the bodies of its nodes, those inside others first."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from graphs(attribute.g)
-    yield graph
 
 
 def _sort_nodes(graph: onnx.GraphProto) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphprune.repair.sites import left_alone
 from tests.graphs import build, random_feeds, residual_mlp
 from tests.repair.nets import resnet
 from tests.repair.story import Story, images, story
@@ -212,3 +213,18 @@ def test_heads_and_neurons() -> None:
     net = story(transformer(shape), tokens(shape)).cut("l1_q", [2])
     assert list(net.sites) == ["l1_o", "l1_up", "l1_gate", "l1_down", "head"]
     assert (net.sites["l1_o"].join, net.sites["l1_o"].shortcut) == ("a1", "h1")
+
+
+def test_layers_in_bodies_are_left_and_named() -> None:
+    """What reads the node that holds them is refitted: it gives other numbers now."""
+    net = plain(
+        """(float[N,4] y) { [first] a = MatMul(x, w0) [act] b = Tanh(a)
+        s = ReduceSum<keepdims = 0>(b) c = Greater(s, zero)
+        [choice] d = If(c) <
+        then_branch = yes () => (float[N,6] t) { [up] h = MatMul(b, w1) r = Relu(h) [down] t = MatMul(r, w2) },
+        else_branch = no () => (float[N,6] e) { e = Neg(b) }> [last] y = MatMul(d, w3) }""",
+        {"w0": (4, 6), "w1": (6, 8), "w2": (8, 6), "w3": (6, 4), "zero": np.array(0, np.float32)},
+    ).cut("up", [0, 3])
+    assert list(net.sites) == ["last"]
+    reason = "a layer in the body of If is not refitted"
+    assert left_alone(net.original.model, net.small.model) == [("up", reason), ("down", reason)]

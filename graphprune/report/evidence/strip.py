@@ -8,6 +8,7 @@ from dataclasses import replace
 from graphprune.analysis.cost import node_macs
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.errors import GraphpruneError
+from graphprune.ir.bodies import with_bodies
 from graphprune.report.evidence.parts import ModelPart, channels, has_weights
 from graphprune.report.html.pictures import Layer, NetworkStrip, PartState, StripPart
 from graphprune.run.loaded import LoadedRun
@@ -74,4 +75,5 @@ def _layers(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis) -> 
 
 def _macs(analysis: ModelAnalysis, stretch: ModelPart) -> int:
     members = set(stretch.nodes)
-    return sum(node_macs(node, analysis.sizes) for node in analysis.model.graph.nodes if node.name in members)
+    mine = (node for node in analysis.model.graph.nodes if node.name in members)
+    return sum(node_macs(each, analysis.sizes) for node in mine for each in with_bodies(node))
