@@ -145,8 +145,9 @@ def normed(d: Drawing, x: Image) -> Image:
     if kind == 1 and d.opset >= 21:
         parameters = d.weight(x.channels), d.weight(x.channels)
         return named(x, d.node("GroupNormalization", x.name, *parameters, num_groups=groups))
-    if kind == 4:
-        return named(x, d.node("MeanVarianceNormalization", conv(d, x, x.channels).name, axes=[2, 3]))
+    if kind == 4 and min(x.height, x.width) > 1:  # of equal numbers it makes NaN
+        mixed = d.node("Conv", x.name, d.weight(x.channels, x.channels, 3, 3), pads=[1] * 4)
+        return named(x, d.node("MeanVarianceNormalization", mixed, axes=[2, 3]))
     if kind == 2:
         apart = d.reshape(x.name, (0, groups, x.channels // groups * x.height * x.width))
         normal = d.node("InstanceNormalization", apart, d.weight(groups), d.weight(groups))
