@@ -48,18 +48,15 @@ def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> 
         A weight holds numbers that the original does not have in that order, or the outputs differ.
     """
     outcome = Outcome()
+    original = onnx.ModelProto.FromString(original.SerializeToString())
+    _constants_outwards(original)
     masked = onnx.ModelProto.FromString(original.SerializeToString())
-    old_nodes = {output: node for node in masked.graph.node for output in node.output if output}
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.graph.initializer}
-    pairs = []
-    for node in pruned.graph.node:
-        old = next((old_nodes[output] for output in node.output if output in old_nodes), None)
-        if old is None:
-            raise Disagreement(f"node '{node.name}' ({node.op_type}) writes nothing that the original has")
-        pairs.append((node, old))
-    known = _constant_tensors(original, {name for node, old in pairs for name in old.input})
+    pairs = _pairs(pruned.graph, masked.graph)
+    everywhere = [*pairs, *_pairs_in_bodies(pairs)]
+    known = _constant_tensors(original, {name for _, old in everywhere for name in old.input})
     rewired = _rewired(pairs, weights, known, masked)
-    for node, old in pairs:
+    for node, old in everywhere:
         for operand, name in enumerate(node.input):
             if name in weights and operand < len(old.input) and old.input[operand] in known:
                 _compare(node, operand, old, known[old.input[operand]], weights[name], masked, outcome)
@@ -74,6 +71,101 @@ def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> 
         if not error <= TOLERANCE:
             raise Disagreement(f"output '{name}' differs by {error:.1e} of its largest number")
     return outcome
+
+
+Pairs = list[tuple[onnx.NodeProto, onnx.NodeProto]]
+
+
+def _pairs(graph: onnx.GraphProto, before: onnx.GraphProto, *, is_body: bool = False) -> Pairs:
+    """The nodes that are left, each with the original's that writes the same.
+
+    Names in a body may have got a number, and a branch that is always taken may have taken the place of its If:
+    what holds bodies is known by its own name.
+    """
+    old_nodes = _makers(before)
+    owners = {old.name: old for old in old_nodes.values() if _bodies(old)}
+    pairs = []
+    for node in graph.node:
+        if _bodies(node) and node.name in owners:
+            pairs.append((node, owners[node.name]))
+            continue
+        names = [*node.output, *(output.rpartition(".")[0] for output in node.output if is_body)]
+        name = next((name for name in names if name in old_nodes), None)
+        if name is None:
+            raise Disagreement(f"node '{node.name}' ({node.op_type}) writes nothing that the original has")
+        pairs.append((node, _in_branch(old_nodes[name], name, node.op_type)))
+    return pairs
+
+
+def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """What makes each tensor of a graph, and of the bodies in it."""
+    inner = {name: node for each in graph.node for body in _bodies(each) for name, node in _makers(body).items()}
+    return inner | {output: node for node in graph.node for output in node.output if output}
+
+
+def _in_branch(node: onnx.NodeProto, output: str, op: str) -> onnx.NodeProto:
+    """Of an If the node in one of its branches that makes the ``output``, if it is of that ``op``; else ``node``."""
+    if node.op_type != "If" or op == "If":
+        return node
+    place = list(node.output).index(output)
+    found = []
+    for body in _bodies(node):
+        name = body.output[place].name
+        maker = _makers(body).get(name)
+        found += [] if maker is None else [_in_branch(maker, name, op)]
+    return next((each for each in found if each.op_type == op), node)
+
+
+def _pairs_in_bodies(pairs: Pairs) -> Pairs:
+    found = []
+    for node, old in pairs:
+        for body, before in zip(_bodies(node), _bodies(old), strict=False):
+            inner = _pairs(body, before, is_body=True)
+            found += [*inner, *_pairs_in_bodies(inner)]
+    return found
+
+
+def _constants_outwards(model: onnx.ModelProto) -> None:
+    """Put in front of all else what is computed from constants alone, that of bodies as well, with names of its own."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    front: list[onnx.NodeProto] = []
+    scopes = [model.graph]
+    for number, scope in enumerate(scopes):  # which grows on the way
+        prefix = f"body{number}/" if number else ""
+        names: dict[str, str] = {}
+        for tensor in list(scope.initializer) if number else ():
+            names[tensor.name] = prefix + tensor.name
+            model.graph.initializer.add().CopyFrom(tensor)
+            model.graph.initializer[-1].name = names[tensor.name]
+            constant.add(names[tensor.name])
+        if number:
+            del scope.initializer[:]
+        given, left = {value.name for value in scope.output}, []
+        for node in scope.node:
+            _rename(node, names)
+            made = {output for output in node.output if output}
+            if set(node.input) - {""} <= constant and not _bodies(node) and not made & given:
+                names |= {output: prefix + output for output in made}
+                constant |= {prefix + output for output in made}
+                node.output[:] = [prefix + output if output else "" for output in node.output]
+                front.append(onnx.NodeProto.FromString(node.SerializeToString()))
+            else:
+                left.append(onnx.NodeProto.FromString(node.SerializeToString()))
+        del scope.node[:]
+        scope.node.extend(left)
+        scopes += [body for node in scope.node for body in _bodies(node)]
+    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend([*front, *rest])
+
+
+def _rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
+    """Let a node, and its bodies, read what was moved outwards."""
+    for index, name in enumerate(node.input):
+        node.input[index] = names.get(name, name)
+    for body in _bodies(node):
+        for inner in body.node:
+            _rename(inner, names)
 
 
 def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
@@ -122,7 +214,7 @@ def _compare(
         return
     outcome.zeroed += int((~keep).sum()) * rows.shape[2]
     zeros = np.where(keep[:, :, None], rows, 0).astype(before.dtype)
-    name = f"masked/{old.output[0]}/{operand}"
+    name = f"masked/{old.output[0]}/{operand}/{len(masked.graph.initializer)}"
     masked.graph.initializer.append(numpy_helper.from_array(_back(node, operand, zeros, before), name))
     old.input[operand] = name
 
