@@ -20,13 +20,13 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.checks.counterparts import Disagreement, bodies_of, constants_outwards, pairs_in_bodies, pairs_of
+
 Arrays = dict[str, np.ndarray]
 
 TOLERANCE = 1e-4  # of the largest number in an output
-
-
-class Disagreement(Exception):
-    """The two files do not compute the same, or cannot be compared."""
 
 
 class OutputsDiffer(Disagreement):
@@ -62,18 +62,15 @@ def _agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays, *,
         A weight holds numbers that the original does not have in that order, or the outputs differ.
     """
     outcome = Outcome(writers=writers)
+    original = onnx.ModelProto.FromString(original.SerializeToString())
+    constants_outwards(original)
     masked = onnx.ModelProto.FromString(original.SerializeToString())
-    old_nodes = {output: node for node in masked.graph.node for output in node.output if output}
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.graph.initializer}
-    pairs = []
-    for node in pruned.graph.node:
-        old = next((old_nodes[output] for output in node.output if output in old_nodes), None)
-        if old is None:
-            raise Disagreement(f"node '{node.name}' ({node.op_type}) writes nothing that the original has")
-        pairs.append((node, old))
-    known = _constant_tensors(original, {name for node, old in pairs for name in old.input})
+    pairs = pairs_of(pruned.graph, masked.graph)
+    everywhere = [*pairs, *pairs_in_bodies(pairs)]
+    known = _constant_tensors(original, {name for _, old in everywhere for name in old.input})
     rewired = _rewired(pairs, weights, known, masked)
-    for node, old in pairs:
+    for node, old in everywhere:
         for operand, name in enumerate(node.input):
             if name in weights and operand < len(old.input) and old.input[operand] in known:
                 _compare(node, operand, old, known[old.input[operand]], weights[name], masked, outcome)
@@ -106,7 +103,7 @@ def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     constant = set(stored)
     for node in model.graph.node:
-        if all(name in constant for name in node.input if name) and not _bodies(node):
+        if all(name in constant for name in node.input if name) and not bodies_of(node):
             constant.update(node.output)
     computed = [name for name in wanted if name in constant and name not in stored]
     probe = onnx.ModelProto.FromString(model.SerializeToString())
@@ -117,10 +114,6 @@ def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
     values = _run(probe, {}, computed) if computed else []
     return {name: stored[name] for name in wanted if name in stored} | dict(zip(computed, values, strict=True))
-
-
-def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
 
 
 def _compare(
@@ -135,7 +128,7 @@ def _compare(
     """Find ``after`` in ``before``, and set to zero in the original what reads something that is gone."""
     if before.shape == after.shape or before.dtype.kind != "f":
         return
-    name = f"masked/{old.output[0]}/{operand}"
+    name = f"masked/{old.output[0]}/{operand}/{len(masked.graph.initializer)}"
     rows = _rows_of_readers(node, operand, before)
     if rows is None:
         if outcome.writers:
