@@ -4,7 +4,8 @@ python tools/checks/independent.py ORIGINAL.onnx PRUNED.onnx [--feeds FEEDS.npz]
 
 What is left of each weight is recovered by comparing its numbers with the original's. In the original the numbers that
 read what is gone are set to zero, a branch that is gone is multiplied by zero, and both files must compute the same.
-Nothing of graphprune is imported; the file must have been pruned without a repair, which changes numbers.
+Where a sum over channels reads what is gone, too (a norm behind a pool), the numbers that write it are set to zero as
+well. Nothing of graphprune is imported; the file must have been pruned without a repair, which changes numbers.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from tools.checks.independent_bodies import Disagreement, bodies_of, constants_outwards, pairs_in_bodies, pairs_of
+
 Arrays = dict[str, np.ndarray]
 
 TOLERANCE = 1e-4  # of the largest number in an output
 
 
-class Disagreement(Exception):
-    """The two files do not compute the same, or cannot be compared."""
+class OutputsDiffer(Disagreement):
+    """They can be compared, and do not compute the same."""
 
 
 @dataclass
@@ -37,23 +42,32 @@ class Outcome:
     branches: int = 0
     unread: list[str] = field(default_factory=list)
     error: float = float("nan")
+    writers: bool = False
 
 
 def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> Outcome:
-    """Compare ``pruned`` with ``original`` without what is gone.
+    """Compare ``pruned`` with ``original`` without what is gone; see :func:`_agree`."""
+    try:
+        return _agree(original, pruned, feeds, writers=False)
+    except OutputsDiffer:
+        return _agree(original, pruned, feeds, writers=True)
+
+
+def _agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays, *, writers: bool) -> Outcome:
+    """With ``writers``, the numbers that write what is gone are zero, too.
 
     Raises
     ------
     Disagreement
         A weight holds numbers that the original does not have in that order, or the outputs differ.
     """
-    outcome = Outcome()
+    outcome = Outcome(writers=writers)
     original = onnx.ModelProto.FromString(original.SerializeToString())
-    _constants_outwards(original)
+    constants_outwards(original)
     masked = onnx.ModelProto.FromString(original.SerializeToString())
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.graph.initializer}
-    pairs = _pairs(pruned.graph, masked.graph)
-    everywhere = [*pairs, *_pairs_in_bodies(pairs)]
+    pairs = pairs_of(pruned.graph, masked.graph)
+    everywhere = [*pairs, *pairs_in_bodies(pairs)]
     known = _constant_tensors(original, {name for _, old in everywhere for name in old.input})
     rewired = _rewired(pairs, weights, known, masked)
     for node, old in everywhere:
@@ -61,7 +75,10 @@ def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> 
             if name in weights and operand < len(old.input) and old.input[operand] in known:
                 _compare(node, operand, old, known[old.input[operand]], weights[name], masked, outcome)
     outcome.branches = _silence(masked, rewired, {output for node, _ in pairs for output in node.output})
-    names = [value.name for value in pruned.graph.output]
+    names = _compared(pruned)
+    for model in (masked, pruned):
+        known_outputs = {value.name for value in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known_outputs)
     for name, expected, given in zip(names, _run(masked, feeds, names), _run(pruned, feeds, names), strict=True):
         if expected.shape != given.shape:
             raise Disagreement(f"output '{name}' has the shape {given.shape}, the original {expected.shape}")
@@ -69,103 +86,16 @@ def agree(original: onnx.ModelProto, pruned: onnx.ModelProto, feeds: Arrays) -> 
         error = float(np.abs(expected.astype(np.float64) - given).max(initial=0)) / scale
         outcome.error = error if np.isnan(outcome.error) else max(outcome.error, error)
         if not error <= TOLERANCE:
-            raise Disagreement(f"output '{name}' differs by {error:.1e} of its largest number")
+            raise OutputsDiffer(f"output '{name}' differs by {error:.1e} of its largest number")
     return outcome
 
 
-Pairs = list[tuple[onnx.NodeProto, onnx.NodeProto]]
-
-
-def _pairs(graph: onnx.GraphProto, before: onnx.GraphProto, *, is_body: bool = False) -> Pairs:
-    """The nodes that are left, each with the original's that writes the same.
-
-    Names in a body may have got a number, and a branch that is always taken may have taken the place of its If:
-    what holds bodies is known by its own name.
-    """
-    old_nodes = _makers(before)
-    owners = {old.name: old for old in old_nodes.values() if _bodies(old)}
-    pairs = []
-    for node in graph.node:
-        if _bodies(node) and node.name in owners:
-            pairs.append((node, owners[node.name]))
-            continue
-        names = [*node.output, *(output.rpartition(".")[0] for output in node.output if is_body)]
-        name = next((name for name in names if name in old_nodes), None)
-        if name is None:
-            raise Disagreement(f"node '{node.name}' ({node.op_type}) writes nothing that the original has")
-        pairs.append((node, _in_branch(old_nodes[name], name, node.op_type)))
-    return pairs
-
-
-def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """What makes each tensor of a graph, and of the bodies in it."""
-    inner = {name: node for each in graph.node for body in _bodies(each) for name, node in _makers(body).items()}
-    return inner | {output: node for node in graph.node for output in node.output if output}
-
-
-def _in_branch(node: onnx.NodeProto, output: str, op: str) -> onnx.NodeProto:
-    """Of an If the node in one of its branches that makes the ``output``, if it is of that ``op``; else ``node``."""
-    if node.op_type != "If" or op == "If":
-        return node
-    place = list(node.output).index(output)
-    found = []
-    for body in _bodies(node):
-        name = body.output[place].name
-        maker = _makers(body).get(name)
-        found += [] if maker is None else [_in_branch(maker, name, op)]
-    return next((each for each in found if each.op_type == op), node)
-
-
-def _pairs_in_bodies(pairs: Pairs) -> Pairs:
-    found = []
-    for node, old in pairs:
-        for body, before in zip(_bodies(node), _bodies(old), strict=False):
-            inner = _pairs(body, before, is_body=True)
-            found += [*inner, *_pairs_in_bodies(inner)]
-    return found
-
-
-def _constants_outwards(model: onnx.ModelProto) -> None:
-    """Put in front of all else what is computed from constants alone, that of bodies as well, with names of its own."""
-    constant = {tensor.name for tensor in model.graph.initializer}
-    front: list[onnx.NodeProto] = []
-    scopes = [model.graph]
-    for number, scope in enumerate(scopes):  # which grows on the way
-        prefix = f"body{number}/" if number else ""
-        names: dict[str, str] = {}
-        for tensor in list(scope.initializer) if number else ():
-            names[tensor.name] = prefix + tensor.name
-            model.graph.initializer.add().CopyFrom(tensor)
-            model.graph.initializer[-1].name = names[tensor.name]
-            constant.add(names[tensor.name])
-        if number:
-            del scope.initializer[:]
-        given, left = {value.name for value in scope.output}, []
-        for node in scope.node:
-            _rename(node, names)
-            made = {output for output in node.output if output}
-            if set(node.input) - {""} <= constant and not _bodies(node) and not made & given:
-                names |= {output: prefix + output for output in made}
-                constant |= {prefix + output for output in made}
-                node.output[:] = [prefix + output if output else "" for output in node.output]
-                front.append(onnx.NodeProto.FromString(node.SerializeToString()))
-            else:
-                left.append(onnx.NodeProto.FromString(node.SerializeToString()))
-        del scope.node[:]
-        scope.node.extend(left)
-        scopes += [body for node in scope.node for body in _bodies(node)]
-    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend([*front, *rest])
-
-
-def _rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
-    """Let a node, and its bodies, read what was moved outwards."""
-    for index, name in enumerate(node.input):
-        node.input[index] = names.get(name, name)
-    for body in _bodies(node):
-        for inner in body.node:
-            _rename(inner, names)
+def _compared(model: onnx.ModelProto) -> list[str]:
+    """The outputs, and of those that leave an activation what enters it: what is squashed to 1e-7 is rounding."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    outputs = [value.name for value in model.graph.output]
+    squashed = {name for name in outputs if name in makers and makers[name].op_type in ("Sigmoid", "Softmax")}
+    return [makers[name].input[0] if name in squashed else name for name in outputs]
 
 
 def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
@@ -173,7 +103,7 @@ def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     constant = set(stored)
     for node in model.graph.node:
-        if all(name in constant for name in node.input if name) and not _bodies(node):
+        if all(name in constant for name in node.input if name) and not bodies_of(node):
             constant.update(node.output)
     computed = [name for name in wanted if name in constant and name not in stored]
     probe = onnx.ModelProto.FromString(model.SerializeToString())
@@ -186,10 +116,6 @@ def _constant_tensors(model: onnx.ModelProto, wanted: set[str]) -> Arrays:
     return {name: stored[name] for name in wanted if name in stored} | dict(zip(computed, values, strict=True))
 
 
-def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
-
-
 def _compare(
     node: onnx.NodeProto,
     operand: int,
@@ -200,21 +126,25 @@ def _compare(
     outcome: Outcome,
 ) -> None:
     """Find ``after`` in ``before``, and set to zero in the original what reads something that is gone."""
-    if before.shape == after.shape or before.dtype.kind != "f" or before.ndim < 2:
+    if before.shape == after.shape or before.dtype.kind != "f":
         return
+    name = f"masked/{old.output[0]}/{operand}/{len(masked.graph.initializer)}"
     rows = _rows_of_readers(node, operand, before)
     if rows is None:
-        outcome.unread.append(f"{node.op_type} {operand}")
+        if outcome.writers:
+            masked.graph.initializer.append(numpy_helper.from_array(_without_gone(before, after), name))
+            old.input[operand] = name
+        elif before.ndim > 1:
+            outcome.unread.append(f"{node.op_type} {operand}")
         return
     outcome.weights += 1
     smaller = _rows_of_readers(node, operand, after)
     assert smaller is not None
-    keep = _kept(rows, smaller, f"operand {operand} of '{node.name}' ({node.op_type})")
+    keep = _kept(rows, smaller, f"operand {operand} of '{node.name}' ({node.op_type})", gone=not outcome.writers)
     if keep.all():
         return
     outcome.zeroed += int((~keep).sum()) * rows.shape[2]
     zeros = np.where(keep[:, :, None], rows, 0).astype(before.dtype)
-    name = f"masked/{old.output[0]}/{operand}/{len(masked.graph.initializer)}"
     masked.graph.initializer.append(numpy_helper.from_array(_back(node, operand, zeros, before), name))
     old.input[operand] = name
 
@@ -266,8 +196,22 @@ def _back(node: onnx.NodeProto, operand: int, rows: np.ndarray, like: np.ndarray
     return np.ascontiguousarray(turned.transpose(np.argsort(order)))
 
 
-def _kept(before: np.ndarray, after: np.ndarray, where: str) -> np.ndarray:
-    """For each row of ``before`` that is left, which of its columns are: [written, read], True in rows that are gone.
+def _without_gone(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Numbers of channels (a bias, a norm's scale) with zeros where ``after`` has none of them, in order."""
+    axis = next(axis for axis, size in enumerate(before.shape) if size != after.shape[axis])
+    old, new = (np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1) for each in (before, after))
+    masked, place = np.zeros_like(old), 0
+    for row in new:
+        while not np.array_equal(old[place], row):
+            place += 1
+        masked[place] = row
+        place += 1
+    turned = masked.reshape(np.moveaxis(before, axis, 0).shape)
+    return np.ascontiguousarray(np.moveaxis(turned, 0, axis))
+
+
+def _kept(before: np.ndarray, after: np.ndarray, where: str, *, gone: bool) -> np.ndarray:
+    """For each row of ``before`` that is left, which of its columns are: [written, read], ``gone`` in the other rows.
 
     A number (the places of a pair together) that occurs once tells where it came from; the others follow.
     """
@@ -279,15 +223,20 @@ def _kept(before: np.ndarray, after: np.ndarray, where: str) -> np.ndarray:
     if (values[at] != new).any():
         raise Disagreement(f"{where} holds numbers that the original has not")
     places = np.where(counts[at] == 1, first[at], -1).reshape(after.shape[:2])
-    keep = np.ones(before.shape[:2], bool)
+    keep = np.full(before.shape[:2], gone)
     grouped = before.shape[1] != after.shape[1] and _differ_by_row(places, before.shape[1])
     common = None if grouped else [_mode(column[column >= 0] % before.shape[1]) for column in places.T]
     for row, found in enumerate(places):
         source = _mode(found[found >= 0] // before.shape[1])
         guesses = common or [int(p) % before.shape[1] if p >= 0 else None for p in found]
         columns = [column for column in guesses if column is not None]
-        if source is None or len(columns) < len(guesses):
-            continue  # a row of equal numbers: it does not tell, nor does it matter which of them it is
+        if len(columns) < len(guesses):
+            continue  # columns of equal numbers: these do not tell, nor does it matter which of them it is
+        if source is None:  # rows that are there several times
+            twins = (before[:, columns] == after[row]).all(axis=(1, 2))
+            keep[twins] = False
+            keep[np.ix_(twins, columns)] = True
+            continue
         if not np.array_equal(before[source, columns], after[row]):
             raise Disagreement(f"{where} is not a part of the original's: row {row}")
         keep[source] = False
@@ -420,6 +369,7 @@ def main() -> None:
     print(
         f"they agree to {found.error:.1e}: {found.weights} weights are parts of the original's, {found.zeroed} numbers "
         f"set to zero, {found.branches} branches gone"
+        + (", writers too" if found.writers else "")
         + (f"; not read: {', '.join(sorted(set(found.unread)))}" if found.unread else "")
     )
 
