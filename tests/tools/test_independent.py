@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from graphprune.pipeline.prune import prune
 from graphprune.run.options import RecoveryOptions, RunOptions, TimingOptions
 from tests.graphs import build, initialisers, random_feeds, residual_mlp
-from tools.checks.counterparts import Disagreement
 from tools.checks.independent import OutputsDiffer, agree
+from tools.checks.independent_bodies import Disagreement
 
 NETWORK = """(float[N,3,8,8] x) => (float[N,5] y) {
   a = Conv<pads = [1, 1, 1, 1]>(x, w1, b1) b = Relu(a)

@@ -13,8 +13,8 @@ from graphprune.ir.loading import load
 from graphprune.rewrite import remove_units
 from tests.axes.oracles import keep_share
 from tests.graphs import build
-from tools.checks.counterparts import Disagreement
 from tools.checks.independent import agree
+from tools.checks.independent_bodies import Disagreement
 
 TWO = """(float[N, 4] x, bool c) => (float[N, 4] y) { y = If(c) <
     then_branch = yes () => (float[N, 4] t) { [one] a = MatMul(x, w1) b = Relu(a) [two] t = MatMul(b, w2) },

@@ -20,9 +20,9 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from tools.checks.counterparts import Disagreement, bodies_of, constants_outwards, pairs_in_bodies, pairs_of
+from tools.checks.independent_bodies import Disagreement, bodies_of, constants_outwards, pairs_in_bodies, pairs_of
 
 Arrays = dict[str, np.ndarray]
 

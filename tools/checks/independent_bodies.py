@@ -1,14 +1,18 @@
-"""Which node of a file was which of another, in the bodies of If, Loop and Scan, too; by names alone."""
+"""What the second opinion knows of bodies: of If, Loop and Scan, the nodes that are left and their constants.
+
+Nothing of graphprune is imported here, either.
+"""
 
 from __future__ import annotations
 
 import onnx
 
-Pairs = list[tuple[onnx.NodeProto, onnx.NodeProto]]
-
 
 class Disagreement(Exception):
-    """Two files do not compute the same, or cannot be compared."""
+    """The two files do not compute the same, or cannot be compared."""
+
+
+Pairs = list[tuple[onnx.NodeProto, onnx.NodeProto]]
 
 
 def pairs_of(graph: onnx.GraphProto, before: onnx.GraphProto, *, is_body: bool = False) -> Pairs:
@@ -52,6 +56,7 @@ def _in_branch(node: onnx.NodeProto, output: str, op: str) -> onnx.NodeProto:
 
 
 def pairs_in_bodies(pairs: Pairs) -> Pairs:
+    """As :func:`pairs_of`, of all bodies inside the nodes of some pairs."""
     found = []
     for node, old in pairs:
         for body, before in zip(bodies_of(node), bodies_of(old), strict=False):
@@ -104,4 +109,5 @@ def _rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
 
 
 def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside a node."""
     return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
