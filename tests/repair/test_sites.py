@@ -226,5 +226,5 @@ def test_layers_in_bodies_are_left_and_named() -> None:
         {"w0": (4, 6), "w1": (6, 8), "w2": (8, 6), "w3": (6, 4), "zero": np.array(0, np.float32)},
     ).cut("up", [0, 3])
     assert list(net.sites) == ["last"]
-    reason = "a layer in the body of If is not refitted"
+    reason = "layers in the body of If are not refitted"
     assert left_alone(net.original.model, net.small.model) == [("up", reason), ("down", reason)]
