@@ -12,6 +12,7 @@ torchvision, timm and transformers must be installed; the weights are random, no
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import subprocess
@@ -56,6 +57,9 @@ SMALL = {
     "rotary_dim": 8,
     "vocab_size": 300,
     "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
 }
 
 Built = tuple[Any, dict[str, Any], dict[str, dict[int, str]]]
@@ -120,7 +124,8 @@ def _transformer(name: str) -> Built:
     config = AutoConfig.for_model(name)
     for key, value in SMALL.items():
         if hasattr(config, key):
-            setattr(config, key, value)
+            with contextlib.suppress(AttributeError, NotImplementedError):  # worked out from others
+                setattr(config, key, value)
     config.use_cache, config._attn_implementation = False, "eager"
     model: Any = randomise(AutoModel.from_config(config)).eval()
     given = str(model.main_input_name)
