@@ -22,8 +22,8 @@ from graphprune.ir.bodies import all_nodes, with_bodies
 from graphprune.ir.export import exported_bytes
 from graphprune.ir.model import Model, constant_dims, constants
 from graphprune.ir.quantised import is_quantised, weight_dims
+from graphprune.ir.recurrent_states import RECURRENT
 
-RECURRENT = ("GRU", "LSTM", "RNN")
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from graphprune.ir.quantised import weight_dims, weight_place
+from graphprune.ir.recurrent_states import RECURRENT
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def _layout(node: gs.Node) -> Iterator[tuple[int, int, bool]]:
         yield from ((0, axis, True) for axis in range(rank) if axis != by)
     elif node.op == "Attention" and node.domain == "com.microsoft":
         yield from ((1, 0, False), (1, 1, True))
-    elif node.op in ("GRU", "LSTM", "RNN"):
+    elif node.op in RECURRENT:
         yield from ((1, 1, True), (1, 2, False), (2, 1, True), (2, 2, False))
 
 

@@ -9,7 +9,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.cost import RECURRENT, Cost, is_parameter, node_macs
+from graphprune.analysis.cost import Cost, is_parameter, node_macs
 from graphprune.analysis.sizes import Sizes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axis, Counts
@@ -17,6 +17,7 @@ from graphprune.axes.typing import Typing
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model, constant_dims, constants
 from graphprune.ir.quantised import weight_place
+from graphprune.ir.recurrent_states import RECURRENT
 
 
 @dataclass(frozen=True)

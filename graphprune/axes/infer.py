@@ -18,11 +18,10 @@ from graphprune.axes.shared import tie_shared
 from graphprune.axes.typing import Missing, Typing
 from graphprune.ir.bodies import all_nodes, bodies, scopes
 from graphprune.ir.model import Model, outer_reads
+from graphprune.ir.shape_inference import STANDARD_DOMAINS
 
 for _module in pkgutil.iter_modules(rules.__path__):
     importlib.import_module(f"{rules.__name__}.{_module.name}")
-
-_STANDARD_DOMAINS = (None, "", "ai.onnx")
 
 
 def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Typing:
@@ -100,7 +99,7 @@ def _type_node(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None
     if all(tensor.name in typing.probe.values for tensor in node.outputs if tensor.name):
         _freeze_outputs(node, typing, "it is part of a computation with sizes")
         return
-    domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
+    domain = "" if node.domain in STANDARD_DOMAINS else node.domain
     rule = find_rule(domain, node.op, opsets.get(domain, 1))
     if rule is None:
         name = f"{domain}::{node.op}" if domain else node.op

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.errors import ModelError
 from graphprune.ir.export import extract
-from graphprune.ir.model import Model, node_reads
+from graphprune.ir.model import Model, leading_to, node_reads
 from graphprune.runtime.plugins import plugins
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
 
@@ -30,7 +30,7 @@ def measured_shapes(
     The part of the model that leads to them runs twice, on different data. What then has two shapes depends on data,
     not on sizes, and is left out; so is all of it if the model does not run at these sizes.
     """
-    nodes = list(_leading_to(model, names))
+    nodes = _runnable_to(model, names)
     reachable = {tensor.name for node in nodes for tensor in node.outputs}
     wanted = [name for name in dict.fromkeys(names) if name in reachable]
     if not wanted:
@@ -59,7 +59,7 @@ def measured_shapes(
 _ALONE = RuntimeOptions()
 
 
-def _leading_to(model: Model, names: Collection[str]) -> Iterator[gs.Node]:
+def _runnable_to(model: Model, names: Collection[str]) -> list[gs.Node]:
     """The nodes that the tensors need, in order, without those that ONNX Runtime does not know or cannot feed."""
     fed = {tensor.name for tensor in model.graph.inputs}
     foreign = {node.name for node in plugins(model)}
@@ -69,12 +69,7 @@ def _leading_to(model: Model, names: Collection[str]) -> Iterator[gs.Node]:
         if node.name not in foreign and all(tensor.name in fed for tensor in reads):
             runnable.append(node)
             fed |= {tensor.name for tensor in node.outputs}
-    needed, kept = set(names), set()
-    for node in reversed(runnable):
-        if any(tensor.name in needed for tensor in node.outputs):
-            kept.add(node.name)
-            needed |= {tensor.name for tensor in node_reads(node)}
-    return (node for node in runnable if node.name in kept)
+    return leading_to(runnable, names)
 
 
 def _measuring(

@@ -26,10 +26,11 @@ from graphprune.axes.shape_rules import counted, node_types
 from graphprune.ir.bodies import bodies
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
+from graphprune.ir.folding import RANDOM
 from graphprune.ir.model import Model, Shape, constant_dims
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.quantised import ROUNDING
-from graphprune.ir.shape_inference import LIKE_FIRST_INPUT
+from graphprune.ir.shape_inference import LIKE_FIRST_INPUT, STANDARD_DOMAINS
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,8 @@ log = logging.getLogger(__name__)
 _LEAST_PRIMES = (101, 11)  # tables of positions may end before 101
 _VALUE_LIMIT = 64  # elements; longer tensors are data, not sizes
 _LEAST_COUNT = 1009  # above all sizes of inputs
-_STANDARD_DOMAINS = (None, "", "ai.onnx")
 _FUSED_DOMAIN = "com.microsoft"
 _SIZES = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-_RANDOM = {"RandomNormalLike", "RandomUniformLike", "RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"}
 
 
 @dataclass
@@ -101,7 +100,7 @@ def _sized(model: Model, choice: Mapping[str, int]) -> dict[str, ConcreteShape]:
     """Shapes of the model's inputs, a size for each symbol."""
     return {
         tensor.name: tuple(
-            dim if isinstance(dim, int) else choice[_symbol(tensor.name, axis, dim)]
+            dim if isinstance(dim, int) else choice[symbol(tensor.name, axis, dim)]
             for axis, dim in enumerate(model.shapes.get(tensor.name, ()))
         )
         for tensor in model.graph.inputs
@@ -121,7 +120,7 @@ def _choices(model: Model, sample: Mapping[str, ConcreteShape]) -> Iterator[dict
     for tensor in model.graph.inputs:
         for axis, dim in enumerate(model.shapes.get(tensor.name, ())):
             if not isinstance(dim, int):
-                places.setdefault(_symbol(tensor.name, axis, dim), (tensor.name, axis))
+                places.setdefault(symbol(tensor.name, axis, dim), (tensor.name, axis))
     for least in _LEAST_PRIMES:
         primes = (p for p in _primes(least) if all(size == 0 or size % p for size in static))
         symbols = dict(zip(places, primes, strict=False))
@@ -132,7 +131,8 @@ def _choices(model: Model, sample: Mapping[str, ConcreteShape]) -> Iterator[dict
     yield symbols | at_sample
 
 
-def _symbol(tensor: str, axis: int, dim: int | str | None) -> str:
+def symbol(tensor: str, axis: int, dim: int | str | None) -> str:
+    """A name for a free axis of an input: axes of one name have one size."""
     return str(dim or f"{tensor}/{axis}")
 
 
@@ -183,7 +183,7 @@ def _noted(dims: Shape | None, symbols: Mapping[str, int]) -> ConcreteShape | No
 
 def _evaluate(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int]) -> bool:
     """Compute a node that works on sizes alone; whether it was one."""
-    if node.domain not in _STANDARD_DOMAINS or not node.inputs or node.op in (*_RANDOM, *ROUNDING):
+    if node.domain not in STANDARD_DOMAINS or not node.inputs or node.op in (*RANDOM, *ROUNDING):
         return False
     reading = NodeReading(node)
     written: list[np.ndarray] | None
@@ -233,7 +233,7 @@ def _is_short(shape: ConcreteShape) -> bool:
 
 def _infer(node: gs.Node, model: Model, found: Probe, opsets: Mapping[str, int], counts: Iterator[int] | None) -> None:
     """One node's output shapes by ONNX's own inference."""
-    domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
+    domain = "" if node.domain in STANDARD_DOMAINS else node.domain
     if domain:
         inputs = [found.shape(tensor) if tensor.name else None for tensor in node.inputs]
         known = fused_shapes(_proto(node, model), inputs, opsets.get("", 1)) if domain == _FUSED_DOMAIN else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import onnx_graphsurgeon as gs
 
 from graphprune.base import extras
 from graphprune.ir.export import export_node
-from graphprune.ir.model import is_beside, node_reads, read_values
+from graphprune.ir.model import is_beside, leading_to, node_reads, read_values
+from graphprune.ir.quantised import ROUNDING
 
 log = logging.getLogger(__name__)
 
 _LIMIT_BYTES = 64 << 20  # an Expand of a constant must not blow up the file
 _FED_BYTES = 1 << 10  # larger constants are handed over as they lie in memory, not copied into a graph
-_RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomNormalLike", "RandomUniformLike"}
-_QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}  # folded, they would be none
+RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "RandomNormalLike", "RandomUniformLike"}
+_QUANTISATION = {*ROUNDING, "DynamicQuantizeLinear"}  # folded, they would be none
 
 
 def fold_constants(
@@ -46,7 +47,7 @@ def fold_constants(
     made = [tensor for node in foldable for tensor in node.outputs]
     wanted = {tensor.name for tensor in made if tensor.name in ends and not _is_large(tensor)}
     evaluator = _Evaluator(header, folder)
-    evaluator.run(_ancestors(foldable, wanted), wanted)
+    evaluator.run(leading_to(foldable, wanted), wanted)
     for tensor in made:  # with what leads to a node that does not work
         values = evaluator.found.get(tensor.name)
         if isinstance(values, np.ndarray) and values.dtype != object and values.nbytes <= _LIMIT_BYTES:
@@ -60,7 +61,7 @@ def _foldable(graph: gs.Graph, own_file: str) -> list[gs.Node]:
     found = []
     for node in graph.nodes:
         reads = node_reads(node)
-        if node.op in _RANDOM or node.op in _QUANTISATION or not node.outputs:
+        if node.op in RANDOM or node.op in _QUANTISATION or not node.outputs:
             continue
         if any(is_beside(tensor, own_file) for tensor in node.inputs):
             continue
@@ -68,16 +69,6 @@ def _foldable(graph: gs.Graph, own_file: str) -> list[gs.Node]:
             known.update(tensor.name for tensor in node.outputs)
             found.append(node)
     return found
-
-
-def _ancestors(nodes: Sequence[gs.Node], wanted: Iterable[str]) -> list[gs.Node]:
-    """Those of ``nodes``, in their order, that ``wanted`` needs."""
-    needed, found = set(wanted), []
-    for node in reversed(nodes):
-        if any(tensor.name in needed for tensor in node.outputs):
-            needed.update(tensor.name for tensor in node_reads(node))
-            found.append(node)
-    return found[::-1]
 
 
 def _is_large(tensor: gs.Tensor) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import onnx
 
+from graphprune.ir.bodies import graphs_of, scopes
 from graphprune.ir.model import Model
 
 if TYPE_CHECKING:
@@ -24,24 +24,24 @@ def free_name(wanted: str, taken: set[str], join: str = ".") -> str:
 
 def names_in(model: Model) -> set[str]:
     """Names of all nodes and tensors, inside subgraphs, too: an inner tensor must not be called as an outer one."""
-    return {*_names(model.graph), *(value.name for value in model.header.graph.input)}
+    return graph_names(model.graph) | {value.name for value in model.header.graph.input}
 
 
-def _names(graph: gs.Graph) -> Iterator[str]:
-    yield from (tensor.name for tensor in (*graph.inputs, *graph.outputs))
-    for node in graph.nodes:
-        yield from (node.name, *(tensor.name for tensor in (*node.inputs, *node.outputs)))
-        for body in node.attrs.values():
-            if hasattr(body, "nodes"):
-                yield from _names(body)
+def graph_names(graph: gs.Graph) -> set[str]:
+    """As :func:`names_in`, of a graph that is no model yet."""
+    found: set[str] = set()
+    for scope in scopes(graph):
+        found.update(tensor.name for tensor in (*scope.inputs, *scope.outputs))
+        for node in scope.nodes:
+            found.update((node.name, *(tensor.name for tensor in (*node.inputs, *node.outputs))))
+    return found
 
 
 def tensor_names(graph: onnx.GraphProto) -> set[str]:
     """Names of all tensors of an exported graph, inside subgraphs, too."""
-    found = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
-    for node in graph.node:
-        found.update(node.input, node.output)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                found |= tensor_names(attribute.g)
+    found: set[str] = set()
+    for scope in graphs_of(graph):
+        found.update(value.name for value in (*scope.input, *scope.output, *scope.initializer))
+        for node in scope.node:
+            found.update((*node.input, *node.output))
     return found

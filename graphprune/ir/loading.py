@@ -20,7 +20,7 @@ from graphprune.ir.bodies import graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.normalise import fold_sizes_again, normalise
-from graphprune.ir.shape_inference import STANDARD_DOMAINS, infer_again, without_large_weights
+from graphprune.ir.shape_inference import infer_again, standard_opset, without_large_weights
 from graphprune.ir.validity import check_valid
 
 MIN_OPSET = 11
@@ -131,7 +131,7 @@ def _check(given: _Given) -> None:
     name = str(path) if path else "the model"
     if not proto.graph.node or not proto.ir_version:
         raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
-    opset = max((o.version for o in proto.opset_import if o.domain in STANDARD_DOMAINS), default=None)
+    opset = standard_opset(proto)
     newest = onnx.defs.onnx_opset_version()
     if opset is None:
         raise ModelError(f"{name} imports no ai.onnx operator set", "export it again with opset 11 or newer")

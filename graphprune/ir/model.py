@@ -7,7 +7,7 @@ came (attribute order, doc strings, metadata), unless its attributes were edited
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,6 +113,16 @@ def outer_reads(node: gs.Node) -> list[gs.Tensor]:
         reads = [t for n in subgraph.nodes for t in node_reads(n)] + list(subgraph.outputs)
         found += [t for t in reads if t.name and t.name not in inside]
     return found
+
+
+def leading_to(nodes: Sequence[gs.Node], wanted: Iterable[str]) -> list[gs.Node]:
+    """Those of ``nodes``, which are in order, that make the tensors ``wanted`` or what these need."""
+    needed, found = set(wanted), []
+    for node in reversed(nodes):
+        if any(tensor.name in needed for tensor in node.outputs):
+            needed.update(tensor.name for tensor in node_reads(node))
+            found.append(node)
+    return found[::-1]
 
 
 def is_external(tensor: gs.Tensor) -> bool:

@@ -7,8 +7,8 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
-from graphprune.ir.bodies import all_nodes, scopes
-from graphprune.ir.free_names import free_name
+from graphprune.ir.bodies import scopes
+from graphprune.ir.free_names import free_name, graph_names
 
 
 def name_tensors_apart(graph: gs.Graph) -> set[str]:
@@ -42,7 +42,7 @@ def keep_outputs_inside(graph: gs.Graph) -> None:
     for scope in scopes(graph):
         for index, tensor in enumerate(scope.outputs if scope is not graph else ()):
             if isinstance(tensor, gs.Constant):
-                taken = taken or _names(graph)
+                taken = taken or graph_names(graph)
                 copy = gs.Variable(free_name(f"{tensor.name}/given", taken), tensor.dtype, tensor.shape)
                 scope.nodes.append(gs.Node("Identity", copy.name, inputs=[tensor], outputs=[copy]))
                 scope.outputs[index] = copy
@@ -68,7 +68,7 @@ def _take_branch(graph: gs.Graph, scope: gs.Graph, node: gs.Node) -> None:
     given: dict[int, gs.Tensor] = {}
     for output, result in zip(outputs, branch.outputs, strict=False):
         if isinstance(result, gs.Constant) or id(result) in given:
-            label = free_name(f"{output.name}/copy", _names(graph))
+            label = free_name(f"{output.name}/copy", graph_names(graph))
             source = given.get(id(result), result)
             branch.nodes.append(gs.Node("Identity", label, inputs=[source], outputs=[output]))
             continue
@@ -81,8 +81,3 @@ def _take_branch(graph: gs.Graph, scope: gs.Graph, node: gs.Node) -> None:
                     reader.inputs[index] = output
     place = next(index for index, other in enumerate(scope.nodes) if other is node)
     scope.nodes[place : place + 1] = branch.nodes
-
-
-def _names(graph: gs.Graph) -> set[str]:
-    names = {node.name for node in all_nodes(graph)}
-    return names | {tensor.name for scope in scopes(graph) for tensor in _tensors(scope)}

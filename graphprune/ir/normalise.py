@@ -26,7 +26,7 @@ from graphprune.ir.model import Model, Shape, outer_reads
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.normal_bodies import keep_outputs_inside, name_tensors_apart, take_constant_branches
 from graphprune.ir.recurrent_states import drop_zero_states, take_states_apart
-from graphprune.ir.shape_inference import infer_shapes
+from graphprune.ir.shape_inference import STANDARD_DOMAINS, infer_shapes
 from graphprune.ir.shared_biases import part_biases
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 from graphprune.ir.slice_assignment import slices_to_concats
@@ -198,7 +198,7 @@ def _drop_identities(graph: gs.Graph, dtypes: dict[str, int]) -> None:
 
 
 def _is_identity(node: gs.Node, dtypes: dict[str, int]) -> bool:
-    if node.domain not in (None, "", "ai.onnx") or not node.outputs:  # folded nodes have lost their outputs
+    if node.domain not in STANDARD_DOMAINS or not node.outputs:  # folded nodes have lost their outputs
         return False
     if node.op == "Cast":
         return bool(dtypes.get(node.inputs[0].name) == node.attrs.get("to"))

@@ -13,9 +13,14 @@ from graphprune.ir.model import Shape
 
 log = logging.getLogger(__name__)
 
-STANDARD_DOMAINS = ("", "ai.onnx")
+STANDARD_DOMAINS = (None, "", "ai.onnx")  # None: of a node that was made here
 LIKE_FIRST_INPUT = frozenset(("GroupNormalization", "MeanVarianceNormalization", "SimplifiedLayerNormalization"))
 """Operators of the default domain whose first output is like the first input, which ONNX's inference does not know."""
+
+
+def standard_opset(proto: onnx.ModelProto) -> int | None:
+    """The version of ONNX's own operators that the model is written in; None where it imports none."""
+    return max((entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS), default=None)
 
 
 def infer_shapes(

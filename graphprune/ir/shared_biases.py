@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from graphprune.ir.free_names import free_name, graph_names
 from graphprune.ir.quantised import weight_dims
 
 
@@ -20,8 +21,8 @@ def part_biases(graph: gs.Graph) -> None:
             continue
         shared = node.outputs[0]
         for reader in list({id(reader): reader for reader in shared.outputs}.values())[1:]:
-            taken = taken or {*graph.tensors(), *(each.name for each in graph.nodes)}
-            label = _unused(shared.name, taken)
+            taken = taken or graph_names(graph)
+            label = free_name(shared.name, taken, "/")
             copy = gs.Variable(label, dtype=shared.dtype, shape=shared.shape)
             attributes = dict(node.attrs)
             graph.nodes.append(
@@ -30,11 +31,3 @@ def part_biases(graph: gs.Graph) -> None:
             for index, tensor in enumerate(reader.inputs):
                 if tensor is shared:
                     reader.inputs[index] = copy
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    number = 1
-    while f"{name}/{number}" in taken:
-        number += 1
-    taken.add(f"{name}/{number}")
-    return f"{name}/{number}"

@@ -12,13 +12,14 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.ir.model import Shape
+from graphprune.ir.shape_inference import STANDARD_DOMAINS
 
 _END = np.iinfo(np.int64).max
 
 
 def slices_to_concats(graph: gs.Graph, shapes: Mapping[str, Shape], dtypes: MutableMapping[str, int]) -> int:
     """Replace each ScatterND that overwrites one range of one axis, whole along the others; how many."""
-    scatters = [node for node in graph.nodes if node.op == "ScatterND" and node.domain in (None, "", "ai.onnx")]
+    scatters = [node for node in graph.nodes if node.op == "ScatterND" and node.domain in STANDARD_DOMAINS]
     written = [(node, place) for node in scatters if (place := _range_written(node, shapes)) is not None]
     taken = {node.name for node in graph.nodes} | set(graph.tensors()) if written else set()
     for node, (axis, start, end, size) in written:

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 
 from graphprune.ir import external_data
-from graphprune.ir.shape_inference import STANDARD_DOMAINS, without_large_weights
+from graphprune.ir.shape_inference import STANDARD_DOMAINS, standard_opset, without_large_weights
 
 _ELSEWHERE = "graphprune.elsewhere"
 _REVOKED = ("GroupNormalization",)  # deprecated in opset 18, three opsets before its successor came
@@ -49,7 +49,7 @@ def is_plain(proto: onnx.ModelProto) -> bool:
 
 def _foreign(proto: onnx.ModelProto) -> list[int]:
     """Indices of the nodes that the checker would refuse for their operator."""
-    opset = max((entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
+    opset = standard_opset(proto) or 1
     return [index for index, node in enumerate(proto.graph.node) if _is_foreign(node.domain, node.op_type, opset)]
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.groups import Group
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes import algebra
 from graphprune.data.dataset import Data
 from graphprune.importance.obs import Reader, removal_losses
+from graphprune.ir.recurrent_states import RECURRENT
 from graphprune.repair import matrices
 from graphprune.repair.gram import Sums
 from graphprune.repair.moments import ChannelMoments

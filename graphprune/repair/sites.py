@@ -17,7 +17,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
@@ -25,6 +24,7 @@ from graphprune.ir.bodies import all_nodes, owners
 from graphprune.ir.model import Model, constant_dims, outer_reads, read_values
 from graphprune.ir.node_reading import NodeReading
 from graphprune.ir.quantised import weight_place
+from graphprune.ir.recurrent_states import RECURRENT
 
 Vector = NDArray[np.float64]
 

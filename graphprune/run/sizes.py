@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
+from graphprune.axes.probe import symbol
 from graphprune.data.batching import Batching
 from graphprune.data.fitting import InputSpec
 from graphprune.data.made_up import Shapes, given_sizes
@@ -51,29 +52,25 @@ def completed(
         shape = given_sizes(spec, given)
         for axis, dim in enumerate(spec.dims):
             if axis == batching.axis(spec.name):
-                known[symbol(spec, axis)] = batching.size or 1
+                known[symbol(spec.name, axis, dim)] = batching.size or 1
             elif isinstance(dim, int):
                 continue
             elif shape is not None:
-                known[symbol(spec, axis)] = shape[axis]
+                known[symbol(spec.name, axis, dim)] = shape[axis]
             else:
-                roles.setdefault(symbol(spec, axis), _role(spec, axis))
+                roles.setdefault(symbol(spec.name, axis, dim), _role(spec, axis))
     seen = set()
     for sizes in _proposals({name: role for name, role in roles.items() if name not in known}, known, small_first):
         shapes = {
             spec.name: tuple(
-                dim if isinstance(dim, int) else sizes[symbol(spec, axis)] for axis, dim in enumerate(spec.dims)
+                dim if isinstance(dim, int) else sizes[symbol(spec.name, axis, dim)]
+                for axis, dim in enumerate(spec.dims)
             )
             for spec in specs
         }
         if tuple(shapes.values()) not in seen:
             seen.add(tuple(shapes.values()))
             yield shapes
-
-
-def symbol(spec: InputSpec, axis: int) -> str:
-    """A name for an axis: axes of one name have one size."""
-    return str(spec.dims[axis] or f"{spec.name}/{axis}")
 
 
 def _proposals(roles: Mapping[str, Role], known: Mapping[str, int], small_first: bool) -> Iterator[dict[str, int]]:
@@ -102,7 +99,7 @@ def _caches(kinds: set[Role], sequence: int) -> list[tuple[int, int]]:
 
 
 def _role(spec: InputSpec, axis: int) -> Role:
-    name, dims = symbol(spec, axis).lower(), spec.dims
+    name, dims = symbol(spec.name, axis, spec.dims[axis]).lower(), spec.dims
     if "past" in name:
         return "past"
     if "total" in name:

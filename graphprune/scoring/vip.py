@@ -10,7 +10,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from graphprune.analysis.cost import RECURRENT
 from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
@@ -18,6 +17,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.vip import one_hot, pls_vip
 from graphprune.ir.model import Model
+from graphprune.ir.recurrent_states import RECURRENT
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import mean_per_unit
 from graphprune.segments.capture import axes_of_samples, capture

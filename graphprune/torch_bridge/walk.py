@@ -8,13 +8,12 @@ import onnx_graphsurgeon as gs
 from torch import fx
 
 from graphprune.errors import ModelError
+from graphprune.ir.shape_inference import STANDARD_DOMAINS
 from graphprune.torch_bridge.arithmetic import fold_numbers
 from graphprune.torch_bridge.conversion import Conversion
 from graphprune.torch_bridge.node_conversion import NodeConversion
 from graphprune.torch_bridge.rules import find_rule
 from graphprune.torch_bridge.values import Value
-
-_STANDARD_DOMAINS = (None, "", "ai.onnx")
 
 
 def convert_nodes(conversion: Conversion, nodes: Iterable[gs.Node], opsets: dict[str, int]) -> None:
@@ -26,7 +25,7 @@ def convert_nodes(conversion: Conversion, nodes: Iterable[gs.Node], opsets: dict
             tensors.values[node.outputs[0].name] = tensors.values[source]
             tensors.learned.add(node.outputs[0].name)
             continue
-        domain = "" if node.domain in _STANDARD_DOMAINS else node.domain
+        domain = "" if node.domain in STANDARD_DOMAINS else node.domain
         reading = NodeConversion(node, conversion, opsets.get(domain, opsets.get("", 1)))
         written = _written(reading, domain)
         learned = reading.is_learned() or any(tensor.name in conversion.parameters.trained for tensor in node.inputs)

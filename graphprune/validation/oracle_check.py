@@ -14,6 +14,7 @@ import onnx
 
 from graphprune.data.dataset import Data
 from graphprune.errors import ValidationFailed
+from graphprune.ir import lean_file
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
@@ -151,5 +152,5 @@ class OracleCheck:
         made = {tensor.name for node in self.step.model.graph.nodes for tensor in node.outputs}
         if not isinstance(self.result, Path):
             return made & {tensor.name for node in self.result.graph.nodes for tensor in node.outputs}
-        proto = onnx.load(str(self.result), format="protobuf", load_external_data=False)
+        proto = lean_file.read(self.result)
         return made & {name for node in proto.graph.node for name in node.output}

@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import ROUNDING
+from graphprune.ir.shape_inference import standard_opset
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
@@ -65,7 +66,7 @@ def _computed(node: onnx.NodeProto, known: _Tensors, proto: onnx.ModelProto, fol
     standard = onnx.NodeProto()
     standard.CopyFrom(node)
     standard.domain = ""
-    opset = max([entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")], default=21)
+    opset = standard_opset(proto) or 21
     (values,) = ReferenceEvaluator(standard, opsets={"": max(opset, 13)}).run(None, feeds)
     return onnx.numpy_helper.from_array(np.asarray(values), node.output[0])
 
