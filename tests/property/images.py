@@ -229,9 +229,12 @@ def strided(d: Drawing, x: Image) -> Image:
 
 
 def branched(d: Drawing, x: Image) -> Image:
-    """An If on a number of the data, with a small network in each branch that reads what is made outside."""
+    """An If on a number of the data, with a small network in each branch that reads what is made outside.
+
+    A sum of squares: a plain sum may be zero but for rounding (behind a norm), which would then choose the branch.
+    """
     width = d.size()
-    test = d.node("Greater", d.node("ReduceSum", x.name, keepdims=0), d.scalar(0.0))
+    test = d.node("Greater", d.node("ReduceSum", d.node("Mul", x.name, x.name), keepdims=0), d.scalar(30.0))
     bodies = []
     for _ in range(2):
         outside, d.nodes = d.nodes, []
