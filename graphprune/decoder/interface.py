@@ -1,0 +1,106 @@
+"""Which inputs of a decoder are ids, mask, positions and past, and which output goes back in as which past.
+
+The names are those of the exporters people use: ``past_key_values.{i}.key`` and ``present.{i}.key`` of optimum,
+transformers.js and onnxruntime-genai's builder, ``past_{i}`` and ``present_{i}`` of older ones.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from graphprune.ir.model import Dim, Model, Shape
+
+_NUMBER = re.compile(r"\d+")
+_IDS = ("input_ids", "decoder_input_ids")
+_MASK = ("attention_mask", "decoder_attention_mask")
+_POSITIONS = ("position_ids",)
+
+
+@dataclass(frozen=True)
+class CacheTensor:
+    """One tensor of the cache: input ``past`` takes what output ``present`` gave one step before.
+
+    Attributes
+    ----------
+    layer : the number in its names.
+    dims : of the past, as the file says them; [batch, kv heads, positions, head dim] mostly.
+    position_axis : the axis that grows by the length of each step's input.
+    """
+
+    layer: int
+    past: str
+    present: str
+    dims: Shape
+    position_axis: int
+
+
+@dataclass(frozen=True)
+class DecoderInterface:
+    """The inputs and outputs of a decoder by their role; ``mask`` and ``positions`` are empty where it takes none.
+
+    ``cache`` is in the order of the file's inputs.
+    """
+
+    ids: str
+    mask: str
+    positions: str
+    logits: str
+    cache: tuple[CacheTensor, ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Numbers of the layers that have a cache, ascending."""
+        return tuple(sorted({tensor.layer for tensor in self.cache}))
+
+
+def decoder_interface(model: Model) -> DecoderInterface | None:
+    """How ``model`` is used as a decoder with a cache; None where it is none, or its names say nothing."""
+    return model.derived(_interface)
+
+
+def _interface(model: Model) -> DecoderInterface | None:
+    dims: dict[str, Shape] = {value.name: _dims(value) for value in model.header.graph.input}
+    outputs = {value.name: _dims(value) for value in model.header.graph.output}
+    ids = next((name for name in _IDS if name in dims), "")
+    logits = next((name for name in outputs if name.endswith("logits")), "")
+    cache = tuple(
+        CacheTensor(layer, name, present, shape, axis)
+        for name, shape in dims.items()
+        if (pair := _present_of(name, outputs)) is not None
+        for layer, present in [pair]
+        if (axis := _position_axis(shape, outputs[present])) is not None
+    )
+    if not (ids and logits and cache):
+        return None
+    mask = next((name for name in _MASK if name in dims), "")
+    positions = next((name for name in _POSITIONS if name in dims), "")
+    return DecoderInterface(ids, mask, positions, logits, cache)
+
+
+def _present_of(past: str, outputs: dict[str, Shape]) -> tuple[int, str] | None:
+    """The layer and the output that belong to an input's name, if it is a past."""
+    if not past.startswith("past") or (number := _NUMBER.search(past)) is None:
+        return None
+    for stem in ("past_key_values", "past"):
+        if past.startswith(stem):
+            present = "present" + past.removeprefix(stem)
+            if present in outputs:
+                return int(number.group()), present
+    return None
+
+
+def _position_axis(past: Shape, present: Shape) -> int | None:
+    """The axis whose size differs between the two; the last but one where sizes do not tell."""
+    if len(past) != len(present) or len(past) < 3:
+        return None
+    differing = [axis for axis, (one, other) in enumerate(zip(past, present, strict=True)) if one != other]
+    free = [axis for axis in differing if axis > 0 and not isinstance(past[axis], int)]
+    if free:
+        return free[0]
+    return len(past) - 2 if not isinstance(past[-2], int) else None
+
+
+def _dims(value: object) -> tuple[Dim, ...]:
+    shape = value.type.tensor_type.shape  # type: ignore[attr-defined]
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in shape.dim)
