@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from families import build, declare_operators, names_of
+from tools.checks.families import build, declare_operators, names_of
 
 LIMIT_SECONDS = 180
 RATIO = 0.75
@@ -30,7 +29,7 @@ RATIO = 0.75
 def one(library: str, name: str) -> dict[str, Any]:
     """Prune one module; ``left`` is the share of its parameters that stays."""
     import torch
-    import torch_pruning  # type: ignore[import-not-found]
+    import torch_pruning
 
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
