@@ -49,6 +49,9 @@ def _attended(
 ) -> list[ConcreteShape | None]:
     """As wide as the values of all heads; keys and values handed on are as long as the past and the present."""
     key, value = (*inputs, None, None)[1:3]
+    if op == "GroupQueryAttention" and key is None and len(query) == 3:  # queries, keys and values in one
+        depth = query[2] // (given["num_heads"].i + 2 * given["kv_num_heads"].i)
+        key = value = (*query[:2], given["kv_num_heads"].i * depth)
     if key is None or value is None or {len(query), len(key), len(value)} != {3}:
         return []
     heads = given["num_heads"].i

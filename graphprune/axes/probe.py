@@ -23,6 +23,7 @@ from graphprune.axes.bodies import enter_bodies, leave_bodies
 from graphprune.axes.fused import fused_shapes
 from graphprune.axes.measured import ConcreteShape, measured_shapes
 from graphprune.axes.shape_rules import counted, node_types
+from graphprune.decoder.interface import decoder_interface
 from graphprune.ir.bodies import bodies
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.export import export_node
@@ -124,11 +125,26 @@ def _choices(model: Model, sample: Mapping[str, ConcreteShape]) -> Iterator[dict
     for least in _LEAST_PRIMES:
         primes = (p for p in _primes(least) if all(size == 0 or size % p for size in static))
         symbols = dict(zip(places, primes, strict=False))
+        symbols |= _positions_with_cache(model, symbols)
         yield symbols
     at_sample = {symbol: sample[name][axis] for symbol, (name, axis) in places.items() if name in sample}
     batch = {symbol: size for symbol, size in symbols.items() if places[symbol][1] == 0}
     yield symbols | at_sample | batch
     yield symbols | at_sample
+
+
+def _positions_with_cache(model: Model, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The size of a decoder's mask, if it is free: it covers what is in the cache and what comes."""
+    decoder = decoder_interface(model)
+    if decoder is None or not decoder.mask:
+        return {}
+    places = [(decoder.cache[0].past, decoder.cache[0].position_axis), (decoder.ids, 1), (decoder.mask, 1)]
+    dims = [model.shapes.get(name, ()) for name, _ in places]
+    if any(axis >= len(shape) for shape, (_, axis) in zip(dims, places, strict=True)):
+        return {}
+    past, new, both = (symbol(name, axis, dims[i][axis]) for i, (name, axis) in enumerate(places))
+    is_free = {past, new, both} <= set(sizes) and len({past, new, both}) == len(places)
+    return {both: sizes[past] + sizes[new]} if is_free else {}
 
 
 def symbol(tensor: str, axis: int, dim: int | str | None) -> str:

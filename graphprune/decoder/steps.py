@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphprune.data.fitting import InputSpec
 from graphprune.decoder.interface import DecoderInterface
+
+if TYPE_CHECKING:
+    from graphprune.data.fitting import InputSpec
 
 Arrays = dict[str, np.ndarray]
 
