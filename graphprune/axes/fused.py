@@ -38,28 +38,44 @@ def fused_shapes(proto: onnx.NodeProto, inputs: list[ConcreteShape | None], opse
         return [_infer_plain(proto, swapped, opset)]
     if op == "Attention" and len(inputs) > 1 and inputs[1] is not None:
         parts = list(given["qkv_hidden_sizes"].ints) if "qkv_hidden_sizes" in given else [inputs[1][1] // 3]
-        return [(*first[:-1], parts[-1])]
-    if op in ("MultiHeadAttention", "GroupQueryAttention"):
-        return _attended(op, first, inputs, given)
+        heads, past = given["num_heads"].i, inputs[4] if len(inputs) > 4 else None
+        present = (2, first[0], heads, first[1] + (past[3] if past else 0), parts[0] // heads)
+        return [(*first[:-1], parts[-1]), present]
+    if op == "MultiHeadAttention":
+        return _multi_head(first, inputs, given["num_heads"].i)
+    if op == "GroupQueryAttention":
+        return _group_query(first, inputs, given["num_heads"].i, given["kv_num_heads"].i)
     return []
 
 
-def _attended(
-    op: str, query: ConcreteShape, inputs: list[ConcreteShape | None], given: dict[str, onnx.AttributeProto]
-) -> list[ConcreteShape | None]:
+def _multi_head(query: ConcreteShape, inputs: list[ConcreteShape | None], heads: int) -> list[ConcreteShape | None]:
     """As wide as the values of all heads; keys and values handed on are as long as the past and the present."""
     key, value = (*inputs, None, None)[1:3]
-    if op == "GroupQueryAttention" and key is None and len(query) == 3:  # queries, keys and values in one
-        depth = query[2] // (given["num_heads"].i + 2 * given["kv_num_heads"].i)
-        key = value = (*query[:2], given["kv_num_heads"].i * depth)
-    if key is None or value is None or {len(query), len(key), len(value)} != {3}:
-        return []
-    heads = given["num_heads"].i
-    kv = given["kv_num_heads"].i if op == "GroupQueryAttention" else heads
-    past = inputs[3] if op == "GroupQueryAttention" and len(inputs) > 3 else None
-    length = key[1] + (past[2] if past else 0)
-    presents: list[ConcreteShape | None] = [(query[0], kv, length, axes[2] // kv) for axes in (key, value)]
-    return [(*query[:2], value[2] // kv * heads), *presents]
+    length, depth = query[1], query[-1] if len(query) == 5 else query[2] // heads
+    depth_v = depth
+    if key is not None:
+        length = key[2] if len(key) == 4 else key[1]
+    if value is not None:
+        depth_v = value[3] if len(value) == 4 else value[2] // heads
+    return _attended(query, heads, heads, depth, depth_v, length, inputs[6] if len(inputs) > 6 else None)
+
+
+def _group_query(
+    query: ConcreteShape, inputs: list[ConcreteShape | None], heads: int, groups: int
+) -> list[ConcreteShape | None]:
+    """The same, for queries that share keys and values; all three may be packed in the first input."""
+    key, value = (*inputs, None, None)[1:3]
+    depth = query[2] // heads if key is not None else query[2] // (heads + 2 * groups)
+    depth_v, length = value[2] // groups if value is not None else depth, key[1] if key is not None else query[1]
+    return _attended(query, heads, groups, depth, depth_v, length, inputs[3] if len(inputs) > 3 else None)
+
+
+def _attended(
+    query: ConcreteShape, heads: int, groups: int, depth: int, depth_v: int, length: int, past: ConcreteShape | None
+) -> list[ConcreteShape | None]:
+    total = length + (past[2] if past else 0)
+    presents: list[ConcreteShape | None] = [(query[0], groups, total, each) for each in (depth, depth_v)]
+    return [(*query[:2], depth_v * heads), *presents]
 
 
 def _swapped(shape: ConcreteShape) -> ConcreteShape:

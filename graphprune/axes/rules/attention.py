@@ -1,8 +1,8 @@
-"""Fused attention: heads may go whole, key-value groups with all their query heads."""
+"""Attention of the standard: heads may go whole, key-value groups with all their query heads."""
 
 from __future__ import annotations
 
-from graphprune.axes.algebra import Axes, Axis, Concat, Product, fresh, size_of
+from graphprune.axes.algebra import Axes, Axis, Product, fresh, size_of
 from graphprune.axes.rules import CONTRIB, NodeTyping, require, rule
 
 
@@ -46,7 +46,7 @@ def attention(node: NodeTyping) -> list[Axes] | None:
             node.unify(past[1], kv)
             node.unify(past[3], inner)
             node.freeze(past[2], "Attention runs over it")
-    presents = _presents(node, query[0], kv, depth, depth_v)
+    presents = presents_of(node, query[0], kv, depth, depth_v)
     if not node.is_read(3):
         return [written, *presents]
     lengths = [node.frozen(size, "Attention runs over it") for size in require(node.out_shape(3))[2:]]
@@ -61,7 +61,7 @@ def _scores(node: NodeTyping, depth: Axis, *, has_scale: bool, axis: int) -> Non
         node.freeze(depth, "Attention divides by the root of its size")
 
 
-def _presents(node: NodeTyping, batch: Axis, kv: Axis, depth: Axis, depth_v: Axis) -> list[Axes]:
+def presents_of(node: NodeTyping, batch: Axis, kv: Axis, depth: Axis, depth_v: Axis) -> list[Axes]:
     """Keys and values handed on for the next step; nothing is said of what nobody reads."""
     written: list[Axes] = []
     for index, inner in ((1, depth), (2, depth_v)):
@@ -100,83 +100,3 @@ def _rotary(node: NodeTyping, tables: tuple[int, int]) -> list[Axes] | None:
     node.size(head, attribute="num_heads")
     node.freeze(x[1], reason)
     return [x]
-
-
-@rule("Attention", domain=CONTRIB)
-def packed_attention(node: NodeTyping) -> list[Axes] | None:
-    """``x (N, S, width)``, ``w (width, q|k|v)``: ONNX Runtime's fused projection and attention."""
-    x, w = require(node.axes(0)), require(node.axes(1))
-    heads = node.attr("num_heads")
-    if node.has(4):  # a past means a cache whose layout is the caller's
-        return None
-    sizes = node.attr("qkv_hidden_sizes") or [size_of(w[1]) // 3] * 3
-    if sizes[0] != sizes[1] or sizes[0] % heads or sizes[2] % heads:
-        return None
-    reason = "the fused Attention holds the depth of a head"
-    head = fresh(heads)
-    depth, depth_v = node.frozen(sizes[0] // heads, reason), node.frozen(sizes[2] // heads, reason)
-    parts = [Product((head, depth)), Product((head, depth)), Product((head, depth_v))]
-    node.unify(x[2], w[0])
-    node.contract(0, 2)
-    node.unify(w[1], Concat(tuple(parts)))
-    if node.has(2):
-        node.unify(require(node.axes(2))[0], w[1])
-    node.size(head, attribute="num_heads")
-    if node.attr("qkv_hidden_sizes"):
-        for element, part in enumerate(parts):
-            node.size(part, attribute="qkv_hidden_sizes", element=element)
-    node.freeze(x[1], "Attention runs over it")
-    _freeze_rest(node, 3, head)
-    return [(x[0], x[1], Product((head, depth_v)))]
-
-
-@rule("MultiHeadAttention", domain=CONTRIB)
-def multi_head_attention(node: NodeTyping) -> list[Axes] | None:
-    """Separate ``(N, S, heads * D)`` queries, keys and values; packed forms are not understood."""
-    operands = [node.axes(i) for i in range(3)]
-    if any(axes is None or len(axes) != 3 for axes in operands):
-        return None
-    return _grouped(node, [require(axes) for axes in operands], node.attr("num_heads"), node.attr("num_heads"))
-
-
-@rule("GroupQueryAttention", domain=CONTRIB)
-def group_query_attention(node: NodeTyping) -> list[Axes] | None:
-    """As above, with fewer key-value heads."""
-    operands = [node.axes(i) for i in range(3)]
-    if any(axes is None or len(axes) != 3 for axes in operands):
-        return None
-    return _grouped(node, [require(axes) for axes in operands], node.attr("num_heads"), node.attr("kv_num_heads"))
-
-
-def _grouped(node: NodeTyping, operands: list[Axes], heads: int, kv_heads: int) -> list[Axes]:
-    query, _, value = operands
-    reason = f"{node.op} holds the depth of a head"
-    kv, repeats = fresh(kv_heads), fresh(heads // kv_heads)
-    depth = node.frozen(size_of(query[2]) // heads, reason)
-    depth_v = node.frozen(size_of(value[2]) // kv_heads, reason)
-    parts = [Product((kv, repeats, depth)), Product((kv, depth)), Product((kv, depth_v))]
-    for axes, part in zip(operands, parts, strict=True):
-        node.unify(axes[2], part)
-        node.unify(axes[0], query[0])
-        node.freeze(axes[1], f"{node.op} runs over it")
-    node.size(Product((kv, repeats)), attribute="num_heads")
-    if node.op == "GroupQueryAttention":
-        node.size(kv, attribute="kv_num_heads")
-        for operand in range(3, len(node.inputs)):
-            _freeze_rest(node, operand, kv)
-            if operand in (3, 4) and node.has(operand):
-                node.unify(require(node.axes(operand))[1], kv)
-    else:
-        if node.has(3):
-            node.unify(require(node.axes(3))[0], Concat(tuple(parts)))
-        _freeze_rest(node, 4, kv)
-    return [(query[0], query[1], Product((kv, repeats, depth_v))), *_presents(node, query[0], kv, depth, depth_v)]
-
-
-def _freeze_rest(node: NodeTyping, since: int, heads: Axis) -> None:
-    """Masks, lengths and tables keep their extent; one that tells heads apart keeps the heads."""
-    for operand in range(since, len(node.inputs)):
-        for axis in (node.axes(operand) or ()) if node.has(operand) else ():
-            if size_of(axis) == size_of(heads) > 1:
-                node.freeze(heads, f"{node.op} is told the heads apart")
-            node.freeze(axis, f"it is given to {node.op}")
