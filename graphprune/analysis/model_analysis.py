@@ -13,6 +13,7 @@ from graphprune.analysis.sizes import Sizes, concrete_sizes
 from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
@@ -54,6 +55,7 @@ class ModelAnalysis:
 
 
 def analyse(model: Model, feeds: Feeds, runtime: RuntimeOptions) -> ModelAnalysis:
-    """The analysis of ``model`` at the sizes of ``feeds``."""
+    """The analysis of ``model`` at the sizes of ``feeds``, which may be those of the file it was made from."""
+    feeds = fed_to(model, feeds)
     shapes = {name: array.shape for name, array in feeds.items()}
     return ModelAnalysis(model, concrete_sizes(model, feeds, runtime), shapes)

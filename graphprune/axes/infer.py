@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.axes import algebra, rules
 from graphprune.axes.algebra import Axes, Freeze
+from graphprune.axes.cache import head_places, tie_presents
 from graphprune.axes.measured import ConcreteShape
 from graphprune.axes.probe import probe
 from graphprune.axes.rules import NodeTyping, Unknown, find_rule
@@ -32,15 +33,20 @@ def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Ty
     crossing = {tensor.name for node in all_nodes(model.graph) for tensor in _taken(node)}
     given = {tensor.name for scope in scopes(model.graph) for tensor in scope.outputs}
     typing = Typing(probe(model, sample), frozenset(crossing | given))
+    heads = head_places(model)
     for tensor in model.graph.inputs:
         why = Freeze("it is an axis of a model input", tensor.name)
         shape = typing.probe.shapes[tensor.name]
-        typing.axes[tensor.name] = tuple(algebra.fresh(size, why) for size in shape)
+        typing.axes[tensor.name] = tuple(
+            algebra.fresh(size, None if (tensor.name, axis) in heads else why) for axis, size in enumerate(shape)
+        )
     opsets = {entry.domain: entry.version for entry in model.header.opset_import}
     _type_nodes(model.graph.nodes, typing, opsets)
+    tied = tie_presents(model, typing)
     for tensor in model.graph.outputs:
-        for axis in typing.axes.get(tensor.name, ()):
-            algebra.freeze(axis, Freeze("it is an axis of a model output", tensor.name))
+        for index, axis in enumerate(typing.axes.get(tensor.name, ())):
+            if (tensor.name, index) not in tied:
+                algebra.freeze(axis, Freeze("it is an axis of a model output", tensor.name))
     tie_shared(model, typing)
     settle(model, typing)
     return typing

@@ -24,6 +24,7 @@ from graphprune.runtime.sessions import (
     open_session,
     require_provider,
     run,
+    unwrapped,
 )
 
 ON_CUDA = (CUDA, TENSORRT)
@@ -72,7 +73,8 @@ class OrtRuntime:
         require_provider(self.options)
 
     def open(self, model: Source, feeds: Feeds) -> Runner:
-        session = open_session(model, self.options, self.folder, record_assignment=True)
+        opened = open_session(model, self.options, self.folder, record_assignment=True)
+        session = unwrapped(opened)
         facts = self._assignment(session)
         if self.options.provider_name in ON_CUDA:
             return bound(session, feeds, ("cuda", self.options.device_index), facts)

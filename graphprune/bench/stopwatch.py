@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run, unwrapped
 from graphprune.runtime.timing import exactly, rounds_ms
 
 _WARM_UPS = 3
@@ -33,7 +33,7 @@ def times_ms(
 def _opening(
     models: Sequence[tuple[onnx.ModelProto, Feeds]], options: RuntimeOptions, folder: Path | None
 ) -> NDArray[np.float64]:
-    runs = [_runner(open_session(model, options, folder), feeds) for model, feeds in models]
+    runs = [_runner(unwrapped(open_session(model, options, folder)), feeds) for model, feeds in models]
     longest_ms = max(rounds_ms([each], exactly(_WARM_UPS))[-1, 0] for each in runs)
     count = int(np.clip(_SECONDS / max(longest_ms / 1e3, 1e-6), _LEAST_RUNS, _MOST_RUNS))
     samples = rounds_ms(runs, exactly(count))

@@ -34,6 +34,12 @@ class CacheTensor:
     dims: Shape
     position_axis: int
 
+    @property
+    def head_axis(self) -> int | None:
+        """The axis that counts heads, or groups of them, if its size is a number."""
+        axis = {(4, 1): 2, (4, 2): 1, (4, 3): 1, (5, 3): 2}.get((len(self.dims), self.position_axis))
+        return axis if axis is not None and isinstance(self.dims[axis], int) else None
+
 
 @dataclass(frozen=True)
 class DecoderInterface:

@@ -18,6 +18,7 @@ from graphprune.errors import ModelError
 from graphprune.ir import external_data, lean_file
 from graphprune.ir.bodies import graphs_of
 from graphprune.ir.export import to_proto
+from graphprune.ir.input_origins import forget_inputs
 from graphprune.ir.model import Model
 from graphprune.ir.normalise import fold_sizes_again, normalise
 from graphprune.ir.shape_inference import infer_again, standard_opset, without_large_weights
@@ -208,6 +209,7 @@ def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
         if opset.domain not in known:  # needed only inside a function, which is inlined now
             known.add(opset.domain)
             header.opset_import.append(opset)
+    forget_inputs(header)  # of an earlier run: the file at hand is the one that samples are for
     return header
 
 

@@ -19,6 +19,7 @@ from graphprune.base.progress import Progress
 from graphprune.bench.overhead import overhead_ms
 from graphprune.bench.stopwatch import times_ms
 from graphprune.bench.times_cache import Cache
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.latency.layers import atoms_in, layer_segments, signature
 from graphprune.rewrite import remove_units
@@ -135,7 +136,7 @@ class LatencyProfiler:
     ) -> list[str]:
         """The signature of each segment of ``model``; those without a time become jobs."""
         taps = list(dict.fromkeys(tensor for segment in found for tensor in segment.reads if tensor not in self._feeds))
-        values = dict(self._feeds)
+        values = fed_to(model, self._feeds)
         if taps:
             session = open_model(model, self._options, taps)
             values |= zip(taps, run(session, self._feeds, taps), strict=True)

@@ -16,6 +16,7 @@ from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
 from graphprune.ir.bodies import all_nodes, scopes
 from graphprune.ir.free_names import free_name, names_in
+from graphprune.ir.input_origins import note_inputs
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite.attributes import set_attributes
 from graphprune.rewrite.weights import new_constant
@@ -46,6 +47,7 @@ def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
     small.shapes = {name: _new_shape(shape, typing.axes.get(name), counts) for name, shape in model.shapes.items()}
     small.graph.cleanup().toposort()
     small.header = _declared(small)
+    _declare_cache(small, typing, kept)
     return small
 
 
@@ -84,6 +86,22 @@ def _declared(model: Model) -> onnx.ModelProto:
             dtype = value.type.tensor_type.elem_type
             value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, dtype, dims[value.name]))
     return header
+
+
+def _declare_cache(model: Model, typing: Typing, kept: Kept) -> None:
+    """Inputs and outputs that shrink say so in the header, and of the inputs which indices are left."""
+    header = model.header
+    made: dict[str, tuple[str, list[np.ndarray]]] = {}
+    for value in (*header.graph.input, *header.graph.output):
+        masks = [algebra.indices_of(axis, kept) for axis in typing.axes.get(value.name, ())]
+        for dim, mask in zip(value.type.tensor_type.shape.dim, masks, strict=False):
+            if not mask.all():
+                dim.dim_value = int(np.count_nonzero(mask))
+                made[value.name] = (value.name, masks)
+    inputs = [tensor.name for tensor in model.graph.inputs]
+    narrower = {name: origin for name, origin in made.items() if name in inputs}
+    if narrower:
+        note_inputs(header, inputs, narrower)
 
 
 def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:

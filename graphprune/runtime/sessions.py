@@ -20,6 +20,7 @@ import onnx
 from graphprune.base import extras
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
 from graphprune.ir.export import to_proto
+from graphprune.ir.input_origins import KEY, InputOrigins
 from graphprune.ir.model import Model
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -116,6 +117,8 @@ def open_session(
     ``folder`` is where the external data of an in-memory model lies.
     ``optimised_path`` also writes the optimised graph. ``record_assignment`` lets the session tell which provider took
     which node, where this ONNX Runtime can. Not optimised, the runtime computes node by node what the file says.
+    A session of a model that takes less than the file it was made from (:mod:`graphprune.ir.input_origins`) may be
+    given feeds of either.
 
     Raises
     ------
@@ -165,7 +168,27 @@ def open_session(
             f"the provider {name} did not start; ONNX Runtime fell back to {session.get_providers()[0]}{why}",
             "run graphprune doctor; it checks drivers and library versions",
         )
-    return session
+    noted = session.get_modelmeta().custom_metadata_map.get(KEY, "")
+    return _WithOrigins(session, InputOrigins.parsed(noted)) if noted else session
+
+
+def unwrapped(session: Any) -> Any:
+    """The runtime's own session, which takes nothing but what fits its model."""
+    return session.inner if isinstance(session, _WithOrigins) else session
+
+
+class _WithOrigins:
+    """A session of a model whose inputs are made of those of another; all but :meth:`run` is as in the session."""
+
+    def __init__(self, session: Any, origins: InputOrigins) -> None:
+        self.inner, self._origins = session, origins
+        self._takes = {value.name: tuple(value.shape) for value in session.get_inputs()}
+
+    def run(self, outputs: list[str] | None, feeds: Feeds) -> Any:
+        return self.inner.run(outputs, self._origins.fed(self._takes, feeds))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
 
 
 def _content(model: Proto | Callable[[], Proto]) -> bytes:

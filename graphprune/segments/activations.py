@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 from graphprune.segments.stepwise import TensorStore, Values
@@ -22,7 +23,7 @@ class ActivationCache:
         self._held = TensorStore(Path(self._temporary.name))
         self._names: set[str] = {tensor.name for tensor in model.graph.inputs}
         for index, batch in enumerate(feeds):
-            self._held.put(index, batch)
+            self._held.put(index, fed_to(model, batch))
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import hashlib
 import socket
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,10 +16,11 @@ import onnx
 from numpy.typing import NDArray
 
 from graphprune.data.batching import Arrays, Batching
-from graphprune.data.dataset import Data
+from graphprune.data.dataset import Data, input_specs
 from graphprune.data.fitting import InputSpec
 from graphprune.errors import ModelError
 from graphprune.ir import external_data
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.loading import file_hash
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
@@ -85,8 +86,8 @@ def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) 
         folder=chain.folder,
         files=tuple(file.resolve() for file in model.files),
         sha256=model.sha256 if for_other_machines and model.is_external else "",
-        specs=data.specs,
-        batches=tuple(each.arrays() for each in data.batches(batch)),
+        specs=tuple(input_specs(model)),
+        batches=tuple(replace(each, feeds=fed_to(model, each.feeds)).arrays() for each in data.batches(batch)),
         batching=data.batching,
     )
 

@@ -10,6 +10,7 @@ removal changes. Removing a block for good rebuilds nothing: its segment is skip
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import ChainMap
@@ -25,6 +26,7 @@ from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.base import extras
 from graphprune.ir.export import extract
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, failing_in_a_sentence, open_session
 from graphprune.segments.cuts import at_blocks
@@ -47,7 +49,7 @@ def segment_proto(model: Model, segment: Segment) -> onnx.ModelProto:
 class SessionChain:
     """The sessions of ``segments``, opened when first needed; ``proto`` makes a model of one of them.
 
-    ``folder`` is where the external data of these models lies.
+    ``folder`` is where the external data of these models lies. ``fed`` makes of what the whole is given what it takes.
     """
 
     def __init__(
@@ -56,18 +58,21 @@ class SessionChain:
         proto: Callable[[Segment], onnx.ModelProto],
         options: RuntimeOptions,
         folder: Path | None,
+        fed: Callable[[Feeds], Feeds] = dict,
     ) -> None:
         self.segments = tuple(segments)
         self.proto = proto
         self.options = replace(options, threads=1)
         self.folder = folder
+        self._fed = fed
         self._lock = threading.Lock()
         self._sessions: list[Any] | None = None
 
     @classmethod
     def of(cls, model: Model, segments: Sequence[Segment], options: RuntimeOptions) -> SessionChain:
         """The segments of a model that is at hand."""
-        return cls(segments, lambda segment: segment_proto(model, segment), options, model.folder)
+        proto = functools.partial(segment_proto, model)
+        return cls(segments, proto, options, model.folder, functools.partial(fed_to, model))
 
     def open(self) -> list[Any]:
         """The session of each segment, None for one that writes nothing."""
@@ -86,7 +91,7 @@ class SessionChain:
         milliseconds of each segment.
         """
         value = extras.onnxruntime().OrtValue
-        env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in feeds.items()}
+        env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in self._fed(feeds).items()}
         times_ms = []
         for index, segment in enumerate(self.segments):
             if segment.block is not None and segment.block.join in removed:

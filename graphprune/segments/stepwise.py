@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 
 from graphprune.analysis.dataflow import DataFlow
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions, run
 from graphprune.segments.cuts import at_stops
@@ -116,6 +117,7 @@ class StepwiseRun:
 
     def take(self, feeds: Values) -> None:
         """Hold of one more batch what any leg reads."""
+        feeds = fed_to(self.model, feeds)
         self._waiting.put(len(self._waiting), {name: feeds[name] for name in feeds if name in self._needed[0]})
 
     def advance(self, stop: int) -> Iterator[Values]:

@@ -20,6 +20,7 @@ from graphprune.data.dataset import input_specs
 from graphprune.data.fitting import InputSpec
 from graphprune.errors import ModelError, RuntimeMissing
 from graphprune.ir.export import to_proto
+from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model, constants, read_values
 from graphprune.torch_bridge import to_torch, write_back
 from graphprune.training.options import TrainOptions
@@ -80,7 +81,8 @@ class TrainableNetwork:
 
     def tensors(self, feeds: Arrays) -> list[Tensor]:
         """The inputs in order, where and how the module wants them."""
-        return [self._tensor(spec, feeds[spec.name]) for spec in self.specs]
+        own = fed_to(self.model, feeds)
+        return [self._tensor(spec, own[spec.name]) for spec in self.specs]
 
     def run(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for inputs that are in place."""

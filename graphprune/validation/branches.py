@@ -76,7 +76,8 @@ def check_branches(
         feeds, references = expected
         folder = result.parent if isinstance(result, Path) else result.folder
         rewritten = open_session(_forcing(lambda: _proto(result), choices), options, folder)
-        for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+        for name, whole, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+            reference = step.left_of(name, whole)
             error, limit = yardstick.error(name, reference, found), yardstick.limit(name)
             if not error <= limit:
                 raise ValidationFailed(

@@ -69,7 +69,8 @@ class OracleCheck:
             rewritten = self._rewritten(names)
             for feeds, references in expected:
                 samples += data.batching.count(feeds)
-                for name, reference, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+                for name, whole, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+                    reference = self.step.left_of(name, whole)
                     extents[name].add(reference)
                     error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
                     if not error <= yardstick.limit(name, on_own_scale=on_own_scale):
