@@ -14,12 +14,15 @@ from graphprune.data.batching import Arrays, Batching
 from graphprune.data.dataset import input_specs
 from graphprune.data.made_up import Ranges, Shapes, check_given, made_up
 from graphprune.data.symbols import guesses
+from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import DataError, ModelError
 from graphprune.ir.model import Model
 from graphprune.run.sizes import completed, free_axes
 from graphprune.runtime.sessions import RuntimeOptions, open_model, run
 
 _TOLERANCE = 1e-3  # of the largest value, between runs of one sample and of two
+_LONGEST = 6  # names in a message; of more, so many are said:
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class InputLayout:
         """What was picked, in words; empty if nothing."""
         if not self.picked or self.shapes is None:
             return ""
-        sizes = (f"{name} {'x'.join(map(str, self.shapes[name])) or 'a scalar'}" for name in self.picked)
-        return f"sizes of free axes were picked: {', '.join(sizes)}; --input-shapes asks for others"
+        sizes = [f"{name} {'x'.join(map(str, self.shapes[name])) or 'a scalar'}" for name in self.picked]
+        return f"sizes of free axes were picked: {_few(sizes)}; --input-shapes asks for others"
 
 
 def input_layout(
@@ -76,11 +79,16 @@ def input_layout(
     if not needs_shapes:
         return InputLayout(found.untried, None)
     free = [f"{name} axis {axis}" for name, axis in free_axes(specs, found.untried, shapes)]
-    where = f" for the free axes ({', '.join(free)})" if free else ""
+    where = f" for the free axes ({_few(free)})" if free else ""
     raise DataError(
         f"no sizes were found{where} with which the model runs; {trial.reason or 'it was not run'}",
         "give --input-shapes NAME:SIZES, or --data",
     )
+
+
+def _few(names: list[str]) -> str:
+    """A list that stays readable where a cache brings two inputs for each layer."""
+    return ", ".join(names) if len(names) <= _LONGEST else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
 
 
 class _Trial:
@@ -114,7 +122,8 @@ class _Trial:
         """
         specs, likeliest = input_specs(self._model), None
         is_open = bool(free_axes(specs, batching, self._given))
-        for shapes in completed(specs, batching, self._given, small_first=self._small_first):
+        decoder = decoder_interface(self._model)
+        for shapes in completed(specs, batching, self._given, small_first=self._small_first, decoder=decoder):
             if (
                 not is_open
                 or self._is_told(shapes)

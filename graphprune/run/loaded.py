@@ -13,6 +13,7 @@ from graphprune.analysis.blocks import Block
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
 from graphprune.data.dataset import Data, load_data
 from graphprune.data.made_up import synthetic
+from graphprune.decoder.known_sizes import with_known_sizes
 from graphprune.errors import DataError, ModelError
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
@@ -72,7 +73,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
         The model or the data cannot be used, or there is no runtime.
     """
     options.progress("loading", 0, 0)
-    model = load(source)
+    model = with_known_sizes(load(source))
     _refuse_late(model)
     said = options.data
     if data is None and said.require_data:

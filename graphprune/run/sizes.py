@@ -11,6 +11,7 @@ from graphprune.axes.probe import symbol
 from graphprune.data.batching import Batching
 from graphprune.data.fitting import InputSpec
 from graphprune.data.made_up import Shapes, given_sizes
+from graphprune.decoder.interface import DecoderInterface
 
 Role = Literal["channels", "space", "latent", "past", "total", "sequence"]
 
@@ -18,6 +19,7 @@ _SPACE = (224, 64, 256, 32, 320, 640, 512, 128, 96, 48, 299, 416, 384, 112, 160,
 _SMALL_SPACE = tuple(sorted(_SPACE))
 _LATENT = (64, 32, 128, 16)
 _SEQUENCE = (16, 64, 128, 8, 32, 256, 512, 77, 1000, 1500, 3000, 16_000, 48_000, 1)
+_TEXT = (16, 64, 8, 32, 1)  # of a decoder, whose cache would grow with longer ones
 _CHANNELS = (3, 1)
 _IMAGE_CHANNELS = (1, 3, 4)
 _LATENT_CHANNELS = 4  # of the images that a diffusion model works on
@@ -40,12 +42,19 @@ def free_axes(specs: Sequence[InputSpec], batching: Batching, given: Shapes) -> 
 
 
 def completed(
-    specs: Sequence[InputSpec], batching: Batching, given: Shapes, *, small_first: bool = False
+    specs: Sequence[InputSpec],
+    batching: Batching,
+    given: Shapes,
+    *,
+    small_first: bool = False,
+    decoder: DecoderInterface | None = None,
 ) -> Iterator[dict[str, tuple[int, ...]]]:
     """Sizes of all inputs at one sample, one proposal after the other; what is given stays.
 
-    Usual sizes come first, or with ``small_first`` those that take little time to run.
+    Usual sizes come first, or with ``small_first`` those that take little time to run. The cache of a ``decoder`` is
+    empty first: some attention operators take several positions of several samples with an empty one only.
     """
+    own_roles = {} if decoder is None else _roles_in(decoder, specs)
     roles: dict[str, Role] = {}
     known: dict[str, int] = {}
     for spec in specs:
@@ -58,9 +67,11 @@ def completed(
             elif shape is not None:
                 known[symbol(spec.name, axis, dim)] = shape[axis]
             else:
-                roles.setdefault(symbol(spec.name, axis, dim), _role(spec, axis))
+                name = symbol(spec.name, axis, dim)
+                roles.setdefault(name, own_roles.get(name) or _role(spec, axis))
     seen = set()
-    for sizes in _proposals({name: role for name, role in roles.items() if name not in known}, known, small_first):
+    free = {name: role for name, role in roles.items() if name not in known}
+    for sizes in _proposals(free, known, small_first, starts_empty=decoder is not None):
         shapes = {
             spec.name: tuple(
                 dim if isinstance(dim, int) else sizes[symbol(spec.name, axis, dim)]
@@ -73,17 +84,31 @@ def completed(
             yield shapes
 
 
-def _proposals(roles: Mapping[str, Role], known: Mapping[str, int], small_first: bool) -> Iterator[dict[str, int]]:
+def _roles_in(decoder: DecoderInterface, specs: Sequence[InputSpec]) -> dict[str, Role]:
+    """What the axes of the cache and of the mask stand for, whatever they are called."""
+    dims = {spec.name: spec.dims for spec in specs}
+    roles: dict[str, Role] = {}
+    for tensor in decoder.cache:
+        roles[symbol(tensor.past, tensor.position_axis, dims[tensor.past][tensor.position_axis])] = "past"
+    if decoder.mask and len(dims[decoder.mask]) == 2:
+        roles.setdefault(symbol(decoder.mask, 1, dims[decoder.mask][1]), "total")
+    return roles
+
+
+def _proposals(
+    roles: Mapping[str, Role], known: Mapping[str, int], small_first: bool, *, starts_empty: bool
+) -> Iterator[dict[str, int]]:
     kinds = set(roles.values())
     spaces = _SMALL_SPACE if small_first else _SPACE
+    sequences = _TEXT if starts_empty else _SEQUENCE
     rounds = max(
         len(spaces) if "space" in kinds else len(_LATENT) if "latent" in kinds else 1,
-        len(_SEQUENCE) if kinds & {"past", "total", "sequence"} else 1,
+        len(sequences) if kinds & {"past", "total", "sequence"} else 1,
     )
     for channels in _CHANNELS if "channels" in kinds else _CHANNELS[:1]:
         for number in range(rounds):
-            space, latent, sequence = (sizes[min(number, len(sizes) - 1)] for sizes in (spaces, _LATENT, _SEQUENCE))
-            for past, total in _caches(kinds, sequence):
+            space, latent, sequence = (sizes[min(number, len(sizes) - 1)] for sizes in (spaces, _LATENT, sequences))
+            for past, total in _caches(kinds, sequence, starts_empty=starts_empty):
                 by_role: dict[Role, int] = {"channels": channels, "space": space, "latent": latent}
                 by_role |= {"past": past, "total": total, "sequence": sequence}
                 sizes = {name: by_role[role] for name, role in roles.items()} | dict(known)
@@ -91,11 +116,12 @@ def _proposals(roles: Mapping[str, Role], known: Mapping[str, int], small_first:
                 yield sizes | computed
 
 
-def _caches(kinds: set[Role], sequence: int) -> list[tuple[int, int]]:
+def _caches(kinds: set[Role], sequence: int, *, starts_empty: bool) -> list[tuple[int, int]]:
     """Positions in a cache, and those of cache and sequence together."""
     if not kinds & {"past", "total"}:
         return [(sequence, sequence)]
-    return [(sequence, 2 * sequence), (0, sequence), (sequence, sequence)]
+    filled, empty, apart = (sequence, 2 * sequence), (0, sequence), (sequence, sequence)
+    return [empty, filled, apart] if starts_empty else [filled, empty, apart]
 
 
 def _role(spec: InputSpec, axis: int) -> Role:

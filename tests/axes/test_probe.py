@@ -9,6 +9,7 @@ from graphprune.axes.measured import measured_shapes
 from graphprune.axes.probe import probe
 from graphprune.ir.loading import load
 from tests.axes.cases import Case, Weights, all_of, case, check, parse
+from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder
 
 MS = {"com.microsoft": 1}
 IMAGE: Weights = {"w1": (8, 3, 3, 3), "w2": (6, 8, 3, 3), "w3": (4, 6, 1, 1)}
@@ -101,3 +102,12 @@ def test_a_model_that_does_not_run_is_measured_up_to_there() -> None:
     model = load(parse(text, {}, 17, {"my.domain": 1}))
     assert measured_shapes(model, {"x": (3, 4)}, ["r", "b", "y"]) == {"r": (3, 4)}
     assert measured_shapes(model, {"x": (3, 4)}, ["b", "y"]) == {}
+
+
+def test_a_mask_is_as_long_as_the_cache_and_what_comes() -> None:
+    for make in (fused_decoder, plain_decoder):
+        shapes = probe(load(make(Sizes()))).shapes
+        past, new = shapes["past_key_values.0.key"][2], shapes["input_ids"][1]
+        assert len({0, past, new, past + new}) == 4
+        assert shapes["attention_mask"][1] == shapes["present.0.key"][2] == past + new
+        assert shapes["logits"][1] == new
