@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from graphprune.cli.show import Shown, check_outputs
-from graphprune.data.dataset import load_data
 from graphprune.errors import InputError
 from graphprune.ir import export, output_files
 from graphprune.ir.loading import load
 from graphprune.report.terminal import print_notes
 from graphprune.run.inputs import input_layout
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.text.source import open_data
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
 from graphprune.training.report import TrainingFile
 from graphprune.training.table import print_training
@@ -86,8 +86,8 @@ def train(
         output_files.check_output(path, pruned.files)
     dense = None if teacher is None else load(teacher)
     batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
-    judged = None if evaluation is None else load_data(evaluation, pruned, None, batching)
-    samples_given = load_data(data, pruned, samples, batching)
+    judged = None if evaluation is None else open_data(evaluation, pruned, None, batching)
+    samples_given = open_data(data, pruned, samples, batching)
     try:
         trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
     except KeyboardInterrupt:

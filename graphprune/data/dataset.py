@@ -40,12 +40,21 @@ def input_specs(model: Model) -> list[InputSpec]:
 
 
 @dataclass(frozen=True)
+class TokenNames:
+    """The inputs that take token ids and, unless empty, which of them are no padding."""
+
+    ids: str
+    mask: str = ""
+
+
+@dataclass(frozen=True)
 class Data:
     """Samples that fit a model. Iterate with :meth:`batches`, as often as needed.
 
     ``kind`` is ``synthetic`` or how the data came (``npz``, ``script`` ...); ``origin`` is for messages and reports.
     With ``has_free_labels`` labels may be arrays of any kind, a row for each sample; else they are class numbers.
-    ``conversions`` tells of inputs whose dtype was changed, as far as they have been read.
+    ``conversions`` tells of inputs whose dtype was changed or that were made, as far as they have been read.
+    ``tokens``: which inputs hold them, where the samples are tokens of a language.
     """
 
     specs: tuple[InputSpec, ...]
@@ -56,6 +65,7 @@ class Data:
     batching: Batching = ROWS
     has_free_labels: bool = False
     conversions: dict[str, str] = field(default_factory=dict, compare=False)
+    tokens: TokenNames | None = None
 
     @property
     def fixed_batch(self) -> int | None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphprune.data.dataset import Data, input_specs, load_data
+from graphprune.data.dataset import Data, input_specs
 from graphprune.errors import ModelError
 from graphprune.evaluation.metric import MetricFunction, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.text.source import open_data
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Compared:
         self._specs = [sorted(input_specs(model), key=str) for model in models]
         takes = [[(spec.name, spec.dtype, len(spec.dims)) for spec in specs] for specs in self._specs]
         self._other = next((place for place, each in enumerate(takes) if each != takes[0]), None)
-        self.data: Data = load_data(source, models[0], limit)
+        self.data: Data = open_data(source, models[0], limit)
 
     @property
     def are_classifiers(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
-from graphprune.data.dataset import Data, load_data
+from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir import export
 from graphprune.repair.outcome import RepairReport
@@ -15,6 +15,7 @@ from graphprune.repair.stage import DEFAULT, Method, repair
 from graphprune.rewrite.removal import Removal
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
+from graphprune.text.source import open_data
 from graphprune.training import TrainingReport, checkpoint, finetune
 from graphprune.validation.validate import Validation, check_normalisation, check_written, validate
 from graphprune.validation.yardstick import Yardstick
@@ -94,7 +95,7 @@ class Rounds:
             return small
         if training.checkpoint is not None:
             training = replace(training, checkpoint=self._checkpoint(training.checkpoint, len(self.training)))
-        data = load_data(options.recovery.training_data, small.model, None, loaded.data.batching)
+        data = open_data(options.recovery.training_data, small.model, None, loaded.data.batching)
         model, report = finetune(small.model, loaded.model, data, training, options.progress)
         self.training.append(report)
         return analyse(model, loaded.feeds, options.runtime)

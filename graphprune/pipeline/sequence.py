@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.bench.runtime import Measurement
-from graphprune.data.dataset import Data, load_data
+from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.evaluation.metric import load_metric
 from graphprune.ir import output_files
@@ -25,6 +25,7 @@ from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.notes import Note, texts_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.plugins import require_operators
+from graphprune.text.source import open_data
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _held_out(loaded: LoadedRun, options: RunOptions) -> Data | None:
         load_metric(metric)  # what cannot be used is said before the work
     if source is None:
         return None
-    data = load_data(source, loaded.model, None, loaded.data.batching)
+    data = open_data(source, loaded.model, None, loaded.data.batching)
     return data if metric is None else replace(data, has_free_labels=True)
 
 

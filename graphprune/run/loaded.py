@@ -11,7 +11,7 @@ import onnx
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
-from graphprune.data.dataset import Data, load_data
+from graphprune.data.dataset import Data
 from graphprune.data.made_up import synthetic
 from graphprune.decoder.known_sizes import with_known_sizes
 from graphprune.errors import DataError, ModelError
@@ -21,6 +21,7 @@ from graphprune.run.inputs import input_layout
 from graphprune.run.notes import Note, NoteKind, notes_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
+from graphprune.text.source import open_data
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
@@ -81,7 +82,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     on_cpu = replace(options.runtime, provider="cpu", extra=())  # other providers may build an engine for each size
     layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, on_cpu, needs_shapes=data is None)
     if data is not None:
-        bound = load_data(data, model, said.samples, layout.batching)
+        bound = open_data(data, model, said.samples, layout.batching)
     else:
         shapes = layout.shapes or said.shapes
         count = min(said.samples or _SYNTHETIC_SAMPLES, _SYNTHETIC_SAMPLES)
