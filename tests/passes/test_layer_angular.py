@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from graphprune.analysis.blocks import Block
 from graphprune.errors import DataError, OptionError
-from graphprune.segments.runner import Segments
+from graphprune.segments.runner import Environment, Segments
 from tests.graphs import Arrays, build, residual_mlp, run
 from tests.passes.asking import decided, inner, pruned
 from tests.passes.last_layer import samples
