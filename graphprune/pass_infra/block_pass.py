@@ -14,12 +14,14 @@ from graphprune.analysis.blocks import Block
 from graphprune.analysis.cost import Cost, part_cost
 from graphprune.analysis.representation import Representation, find_representations
 from graphprune.analysis.stages import Allowance, allowance
+from graphprune.errors import OptionError
 from graphprune.pass_infra.after_repair import RESCORE_HELP, TITLES, Judge, Rescore, Rescoring, check, wants
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.block_proposals import Prefixes
 from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.turns import shortlisted
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.scoring.blocks import FeatureComparison, compare_blocks
 from graphprune.segments.runner import Segments
@@ -27,6 +29,7 @@ from graphprune.segments.runner import Segments
 R = TypeVar("R")
 
 _MEMORY_BUDGET_BYTES = 1 << 30
+_JUDGED = 16  # blocks, after repair
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,10 @@ class BlockPass(Pass):
     )
     rescore: Rescore = field(default="none", metadata={"help": RESCORE_HELP})
     judge: Judge = field(default="error", metadata={"help": "by squared error or CKA of the repaired representation"})
-    shortlist: int = field(default=16, metadata={"help": "how many of the lowest scores are judged after repair"})
+    shortlist: int | None = field(
+        default=None,
+        metadata={"help": "try this many: those that turn the stream least; judged after repair: the lowest scores"},
+    )
     samples: int = field(default=96, metadata={"help": "samples for scoring and repair where blocks are judged"})
     refits: int = field(default=2, metadata={"help": "layers behind a block that are refitted to judge it"})
 
@@ -65,6 +71,14 @@ class BlockPass(Pass):
     def choose(self, scores: Sequence[Score]) -> int:
         """Which of the candidates goes: the lowest score, of equals the first."""
         return int(np.argmin([score.score for score in scores]))
+
+    def tried(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Block]:
+        """The candidates that are to be scored: those on the shortlist."""
+        return shortlisted(scoring, candidates, len(candidates) if self.shortlist is None else self.shortlist)
+
+    def requires(self, context: Context) -> None:
+        if self.shortlist is not None and self.shortlist < 1:
+            raise OptionError(f"option shortlist of {self} is {self.shortlist}", "give 1 or more")
 
     def decide(self, context: Context) -> Decision:
         rules = allowance(context.model, context.joins, self.floor, self.skip_first, self.exclude)
@@ -93,7 +107,10 @@ class BlockPass(Pass):
                 context.execution.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
                 allowed = rules.allowed(gone)
                 if second is None:
-                    scores = self.score(BlockScoring(context, segments, representations, gone, notes), allowed)
+                    earlier = removed[-1].scores if removed else ()
+                    scoring = BlockScoring(context, segments, representations, gone, notes, earlier)
+                    allowed = self.tried(scoring, allowed)
+                    scores = self.score(scoring, allowed)
                     best = self.choose(scores)
                 else:
                     allowed, scores = self._rescored(second, segments, allowed, notes)
@@ -114,8 +131,9 @@ class BlockPass(Pass):
         return Prefixes(self.decide, context, profiler.table(context.analysis, {}, {}))
 
     def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:
-        check(context, str(self), self.shortlist, self.samples, self.refits)
-        return Rescoring(context, representations, self.judge, self.shortlist, self.samples, self.refits)
+        shortlist = _JUDGED if self.shortlist is None else self.shortlist
+        check(context, str(self), shortlist, self.samples, self.refits)
+        return Rescoring(context, representations, self.judge, shortlist, self.samples, self.refits)
 
     def _rescored(
         self, second: Rescoring, origin: Segments, candidates: Sequence[Block], notes: list[str]

@@ -11,6 +11,7 @@ from typing import TypeVar
 from graphprune.analysis.representation import Representation
 from graphprune.errors import DataError
 from graphprune.pass_infra.context import Context
+from graphprune.plan.plan import Score
 from graphprune.scoring.blocks import Compared
 from graphprune.segments.runner import Segments
 
@@ -22,7 +23,8 @@ class BlockScoring:
     """Where candidates are scored: the sessions of the model, what is compared,
     and the joins of the blocks already gone.
 
-    What a reader of the scores must know goes into ``notes``.
+    What a reader of the scores must know goes into ``notes``. ``earlier`` are the scores that the block before these
+    was chosen by; empty for the first, and where the network has changed otherwise, too.
     """
 
     context: Context
@@ -30,6 +32,7 @@ class BlockScoring:
     representations: Sequence[Representation]
     gone: frozenset[str]
     notes: list[str] = field(default_factory=list)
+    earlier: tuple[Score, ...] = ()
 
     def width(self, representation: Representation) -> int:
         """Features per row."""

@@ -11,17 +11,16 @@ from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom
 from graphprune.axes.typing import Typing
-from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.projection import StreamedHeadProjection, StreamedNeuronProjection
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import Consumer, consumers, mean_per_unit
+from graphprune.scoring.tokens import token_mask
 from graphprune.segments.capture import capture
 
 HEAD_KINDS = ("heads", "kv-heads", "query-heads")
-_MASK_INPUT = "attention_mask"
 
 
 class _Scorer:
@@ -102,12 +101,7 @@ def projection_scores(
     done = 0
     for part, values in capture(model, [s.consumer.tensor for s in flat], data, batch, options):
         for scorer in flat:
-            scorer.update(values[scorer.consumer.tensor], _mask(part))
+            scorer.update(values[scorer.consumer.tensor], token_mask(part))
         done += len(part)
         progress(done)
     return [np.sum([scorer.scores() for scorer in each], axis=0) for each in scorers]
-
-
-def _mask(part: Batch) -> np.ndarray | None:
-    mask = part.feeds.get(_MASK_INPUT)
-    return mask.astype(bool) if mask is not None and mask.ndim == 2 else None

@@ -1,15 +1,15 @@
 """Features of the network with each candidate block taken out, batch by batch, on all cores.
 
-Batches are worked on side by side and come back in order, so the answer does not depend on the number of threads.
+Batches are worked on side by side and come back in order, or, where there are too few of them, the candidates of each;
+so the answer does not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from graphprune.analysis.blocks import Block
 from graphprune.analysis.representation import Representation
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
+from graphprune.segments.in_order import in_order
 from graphprune.segments.runner import Segments
 
 Features = list[NDArray[np.floating]]
@@ -57,17 +58,18 @@ def ablations(
     def features(values: dict[str, object], tensors: Sequence[str]) -> Features:
         return [r.features(values[t].numpy()) for r, t in zip(representations, tensors, strict=True)]  # type: ignore[attr-defined]
 
-    def work(part: Batch) -> Ablation:
+    def work(part: Batch, pool: ThreadPoolExecutor | None = None) -> Ablation:
         env = segments.run(part.feeds, removed)
         reference = env if is_same or origin is None else origin.run(part.feeds)
-        without = [features(segments.without(env, block, removed), mine) for block in candidates]
-        return Ablation(features(reference, mine if origin is None else origin.targets), without, part.labels)
+        run = map if pool is None else pool.map
+        found = list(run(lambda block: features(segments.without(env, block, removed), mine), candidates))
+        return Ablation(features(reference, mine if origin is None else origin.targets), found, part.labels)
 
     mine = [representation.tensor for representation in representations]
-
     batches = data.batches(batch)
+    first = list(islice(batches, threads))
     with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[Ablation]] = deque(pool.submit(work, part) for part in islice(batches, threads))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(work, part) for part in islice(batches, 1))
+        if len(first) < threads:
+            yield from (work(part, pool) for part in first)
+        else:
+            yield from in_order(pool, work, chain(first, batches), threads)

@@ -10,23 +10,35 @@ from graphprune.ir.quantised import weight_place
 from graphprune.segments.partition import Part
 
 
-def at_blocks(flow: DataFlow, blocks: Sequence[Block]) -> list[Part]:
+def at_blocks(flow: DataFlow, blocks: Sequence[Block], targets: Collection[str] | None = None) -> list[Part]:
     """Each block and what lies between; in order: nodes that need no block, block 0,
     nodes that need at most block 0, ...
+
+    With ``targets`` only what these tensors and the blocks need lies between.
     """
     ordered = sorted(blocks, key=lambda block: flow.order[block.join])
     owner = {name: index for index, block in enumerate(ordered) for name in block.nodes}
+    needed = set(flow.nodes) if targets is None else _needed(flow, ordered, targets)
     level: dict[str, int] = {}
     between: list[list[str]] = [[] for _ in range(len(ordered) + 1)]
     for name in flow.nodes:  # in topological order
         before = [flow.producer[tensor] for tensor in flow.data_reads(name) if tensor in flow.producer]
         level[name] = max((owner[p] + 1 if p in owner else level[p] for p in before), default=0)
-        if name not in owner:
+        if name not in owner and name in needed:
             between[level[name]].append(name)
     parts = [Part(tuple(between[0]))]
     for block, behind in zip(ordered, between[1:], strict=True):
         parts += [Part(block.nodes, block), Part(tuple(behind))]
     return [part for part in parts if part.nodes]
+
+
+def _needed(flow: DataFlow, blocks: Sequence[Block], targets: Collection[str]) -> set[str]:
+    """The nodes that must run for ``targets``, and for what enters and leaves the blocks."""
+    read = {tensor for block in blocks for name in block.nodes for tensor in flow.data_reads(name)}
+    needed: set[str] = set()
+    for tensor in {*targets, *read, *(block.exit for block in blocks)}:
+        needed |= _makers(flow, tensor, needed, ())
+    return needed
 
 
 def at_layers(flow: DataFlow) -> list[Part]:

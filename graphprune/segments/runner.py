@@ -14,7 +14,7 @@ import functools
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,18 +90,24 @@ class SessionChain:
         """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed;
         milliseconds of each segment.
         """
+        env: Environment = {}
+        times_ms = list(self.steps(env, feeds, removed))
+        return env, times_ms
+
+    def steps(self, env: Environment, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Iterator[float]:
+        """As :meth:`run`, segment by segment: what each writes is put into ``env``, from which whoever asks may take
+        what no later segment reads; yields its milliseconds.
+        """
         value = extras.onnxruntime().OrtValue
-        env: Environment = {name: value.ortvalue_from_numpy(array) for name, array in self._fed(feeds).items()}
-        times_ms = []
+        env.update({name: value.ortvalue_from_numpy(array) for name, array in self._fed(feeds).items()})
         for index, segment in enumerate(self.segments):
             if segment.block is not None and segment.block.join in removed:
                 env.update(_bypassed(segment, env[segment.block.entry]))
-                times_ms.append(0.0)
+                yield 0.0
             else:
                 written, elapsed_ms = self.run_segment(index, env)
                 env.update(written)
-                times_ms.append(elapsed_ms)
-        return env, times_ms
+                yield elapsed_ms
 
     def run_segment(self, index: int, env: Mapping[str, Any]) -> tuple[Environment, float]:
         """What a segment makes of what it reads in ``env``, and its milliseconds; nothing and 0 if nobody needs it."""
@@ -152,7 +158,8 @@ class Segments:
     ) -> Segments:
         """The segments of a model that is at hand, each of ``blocks`` one of them."""
         flow = model.derived(DataFlow)
-        found = partition(flow, at_blocks(flow, blocks), targets)
+        exits = [block.exit for block in blocks]
+        found = partition(flow, at_blocks(flow, blocks, targets), {*targets, *exits})
         return cls(SessionChain.of(model, found, options), targets, model)
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Environment:

@@ -1,0 +1,61 @@
+"""How far a block turns what enters it: the distance between the directions of its input and its output.
+
+ShortGPT's block influence (Men et al., 2024) is ``1 - cos``, the angular distance of Gromov et al. (2024)
+``arccos(cos) / pi``; both are means over rows: tokens, or whole samples.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Measure = Literal["cosine", "angle"]
+
+_CHUNK = 1 << 20  # values that are float64 at once: 8 MiB
+
+
+def turn(entries: NDArray[np.floating], exits: NDArray[np.floating], measure: Measure) -> NDArray[np.float64]:
+    """Distance (n,) between the directions of paired rows (n, d): ``cosine`` from 0 to 2, ``angle`` from 0 to 1.
+
+    Two rows of zeros have the same direction; zeros and anything else are at a right angle.
+    """
+    parts = [np.zeros(0)]
+    step = max(1, _CHUNK // max(1, entries.shape[1]))
+    for start in range(0, len(entries), step):
+        one, other = (rows[start : start + step].astype(np.float64) for rows in (entries, exits))
+        sizes = np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1)
+        product = sizes[0] * sizes[1]
+        cosine = np.clip(np.einsum("nd,nd->n", one, other) / np.where(product > 0, product, 1.0), -1, 1)
+        cosine = np.where((sizes[0] == 0) & (sizes[1] == 0), 1.0, cosine)
+        parts.append(1 - cosine if measure == "cosine" else np.arccos(cosine) / np.pi)
+    return np.concatenate(parts)
+
+
+class StreamedMean:
+    """Mean of a quantity over all rows, with a standard error that takes the rows of a sample together:
+    the tokens of one text are no independent draws.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._sum = 0.0
+        self._squares = np.zeros(3)  # sums over samples: rows^2, rows * own sum, own sum^2
+
+    def update(self, values: NDArray[np.float64], samples: NDArray[np.intp]) -> None:
+        """Count ``values`` (n,) of rows that belong to ``samples`` (n,), whose numbers mean something in this call
+        only: no sample comes in two.
+        """
+        own, counts = np.bincount(samples, values), np.bincount(samples)
+        self._rows += len(values)
+        self._sum += float(values.sum())
+        self._squares += (np.sum(counts**2), np.sum(counts * own), np.sum(own**2))
+
+    def result(self) -> tuple[float, float]:
+        """The mean and its standard error; both NaN where there was no row."""
+        if not self._rows:
+            return float("nan"), float("nan")
+        mean = self._sum / self._rows
+        rows, mixed, own = self._squares
+        return mean, float(np.sqrt(max(0.0, own - 2 * mean * mixed + mean**2 * rows)) / self._rows)
