@@ -78,17 +78,18 @@ def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[s
     known = {
         name: onnx.helper.make_tensor_value_info(name, dtypes[name], shape)
         for name, shape in shapes.items()
-        if name in inner and name in dtypes and not any(_is_invented(dim) for dim in shape)
+        if name in inner and name in dtypes and not any(is_invented(dim) for dim in shape)
     }
     found_shapes, found_dtypes = infer_shapes(proto, known=known)
     for name, shape in found_shapes.items():
-        if name not in shapes or any(_is_invented(dim) for dim in shapes[name]):
+        if name not in shapes or any(is_invented(dim) for dim in shapes[name]):
             shapes[name] = shape
     for name in found_dtypes.keys() - made:  # in bodies, where tensors have got names of their own
         dtypes.setdefault(name, found_dtypes[name])
 
 
-def _is_invented(dim: int | str | None) -> bool:
+def is_invented(dim: int | str | None) -> bool:
+    """Whether ONNX's inference knows nothing of a dimension, whatever it called it."""
     return dim is None or (isinstance(dim, str) and dim.startswith("unk__"))
 
 

@@ -1,4 +1,5 @@
-"""Assignments to a slice, ``x[:, 2:6] = y``, which exporters write as ScatterND with every index listed.
+"""Assignments to a slice, ``x[:, 2:6] = y``, which exporters write as ScatterND with every index listed, and those to
+one place, ``x[:, 0] = y``, which they write as ScatterElements.
 
 With a Concat of what stays and what comes in, the axes can be followed, and it is no slower.
 """
@@ -12,53 +13,63 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.ir.model import Shape
-from graphprune.ir.shape_inference import STANDARD_DOMAINS
+from graphprune.ir.shape_inference import is_invented
+from graphprune.ir.written_ranges import WrittenRange, known_dims, written_range
 
 _END = np.iinfo(np.int64).max
 
 
 def slices_to_concats(graph: gs.Graph, shapes: Mapping[str, Shape], dtypes: MutableMapping[str, int]) -> int:
-    """Replace each ScatterND that overwrites one range of one axis, whole along the others; how many."""
-    scatters = [node for node in graph.nodes if node.op == "ScatterND" and node.domain in STANDARD_DOMAINS]
-    written = [(node, place) for node in scatters if (place := _range_written(node, shapes)) is not None]
+    """Replace each ScatterND and ScatterElements that overwrites one range of one axis, whole along the others;
+    how many.
+    """
+    written = [(node, place) for node in graph.nodes if (place := written_range(node, shapes)) is not None]
     taken = {node.name for node in graph.nodes} | set(graph.tensors()) if written else set()
-    for node, (axis, start, end, size) in written:
-        data, _, updates = node.inputs
-        parts = [updates]
-        if start:
-            parts.insert(0, _part(graph, node, axis, 0, start, _free(f"{node.name}/before", taken)))
-        if end < size:
-            parts.append(_part(graph, node, axis, end, _END, _free(f"{node.name}/after", taken)))
+    for node, place in written:
+        data = node.inputs[0]
+        parts = [_what_is_written(graph, node, place, shapes, taken)]
+        if place.start:
+            parts.insert(0, _part(graph, node, place.axis, 0, place.start, _free(f"{node.name}/before", taken)))
+        if not place.is_at_end:
+            parts.append(_part(graph, node, place.axis, place.end, _END, _free(f"{node.name}/after", taken)))
         for part in parts:
             dtypes.setdefault(part.name, dtypes.get(data.name, onnx.TensorProto.FLOAT))
         outputs = list(node.outputs)
         node.outputs.clear()
-        joined = gs.Node("Concat", _free(f"{node.name}/joined", taken), {"axis": axis}, parts, outputs)
+        joined = gs.Node("Concat", _free(f"{node.name}/joined", taken), {"axis": place.axis}, parts, outputs)
         graph.nodes[graph.nodes.index(node)] = joined
     return len(written)
 
 
-def _range_written(node: gs.Node, shapes: Mapping[str, Shape]) -> tuple[int, int, int, int] | None:
-    """Axis, start and end of the range, and the size of the axis; None if it is not one range of one axis."""
-    data, indices = node.inputs[:2]
-    dims = shapes.get(data.name)
-    if dims is None or not isinstance(indices, gs.Constant) or node.attrs.get("reduction", "none") != "none":
-        return None
-    index = indices.values
-    depth = index.shape[-1] if index.ndim else 0
-    if not index.size or index.ndim != depth + 1:
-        return None
+def _what_is_written(
+    graph: gs.Graph, node: gs.Node, place: WrittenRange, shapes: Mapping[str, Shape], taken: set[str]
+) -> gs.Tensor:
+    """The updates before TorchScript's exporter gave them, by sizes that it computes, the shape that they had already,
+    or an axis for the one place.
+    """
+    updates = node.inputs[2]
+    dims = shapes[node.inputs[0].name]
+    before, behind = dims[: place.axis], dims[place.axis + 1 :]
+    given = _before_reshaping(updates, (*before, place.length, *behind), shapes)
+    if given is not None:
+        return given
+    given = _before_reshaping(updates, (*before, *behind), shapes) if place.length == 1 else None
+    if given is None:
+        return updates
+    name = _free(f"{node.name}/written", taken)
+    written = gs.Variable(name, dtype=given.dtype)
+    axes = gs.Constant(f"{name}/axes", np.array([place.axis]))
+    inputs, attrs = ([given, axes], {}) if graph.opset >= 13 else ([given], {"axes": [place.axis]})
+    graph.nodes.insert(graph.nodes.index(node), gs.Node("Unsqueeze", name, attrs, inputs, [written]))
+    return written
+
+
+def _before_reshaping(tensor: gs.Tensor, dims: Shape, shapes: Mapping[str, Shape]) -> gs.Tensor | None:
+    """What has the shape ``dims`` and is only reshaped to ``tensor``, which has as many entries."""
     found = None
-    for axis, size in enumerate(dims[:depth]):
-        along = index[..., axis]
-        start, length = int(along.flat[0]), along.shape[axis]
-        grid = np.arange(start, start + length).reshape([-1 if i == axis else 1 for i in range(depth)])
-        if not isinstance(size, int) or not 0 <= start <= size - length or not (along == grid).all():
-            return None
-        if length != size:
-            if found is not None:
-                return None
-            found = axis, start, start + length, size
+    while tensor.inputs and tensor.inputs[0].op in ("Reshape", "Expand") and not any(map(is_invented, dims)):
+        tensor = tensor.inputs[0].inputs[0]
+        found = tensor if known_dims(tensor, shapes) == dims else found
     return found
 
 

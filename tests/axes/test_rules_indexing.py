@@ -56,8 +56,24 @@ CASES = [
          {**W, "i": np.array([[0], [2], [5]])}, "first:8", sizes=({},)),
     case("ScatterND", "(float[3, 6, 4] x) => (float[3, 6, 5] y) { [first] a = MatMul(x, w1) [second] b = MatMul(z, w3) h = ScatterND(a, i, b) [last] y = MatMul(h, w2) }",
          {**W, "z": (2, 6, 4), "w3": (4, 8), "i": np.array([[0], [2]])}, "first:8", sizes=({},)),
-    case("ScatterElements", tokens("h = ScatterElements<axis = 1>(a, i, u)"), {**W, "i": np.zeros((1, 1, 1), np.int64), "u": (1, 1, 1)}, "",
+    case("ScatterElements", tokens("e = Expand(i, t) b = MatMul(z, w1) h = ScatterElements<axis = 1>(a, e, b)").replace("N, 6, 4", "2, 6, 4"),
+         {**W, "i": ints(3, 1).reshape(1, 2, 1), "t": ints(2, 2, 8), "z": (2, 2, 4)}, "first:8", sizes=({},)),
+    case("ScatterElements-that-add", tokens("h = ScatterElements<axis = 1, reduction = \"add\">(a, i, u)").replace("N, 6, 4", "2, 6, 4"),
+         {**W, "i": np.arange(32).reshape(2, 2, 8) % 6, "u": (2, 2, 8)}, "first:8", opset=18, sizes=({},)),
+    case("ScatterElements-of-some", tokens("h = ScatterElements<axis = 1>(a, i, u)"), {**W, "i": np.zeros((1, 1, 1), np.int64), "u": (1, 1, 1)}, "",
          frozen={"first:8": "ScatterElements writes into it"}, sizes=()),
+    case("ScatterElements-of-channels", tokens("h = ScatterElements<axis = 2>(a, i, u)").replace("N, 6, 4", "2, 6, 4"),
+         {**W, "i": np.array([3, 1]) + np.zeros((2, 6, 2), np.int64), "u": (2, 6, 2)}, "", frozen={"first:8": "ScatterElements writes into it"}, sizes=({},)),
+    case("assignment-to-a-token", tokens("[second] b = MatMul(c, w1) s = Shape(b) i = Expand(zero, s) h = ScatterElements<axis = 1>(a, i, b)", "N, 6, 5").replace(
+         "float[N, 6, 4] x", "float[N, 6, 4] x, float[N, 1, 4] c"), {**W, "zero": np.array(0)}, "first:8"),
+    case("assignment-to-a-channel", tokens("[second] b = MatMul(x, v) s = Shape(b) i = Expand(last_one, s) h = ScatterElements<axis = 2>(a, i, b)", "N, 6, 5"),
+         {**W, "v": (4, 1), "last_one": np.array(-1)}, "first:7"),
+    case("assignment-to-rows-of-an-image", "(float[N, 3, 6, 5] x, float[N, 3, 2, 5] z) => (float[N, 4, 6, 5] y) { [first] a = Conv(x, k1) [second] b = Conv(z, k2) "
+         "s = Shape(a) n = Gather(s, zero) r = Range(zero, n, one) r4 = Reshape(r, column) rc = Add(r4, places) grid = Add(rc, rows) g = Shape(grid) "
+         "e0 = Expand(r4, g) e1 = Expand(places, g) e2 = Expand(rows, g) i0 = Unsqueeze(e0, minus) i1 = Unsqueeze(e1, minus) i2 = Unsqueeze(e2, minus) "
+         "i = Concat<axis = -1>(i0, i1, i2) t = Concat<axis = 0>(g, five) u = Reshape(b, t) h = ScatterND(a, i, u) [last] y = Conv(h, k3) }",
+         {"k1": (8, 3, 1, 1), "k2": (8, 3, 1, 1), "k3": (4, 8, 1, 1), "zero": np.array(0), "one": np.array(1), "column": ints(-1, 1, 1), "minus": ints(-1),
+          "places": np.arange(8).reshape(8, 1), "rows": ints(2, 3), "five": ints(5)}, "first:8"),
     case("OneHot", "(int64[N] x) => (float[N, 5] y) { o = OneHot(x, depth, values) [first] a = MatMul(o, w1) h = Relu(a) [last] y = MatMul(h, w2) }",
          {**W, "depth": np.array(4), "values": np.array([0, 1], np.float32)}, "first:8"),
     case("OneHot-in-front", "(int64[N, S] x) => (float[N, S, 5] y) { o = OneHot<axis = 0>(x, depth, values) r = ReduceSum(o, zero) t = Unsqueeze(r, three) "

@@ -22,6 +22,15 @@ def image(body: str) -> str:
     return f"(float[N, 3, 6, 6] x) => (float[N, 4, P, Q] y) {{ [first] a = Conv(x, w1) {body} [last] y = Conv(h, w2) }}"
 
 
+def _spectrum(body: str) -> str:
+    """Real parts of a transform of cells whose features come last."""
+    return (
+        f"(float[N, 6, 5, 4] x) => (float[N, P, Q, 3] y) {{ [first] a = MatMul(x, w1) u = Unsqueeze(a, end) {body} "
+        "r = Gather<axis = -1>(f, zero) h = Relu(r) [last] y = MatMul(h, w2) }"
+    )
+
+
+_CELL: Weights = {"w1": (4, 8), "w2": (8, 3), "end": ints(-1), "zero": np.array(0)}
 _POOLS = {
     "AveragePool": "<kernel_shape = [2, 2], strides = [2, 2]>",
     "MaxPool": "<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>",
@@ -58,6 +67,11 @@ CASES = [
          {**W, "w3": (4, 3, 1, 1), "w2": (4, 3, 1, 1)}, "first:2", frozen={"first:2": "moves it into space"}),
     case("GridSample", "(float[N, 3, 6, 6] x, float[N, P, Q, 2] g) => (float[N, 4, P, Q] y) { [first] a = Conv(x, w1) h = GridSample(a, g) "
          "[last] y = Conv(h, w2) }", W, "first:8"),
+    case("DFT", _spectrum("f = DFT<axis = 2>(u)"), _CELL, "first:8"),
+    case("DFT-of-half", _spectrum("f = DFT<axis = 1, onesided = 1>(u, six)"), _CELL | {"six": np.array(6)}, "first:8"),
+    case("DFT-of-channels", _spectrum("f = DFT<axis = 3>(u)"), _CELL, "", frozen={"first:8": "DFT runs along it"}),
+    case("DFT-20", _spectrum("f = DFT(u, , places)"), _CELL | {"places": np.array(1)}, "first:8", opset=20),
+    case("DFT-20-of-the-last-axis", _spectrum("f = DFT(u)"), _CELL, "", frozen={"first:8": "DFT runs along it"}, opset=20),
 ]  # fmt: skip  # a table, a row a line
 
 

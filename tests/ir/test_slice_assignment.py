@@ -20,13 +20,14 @@ WRITTEN = {
     "front": (FRONT, "2,5,N", 1),
     "middle": (np.array([[1], [2], [3]]), "3,5,N", 2),
     "end": (np.array([[3], [4], [5]]), "3,5,N", 1),
+    "from-the-end": (np.array([[-2], [-1]]), "2,5,N", 1),
     "second-axis": (grid((0, 6), (2, 4)), "6,2,N", 2),
 }
 LEFT = {
     "backwards": (FRONT[::-1].copy(), "2,5,N"),
     "with-a-gap": (np.array([[0], [2]]), "2,5,N"),
     "a-box": (grid((0, 2), (0, 2)), "2,2,N"),
-    "from-the-end": (np.array([[-2], [-1]]), "2,5,N"),
+    "one-row-again-and-again": (np.array([[1], [1]]), "2,5,N"),
     "one-place": (np.array([[[0], [1]]]), "1,2,5,N"),
     "everything": (grid((0, 6), (0, 5)), "6,5,N"),
     "the-diagonal": (np.array([[0, 0], [1, 1]]), "2,N"),
@@ -52,6 +53,118 @@ def test_what_is_no_slice_stays(indices: np.ndarray, updates: str) -> None:
         f"(float[6,5,N] x, float[{updates}] u) => (float[6,5,N] y) {{ y = ScatterND(x, i, u) }}", {"i": indices}
     )
     assert ops(to_proto(load(proto))) == ["ScatterND"]
+
+
+PLACES = {"first": (0, 1), "middle": (2, 2), "last": (5, 1), "from-the-end": (-1, 1), "second-from-the-end": (-2, 2)}
+
+
+@pytest.mark.parametrize("exporter", ["listed", "expanded"])
+@pytest.mark.parametrize(("place", "slices"), PLACES.values(), ids=PLACES)
+def test_one_place_becomes_a_concat(place: int, slices: int, exporter: str) -> None:
+    """PyTorch writes ``x[:, place] = u`` as ScatterElements, with indices that a free size makes it expand."""
+    head = "(float[B,6,N] x, float[B,1,N] u) => (float[B,6,N] y)"
+    indices = {"i": np.array(place)}
+    if exporter == "listed":
+        head, indices = head.replace("N]", "3]").replace("[B", "[2"), {"e": np.full((2, 1, 3), place)}
+    expand = "" if exporter == "listed" else "s = Shape(u) e = Expand(i, s) "
+    proto = build(f"{head} {{ {expand}[s] h = ScatterElements<axis = 1>(x, e, u) y = Relu(h) }}", indices)
+    model = load(proto)
+    assert ops(to_proto(model)) == ["Slice"] * slices + ["Concat", "Relu"]
+    feeds = random_feeds(proto)
+    assert_same(run(to_proto(model), feeds), run(proto, feeds))
+
+
+@pytest.mark.parametrize("place", [0, 2, -1, -3])
+def test_one_place_of_an_axis_of_unknown_size(place: int) -> None:
+    proto = build(
+        "(float[B,N] x, float[B,1] u) => (float[B,N] y) "
+        "{ s = Shape(u) e = Expand(i, s) h = ScatterElements<axis = 1>(x, e, u) y = Relu(h) }",
+        {"i": np.array(place)},
+    )
+    model = load(proto)
+    assert "ScatterElements" not in ops(to_proto(model))
+    for size in (3, 5):
+        feeds = random_feeds(proto, batch=size)
+        assert_same(run(to_proto(model), feeds), run(proto, feeds))
+
+
+ELEMENTS_LEFT = {
+    "shorter-elsewhere": ("float[B,6,3] x, float[B,1,2] u", np.full((1,), 0)),
+    "of-another-free-size": ("float[B,6,3] x, float[C,1,3] u", np.full((1,), 0)),
+    "places-of-their-own": ("float[2,6,3] x, float[2,1,3] u", np.arange(6).reshape(2, 1, 3)),
+    "with-a-gap": ("float[2,6,3] x, float[2,2,3] u", np.array([[1], [3]])),
+    "one-place-twice": ("float[2,6,3] x, float[2,2,3] u", np.array([[1], [1]])),
+}
+
+
+@pytest.mark.parametrize(("inputs", "places"), ELEMENTS_LEFT.values(), ids=ELEMENTS_LEFT)
+def test_other_elements_stay(inputs: str, places: np.ndarray) -> None:
+    shape = inputs.split(" x")[0]
+    text = f"({inputs}) => ({shape} y) {{ s = Shape(u) e = Expand(i, s) y = ScatterElements<axis = 1>(x, e, u) }}"
+    assert "ScatterElements" in ops(to_proto(load(build(text, {"i": places}))))
+
+
+def grid_text(limit: str, start: str = "zero", place: str = "rows") -> str:
+    """As TorchScript writes ``x[:, rows] = u`` where the first size is free."""
+    return (
+        f"(float[B,6,3] x, float[C,9] z, float[B,2,3] u) => (float[B,6,3] y) {{ s = Shape({limit}) n = Gather(s, zero) "
+        f"r = Range({start}, n, one) c = Reshape(r, column) a = Add(c, rows) g = Shape(a) e = Expand(c, g) "
+        f"f = Expand({place}, g) i = Unsqueeze(e, end) j = Unsqueeze(f, end) k = Concat<axis = -1>(i, j) "
+        "h = ScatterND(x, k, u) y = Relu(h) }"
+    )
+
+
+GRID = {
+    "zero": np.array(0),
+    "one": np.array(1),
+    "column": np.array([-1, 1]),
+    "end": np.array([-1]),
+    "rows": np.array([2, 3]),
+    "gap": np.array([2, 4]),
+}
+
+
+def test_an_index_that_goes_through_a_free_size() -> None:
+    proto = build(grid_text("x"), GRID)
+    model = load(proto)
+    assert ops(to_proto(model)) == ["Slice", "Slice", "Concat", "Relu"]
+    for batch in (1, 4):
+        feeds = random_feeds(proto, batch=batch)
+        assert_same(run(to_proto(model), feeds), run(proto, feeds))
+
+
+def test_what_is_written_is_taken_before_it_got_the_shape_that_it_had() -> None:
+    text = grid_text("x").replace("h = S", "q = Concat<axis = 0>(g, three) t = Expand(u, q) v = Reshape(t, q) h = S")
+    proto = build(text.replace("k, u)", "k, v)"), GRID | {"three": np.array([3])})
+    model = load(proto)
+    assert ops(to_proto(model)) == ["Slice", "Slice", "Concat", "Relu"]
+    feeds = random_feeds(proto, batch=4)
+    assert_same(run(to_proto(model), feeds), run(proto, feeds))
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+def test_what_is_written_to_one_place_is_given_its_axis(opset: int) -> None:
+    text = grid_text("x").replace("float[B,2,3] u", "float[B,3] u").replace("h = S", "t = Reshape(u, q) h = S")
+    text = text.replace("k, u)", "k, t)")
+    if opset == 12:
+        text = text.replace("Unsqueeze(e, end)", "Unsqueeze<axes = [2]>(e)").replace(
+            "Unsqueeze(f, end)", "Unsqueeze<axes = [2]>(f)"
+        )
+    proto = build(text, GRID | {"rows": np.array([2]), "q": np.array([-1, 1, 3])}, opset=opset)
+    model = load(proto)
+    assert ops(to_proto(model)) == ["Unsqueeze", "Slice", "Slice", "Concat", "Relu"]
+    feeds = random_feeds(proto, batch=4)
+    assert_same(run(to_proto(model), feeds), run(proto, feeds))
+
+
+@pytest.mark.parametrize("given", [("z", "zero"), ("x", "one"), ("x", "zero", "gap")])
+def test_an_index_that_may_leave_some_of_a_free_size(given: tuple[str, ...]) -> None:
+    assert "ScatterND" in ops(to_proto(load(build(grid_text(*given), GRID))))
+
+
+def test_an_index_that_starts_behind_the_first_of_a_free_size() -> None:
+    text = grid_text("x").replace("e = Expand(c, g)", "d = Add(c, one) e = Expand(d, g)")
+    assert "ScatterND" in ops(to_proto(load(build(text, GRID))))
 
 
 @pytest.mark.parametrize("kind", ["add", "max"])

@@ -34,15 +34,21 @@ def _takes_one(node: NodeTyping, axis: Axis) -> bool:
 def gather_elements(node: NodeTyping) -> list[Axes] | None:
     """Indices have the shape of the result; axes of equal size pass through only along the index."""
     data, indices = require(node.axes(0)), require(node.axes(1))
-    axis = node.attr("axis", 0) % len(data)
-    node.freeze(data[axis], "GatherElements picks from it by index")
-    for index, (one, two) in enumerate(zip(data, indices, strict=True)):
-        if index == axis or size_of(one) != size_of(two):
-            node.freeze(one, "GatherElements picks from it by index")
-            node.freeze(two, "GatherElements counts along it")
-        else:
-            node.unify(one, two)
+    _tie_beside(node, data, (indices,), "picks from it by index")
     return [indices]
+
+
+def _tie_beside(node: NodeTyping, data: Axes, others: tuple[Axes, ...], use: str) -> None:
+    """Beside the indexed axis entries meet those of their own place, where all go through the whole axis."""
+    axis = node.attr("axis", 0) % len(data)
+    node.freeze(data[axis], f"{node.op} {use}")
+    for other in others:
+        for index, (one, two) in enumerate(zip(data, other, strict=True)):
+            if index == axis or size_of(one) != size_of(two):
+                node.freeze(one, f"{node.op} {use}")
+                node.freeze(two, f"{node.op} counts along it")
+            else:
+                node.unify(one, two)
 
 
 @rule("GatherND")
@@ -70,11 +76,10 @@ def scatter_nd(node: NodeTyping) -> list[Axes] | None:
 
 @rule("ScatterElements")
 def scatter_elements(node: NodeTyping) -> list[Axes] | None:
-    """Everything it touches is frozen: updates may cover a part of every axis."""
-    reason = f"{node.op} writes into it by index"
-    for operand in range(3):
-        node.freeze_all(require(node.axes(operand)), reason)
-    return [require(node.axes(0))]
+    """Result and data have one shape, indices and updates another; axes of equal size pass through beside the index."""
+    data, indices, updates = (require(node.axes(i)) for i in range(3))
+    _tie_beside(node, data, (indices, updates), "writes into it by index")
+    return [data]
 
 
 @rule("OneHot")

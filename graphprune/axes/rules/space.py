@@ -1,4 +1,4 @@
-"""Operators over space: pooling, resizing, and moving channels into space and back."""
+"""Operators over space: pooling, resizing, spectra, and moving channels into space and back."""
 
 from __future__ import annotations
 
@@ -73,3 +73,14 @@ def grid_sample(node: NodeTyping) -> list[Axes] | None:
     node.unify(x[0], grid[0])
     node.freeze_all((*x[2:], *grid[1:]), "GridSample interpolates along it")
     return [(x[0], x[1], *grid[1:-1])]
+
+
+@rule("DFT")
+def fourier(node: NodeTyping) -> list[Axes] | None:
+    """Signals beside each other are transformed one by one; the last axis holds real and imaginary parts."""
+    x, shape = require(node.axes(0)), require(node.out_shape())
+    given = require(node.ints(2))[0] if node.has(2) else node.attr("axis", 1 if node.opset < 20 else -2)
+    reason = "DFT runs along it"
+    transformed = (given % len(x), len(x) - 1)
+    node.freeze_all([x[index] for index in transformed], reason)
+    return [tuple(node.frozen(shape[i], reason) if i in transformed else axis for i, axis in enumerate(x))]
