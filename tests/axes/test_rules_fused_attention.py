@@ -36,7 +36,7 @@ CASES = [
          "h = com.microsoft.MultiHeadAttention<num_heads = 4>(q, r) [out] y = MatMul(h, wo) }", {"wq": (4, 12), "w": (4, 24), "p": ints(0, 0, 4, 2, 3), "wo": (12, 5)},
          "q:4", domains=MS, sizes=()),
     case("MultiHeadAttention-keys-by-head", layers("k3 = Reshape(k, p) k4 = Transpose<perm = [0, 2, 1, 3]>(k3) v3 = Reshape(v, p) v4 = Transpose<perm = [0, 2, 1, 3]>(v3) "
-         "h = com.microsoft.MultiHeadAttention<num_heads = 4>(q, k4, v4)"), widths(4, 3) | {"p": ints(0, 0, 4, 3)}, "q:4", domains=MS),
+         "h = com.microsoft.MultiHeadAttention<num_heads = 4>(q, k4, v4)"), {**widths(4, 3), "p": ints(0, 0, 4, 3)}, "q:4", domains=MS),
     case("MultiHeadAttention-bias-per-head", layers("h = com.microsoft.MultiHeadAttention<num_heads = 4>(q, k, v, , , m)").replace("S", "5"), widths(4, 3, m=(1, 4, 5, 5)),
          "q:4", domains=MS),
     case("MultiHeadAttention-past", layers("h, kn, vn = com.microsoft.MultiHeadAttention<num_heads = 4>(q, k, v, , , , pk, pv)",
@@ -49,7 +49,7 @@ CASES = [
          "h, kn, vn = com.microsoft.GroupQueryAttention<num_heads = 4, kv_num_heads = 4, scale = 0.5>(b, , , , , seqlens, total) [out] y = MatMul(h, wo) }",
          {"w": (4, 96), "bias": (96,), "wo": (32, 5), **_AT_FIVE}, "in:4", domains=MS, sizes=({},)),
     case("GroupQueryAttention-sinks-and-bias", layers("h, kn, vn = com.microsoft.GroupQueryAttention<num_heads = 6, kv_num_heads = 2, smooth_softmax = 1>"
-         "(q, k, v, , , seqlens, total, , , , m, s)").replace("N", "2").replace("S", "5"), widths(6, 8, kv=2, m=(1, 6, 5, 5), s=(6,)) | _AT_FIVE, "q:2 q:3", domains=MS,
+         "(q, k, v, , , seqlens, total, , , , m, s)").replace("N", "2").replace("S", "5"), {**widths(6, 8, kv=2, m=(1, 6, 5, 5), s=(6,)), **_AT_FIVE}, "q:2 q:3", domains=MS,
          sizes=({},)),
     case("GroupQueryAttention", layers("h, kn, vn = com.microsoft.GroupQueryAttention<num_heads = 6, kv_num_heads = 2>(q, k, v, , , seqlens, total)", more=_LENGTHS),
          widths(6, 8, kv=2), "q:2 q:3", domains=MS, sizes=()),

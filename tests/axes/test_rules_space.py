@@ -68,9 +68,9 @@ CASES = [
     case("GridSample", "(float[N, 3, 6, 6] x, float[N, P, Q, 2] g) => (float[N, 4, P, Q] y) { [first] a = Conv(x, w1) h = GridSample(a, g) "
          "[last] y = Conv(h, w2) }", W, "first:8"),
     case("DFT", _spectrum("f = DFT<axis = 2>(u)"), _CELL, "first:8"),
-    case("DFT-of-half", _spectrum("f = DFT<axis = 1, onesided = 1>(u, six)"), _CELL | {"six": np.array(6)}, "first:8"),
+    case("DFT-of-half", _spectrum("f = DFT<axis = 1, onesided = 1>(u, six)"), {**_CELL, "six": np.array(6)}, "first:8"),
     case("DFT-of-channels", _spectrum("f = DFT<axis = 3>(u)"), _CELL, "", frozen={"first:8": "DFT runs along it"}),
-    case("DFT-20", _spectrum("f = DFT(u, , places)"), _CELL | {"places": np.array(1)}, "first:8", opset=20),
+    case("DFT-20", _spectrum("f = DFT(u, , places)"), {**_CELL, "places": np.array(1)}, "first:8", opset=20),
     case("DFT-20-of-the-last-axis", _spectrum("f = DFT(u)"), _CELL, "", frozen={"first:8": "DFT runs along it"}, opset=20),
 ]  # fmt: skip  # a table, a row a line
 
