@@ -20,13 +20,14 @@ from graphprune.evaluation.robustness_report import RobustnessReport
 from graphprune.plan.plan import Plan
 from graphprune.plan.plan_file import REQUIRED
 from graphprune.report.inspection import GroupsFile, Inspection
-from graphprune.report.result_file import BenchFile, ResultFile
+from graphprune.report.result_file import BenchFile, GenerationFile, ResultFile
 from graphprune.training.report import TrainingFile
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 KINDS: dict[str, type] = {
     "bench": BenchFile,
     "doctor": Diagnosis,
+    "generation": GenerationFile,
     "groups": GroupsFile,
     "inspection": Inspection,
     "passes": PassListing,

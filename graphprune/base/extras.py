@@ -109,6 +109,17 @@ def olive(part: str) -> Any:
     return _extra(f"olive.{part}", "Olive", "olive")
 
 
+def onnxruntime_genai() -> Any:
+    """The onnxruntime_genai module.
+
+    Raises
+    ------
+    RuntimeMissing
+        onnxruntime-genai is not installed, or the installed one does not load.
+    """
+    return _extra("onnxruntime_genai", "onnxruntime-genai", "genai")
+
+
 def jinja2() -> Any:
     """The jinja2 module.
 

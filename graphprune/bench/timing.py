@@ -121,9 +121,9 @@ def compare_opened(
     more runs of one opening make the interval narrower, not truer.
     What takes longer to open than to time is opened once.
     """
-    result = _comparison(_openings(open_pair, openings, timed, min_pairs, min_seconds), seed)
+    result = comparison(_openings(open_pair, openings, timed, min_pairs, min_seconds), seed)
     if not result.is_different and undecided_seconds > min_seconds:
-        result = _comparison(_openings(open_pair, openings, timed, min_pairs, undecided_seconds), seed)
+        result = comparison(_openings(open_pair, openings, timed, min_pairs, undecided_seconds), seed)
     return result
 
 
@@ -154,7 +154,8 @@ def _openings(
     return parts
 
 
-def _comparison(parts: Sequence[NDArray[np.float64]], seed: int) -> Comparison:
+def comparison(parts: Sequence[NDArray[np.float64]], seed: int) -> Comparison:
+    """Milliseconds (pairs, 2) of each opening of the two, as a comparison."""
     a, b = np.concatenate(parts).T
     low, high = _bootstrap(parts, seed)
     ratio = float(np.median(b) / np.median(a))

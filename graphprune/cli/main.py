@@ -260,6 +260,7 @@ def inspect(
 def bench(
     original: Path,
     pruned: Path,
+    generate: Any,
     runtimes: tuple[str, ...],
     precision: Any,
     cuda_graph: bool,
@@ -269,6 +270,8 @@ def bench(
 ) -> None:
     """Time two models against each other: one process, same options and inputs, runs interleaved.
 
+    With --generate decoders, token by token, each a file or a folder with genai_config.json or config.json.
+
     \b
     Runtimes: ort (ONNX Runtime), tensorrt, torch, torch-compile,
     torch-cudagraph, torch-compile-cudagraph; each runs on --provider, or
@@ -277,8 +280,15 @@ def bench(
     from graphprune.bench.registry import BenchOptions
     from graphprune.cli.show import Shown, check_outputs, run_options
     from graphprune.pipeline.benchmark import benchmark
+    from graphprune.pipeline.generate import benchmark_generation
 
     check_outputs({"--json": json_path}, original, pruned, settings["data"])
+    if generate is not None:
+        with Shown(json_path, quiet) as shown:
+            options = run_options(settings, None, shown)
+            generations = benchmark_generation(original, pruned, options, runtimes, generate or None)
+        shown.generation(generations, str(original), str(pruned))
+        return
     with Shown(json_path, quiet) as shown:
         options = run_options(settings, None, shown)
         measurements = benchmark(

@@ -11,6 +11,9 @@ import click
 
 Command = Callable[..., Any]
 
+DEFAULT_POINTS = ""
+"""What ``--generate`` without a value stands for: those by default, shortened where the model is made for fewer."""
+
 
 class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
     """``name:1x3x224x224``, ``1,3,224,224`` or ``name:[1,3,224,224]``; the name may be left out."""
@@ -117,6 +120,23 @@ class Finetune(click.ParamType[Any]):
 
         try:
             return TrainOptions.parse(value)
+        except OptionError as error:
+            return self.fail(f"{error.message}; {error.fix}", param, ctx)
+
+
+class Points(click.ParamType[Any]):
+    """``16:256,512:128``: lengths of prompt and generation."""
+
+    name = "PROMPT:NEW,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from graphprune.errors import OptionError
+        from graphprune.generation.points import parse_points
+
+        if not isinstance(value, str) or value == DEFAULT_POINTS:
+            return value
+        try:
+            return parse_points(value)
         except OptionError as error:
             return self.fail(f"{error.message}; {error.fix}", param, ctx)
 
@@ -271,9 +291,17 @@ def runtime_options(command: Command) -> Command:
 
 
 def bench_options(command: Command) -> Command:
-    """What models are timed on."""
+    """What models are timed on, and at what."""
     return _together(
         command,
+        click.option(
+            "--generate",
+            type=Points(),
+            is_flag=False,
+            flag_value=DEFAULT_POINTS,
+            help="Time decoders with a cache, files or folders, as they generate: first token, time per token, "
+            "tokens/s, peak memory. Default points: 16:256,512:128. Runtimes: ort, genai.",
+        ),
         click.option(
             "--runtime",
             "runtimes",

@@ -19,14 +19,16 @@ from graphprune.ir.output_files import check_output, source_files, staged
 from graphprune.pipeline.between import Dump, trace
 from graphprune.report import terminal
 from graphprune.report.bench_table import print_measurements
+from graphprune.report.generation_table import print_generation
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
-from graphprune.report.result_file import BenchFile
+from graphprune.report.result_file import BenchFile, GenerationFile
 from graphprune.run.options import Between, DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
 from graphprune.runtime.sessions import RuntimeOptions
 
 if TYPE_CHECKING:
     from graphprune.bench.runtime import Measurement
+    from graphprune.generation.measure import GenerationMeasurement
     from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 
@@ -103,6 +105,11 @@ class Shown:
         """One table of all runtimes; the JSON has a list of them."""
         self._write_json(BenchFile(first, second, tuple(measurements)).to_json)
         print_measurements(self._out, measurements, first, second)
+
+    def generation(self, measurements: Sequence[GenerationMeasurement], first: str, second: str) -> None:
+        """A table for each runtime; the JSON has a list of them."""
+        self._write_json(GenerationFile(first, second, tuple(measurements)).to_json)
+        print_generation(self._out, measurements, first, second)
 
     def _write_json(self, text: Callable[[], str]) -> None:
         if self._json_path is None:

@@ -7,6 +7,7 @@ transformers.js and onnxruntime-genai's builder, ``past_{i}`` and ``present_{i}`
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphprune.ir.model import Dim, Model, Shape
@@ -66,8 +67,12 @@ def decoder_interface(model: Model) -> DecoderInterface | None:
 
 
 def _interface(model: Model) -> DecoderInterface | None:
-    dims: dict[str, Shape] = {value.name: _dims(value) for value in model.header.graph.input}
-    outputs = {value.name: _dims(value) for value in model.header.graph.output}
+    graph = model.header.graph
+    return interface_of({v.name: _dims(v) for v in graph.input}, {v.name: _dims(v) for v in graph.output})
+
+
+def interface_of(dims: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> DecoderInterface | None:
+    """The same of a network known by the ``dims`` of its inputs and of its ``outputs``, in their order."""
     ids = next((name for name in _IDS if name in dims), "")
     logits = next((name for name in outputs if name.endswith("logits")), "")
     cache = tuple(
@@ -84,7 +89,7 @@ def _interface(model: Model) -> DecoderInterface | None:
     return DecoderInterface(ids, mask, positions, logits, cache)
 
 
-def _present_of(past: str, outputs: dict[str, Shape]) -> tuple[int, str] | None:
+def _present_of(past: str, outputs: Mapping[str, Shape]) -> tuple[int, str] | None:
     """The layer and the output that belong to an input's name, if it is a past."""
     if not past.startswith("past") or (number := _NUMBER.search(past)) is None:
         return None

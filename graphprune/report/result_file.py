@@ -11,6 +11,7 @@ from graphprune.base.documents import Document
 from graphprune.bench.runtime import Measurement
 from graphprune.bench.timing import Comparison
 from graphprune.evaluation.accuracy import Evaluation
+from graphprune.generation.measure import GenerationMeasurement
 from graphprune.plan.plan import Figure, Plan
 from graphprune.repair.outcome import RepairReport
 from graphprune.training.report import TrainingReport
@@ -67,3 +68,11 @@ class BenchFile(Document, frozen=True, tag="graphprune.bench/2"):
     first: str
     second: str
     measurements: tuple[Measurement, ...]
+
+
+class GenerationFile(Document, frozen=True, tag="graphprune.generation/1"):
+    """The JSON of ``graphprune bench --generate``: two decoders, timed token by token on one runtime or several."""
+
+    first: str
+    second: str
+    measurements: tuple[GenerationMeasurement, ...]
