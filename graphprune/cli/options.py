@@ -207,8 +207,9 @@ def recovery_options(command: Command) -> Command:
         click.option(
             "--repair",
             type=Repair(),
-            help="none, stats, ridge or stats,ridge: refit what is left to samples, without training. Default: both "
-            "where there is data; for a plan what it says.",
+            help="none, stats, ridge, stats,ridge or walk (only the readers of what went): refit what is left to "
+            "samples, without training. Default: stats,ridge where there is data, walk where filter-obs walks; for a "
+            "plan what it says.",
         ),
         click.option(
             "--finetune",

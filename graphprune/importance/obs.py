@@ -23,17 +23,25 @@ class Reader:
     """One layer that reads the units: its inverse Gram matrix and its weights, both kept up to date.
 
     ``gram`` (inputs, inputs), ``weights`` (inputs, outputs), ``owner`` (inputs,): the unit each input belongs to,
-    -1 for none.
+    -1 for none. ``damping`` is a share of the mean of the diagonal.
     """
 
-    def __init__(self, gram: Matrix, weights: Matrix, owner: NDArray[np.intp], units: int) -> None:
-        damping = _DAMPING * float(np.trace(gram)) / len(gram) or 1.0
-        self._inverse = np.linalg.inv(gram + damping * np.eye(len(gram)))
+    def __init__(
+        self, gram: Matrix, weights: Matrix, owner: NDArray[np.intp], units: int, damping: float | None = None
+    ) -> None:
+        share = _DAMPING if damping is None else damping
+        added = share * float(np.trace(gram)) / len(gram) or 1.0
+        self._inverse = np.linalg.inv(gram + added * np.eye(len(gram)))
         self._weights = weights.copy()
         self._places = [np.flatnonzero(owner == unit) for unit in range(units)]
+        self._is_single = all(len(places) == 1 for places in self._places)
 
     def losses(self, units: Sequence[int]) -> Matrix:
         """Squared error after refitting, one number for each unit taken out alone."""
+        if self._is_single:  # as below, for all units at once
+            places = np.concatenate([self._places[unit] for unit in units])
+            weights = self._weights[places]
+            return np.asarray(np.einsum("io,io->i", weights, weights) / self._inverse[places, places])
         return np.array([self._loss(self._places[unit]) for unit in units])
 
     def _loss(self, places: NDArray[np.intp]) -> float:
@@ -55,24 +63,29 @@ class Reader:
         self._weights[places] = 0.0
 
 
-def removal_losses(readers: Sequence[Reader], units: int) -> Matrix:
+def removal_losses(readers: Sequence[Reader], units: int, most: int | None = None) -> Matrix:
     """For each unit the squared error that its leaving adds, when units leave one by one, the cheapest first.
 
     Never falling in the order of removal, so that sorting gives the order back. The last unit stays;
     its loss is infinite in effect: as large as the largest times the number of units.
+    No more than ``most`` leave; the others have the loss that each would add next.
     """
     losses = np.zeros(units)
     left = list(range(units))
     at_once = -(-units // _MOST_STEPS)
-    last = 0.0
-    while len(left) > 1:
+    last, fewest = 0.0, 1 if most is None else max(1, units - most)
+    while len(left) > fewest:
         costs = np.sum([reader.losses(left) for reader in readers], axis=0)
-        leaving = [left[index] for index in np.argsort(costs, kind="stable")[: min(at_once, len(left) - 1)]]
+        leaving = [left[index] for index in np.argsort(costs, kind="stable")[: min(at_once, len(left) - fewest)]]
         for unit in leaving:
             last = max(float(costs[left.index(unit)]), float(np.nextafter(last, np.inf)))
             losses[unit] = last
         for reader in readers:
             reader.remove(leaving)
         left = [unit for unit in left if unit not in set(leaving)]
-    losses[left] = max(last, np.finfo(np.float64).tiny) * max(2, units)
+    if len(left) > 1:
+        costs = np.sum([reader.losses(left) for reader in readers], axis=0)
+        losses[left] = np.maximum(costs, np.nextafter(last, np.inf))
+    else:
+        losses[left] = max(last, np.finfo(np.float64).tiny) * max(2, units)
     return losses

@@ -61,7 +61,9 @@ def _settings(param: Any) -> dict[str, Any]:
         "align": setting(
             int | str, "auto", "Keep widths in multiples of this; auto: what the runtime is measured to like."
         ),
-        "repair": setting(str, None, "none, stats, ridge or stats,ridge. Default: both where there are samples."),
+        "repair": setting(
+            str, None, "none, stats, ridge, stats,ridge or walk. Default: stats,ridge where there are samples."
+        ),
         "data_config": setting(data_config | dict, None, "Calibration samples; labels are used where needed."),
         "data": setting(str, None, "The same as a path, as --data: .npz, script.py:function ...", category=path),
         "num_samples": setting(int, 512, "Samples to use."),

@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Self, final
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.option_text import default, items, parse, shown, type_text
+from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.decision_check import check_decision
 from graphprune.pass_infra.proposals import ByMacs, Profiler, Proposals
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
+from graphprune.repair.stage import Method
 
 CarryOut = Callable[[ModelAnalysis, Decision], ModelAnalysis]
 """Has a decision rewritten; the network after it."""
@@ -110,6 +112,10 @@ class Pass(ABC):
     def limit_rules(self, context: Context) -> list[str]:
         """What may stand between the pass and its target; nothing where it cannot be said in words."""
         return []
+
+    def own_repair(self, analysis: ModelAnalysis, data: Data) -> tuple[Method, ...] | None:
+        """The repairs that belong to the pass on this network, where the user names none; None: the usual ones."""
+        return None
 
     def own_target(self) -> Target | None:
         """What its options ask for where the user gives no target."""

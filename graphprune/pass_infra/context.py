@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphprune.analysis.blocks import Join
 from graphprune.analysis.model_analysis import ModelAnalysis
@@ -12,6 +12,7 @@ from graphprune.ir.model import Model
 from graphprune.pass_infra.width_policy import WidthPolicy
 from graphprune.plan.goal import Goal
 from graphprune.repair.history import History
+from graphprune.repair.refits import Refits
 from graphprune.runtime.execution import Execution
 
 
@@ -21,7 +22,7 @@ class Context:
 
     ``analysis`` is the present model with its structure and its cost, ``goal`` how far the pass has to go.
     Scores may come from ``data``, run as ``execution`` says, and from nothing random but ``seed``.
-    Timings are for ``bench_batch`` samples.
+    Timings are for ``bench_batch`` samples. What a pass refits as it decides it may leave in ``refits``.
     """
 
     analysis: ModelAnalysis
@@ -32,6 +33,7 @@ class Context:
     execution: Execution
     seed: int
     bench_batch: int = 1
+    refits: Refits = field(default_factory=Refits)
 
     @property
     def model(self) -> Model:

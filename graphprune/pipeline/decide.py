@@ -97,6 +97,7 @@ def _context(
         execution=Execution(options.batch, options.runtime, options.progress, workers),
         seed=options.seed,
         bench_batch=options.timing.batch,
+        refits=rounds.refits,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import graphprune
@@ -123,7 +123,7 @@ class _PassesInTurn:
     dry_run: bool
 
     def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
-        """As given.
+        """As given, with the repair of a pass that has one of its own where none is asked for.
 
         Raises
         ------
@@ -134,7 +134,10 @@ class _PassesInTurn:
         is_refused = loaded.data.kind == "synthetic" and not (options.data.allow_made_up or self.dry_run)
         if blind and is_refused:
             raise refused_scores(blind[0])
-        return options
+        if options.recovery.repair is not None:
+            return options
+        own = (each.own_repair(loaded.analysis, loaded.data) for each in self.passes)
+        return replace(options, recovery=replace(options.recovery, repair=next(filter(None, own), None)))
 
     def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:
         """Run the passes until the target is met.

@@ -11,6 +11,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir import export
 from graphprune.repair.outcome import RepairReport
+from graphprune.repair.refits import Refits
 from graphprune.repair.stage import DEFAULT, Method, repair
 from graphprune.rewrite.removal import Removal
 from graphprune.run.loaded import LoadedRun
@@ -32,6 +33,7 @@ class Rounds:
         self._loaded, self._options = loaded, options
         self._done: list[Removal] = []
         self.fresh: list[Removal] = []
+        self.refits = Refits()
         self.validation: Validation | None = None
         self._yardstick: Yardstick | None = None
         self.repair: RepairReport | None = None
@@ -75,7 +77,8 @@ class Rounds:
         methods = repairs(options, loaded.data)
         if not (self.fresh and methods):
             return small
-        model, self.repair = repair(
+        found = self.refits.of(self.steps) if methods == ("walk",) else None
+        model, self.repair = found or repair(
             loaded.model,
             small.model,
             self.steps,

@@ -1,16 +1,19 @@
 """Sums over paired rows, enough to fit one matrix to another and to know the error on rows not used for the fit.
 
-Even and odd samples are summed apart: each half judges what the other has found. All in float64.
+Even and odd samples are summed apart: each half judges what the other has found. Sums are float64;
+products of float32 rows are made in float32, chunk by chunk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.floating[Any]]
 
 _ROUNDING = 1e-12  # of a sum of squares
 
@@ -37,11 +40,11 @@ class Sums:
             np.zeros((groups, outputs)),
         )
 
-    def add(self, x: Array, t: Array) -> None:
-        """Rows x (n, groups, inputs) and t (n, groups, outputs)."""
+    def add(self, x: Rows, t: Rows) -> None:
+        """Rows x (n, groups, inputs) and t (n, groups, outputs), of one type."""
         self.n += len(x)
-        self.x += x.sum(0)
-        self.t += t.sum(0)
+        self.x += x.sum(0, dtype=np.float64)
+        self.t += t.sum(0, dtype=np.float64)
         if x.shape[1] == 1:  # one matrix product is several times faster than a stack of one
             flat, target = x[:, 0], t[:, 0]
             self.xx[0] += flat.T @ flat
@@ -50,7 +53,11 @@ class Sums:
             turned = x.transpose(1, 2, 0)
             self.xx += turned @ x.transpose(1, 0, 2)
             self.xt += turned @ t.transpose(1, 0, 2)
-        self.tt += np.einsum("ngo,ngo->go", t, t)
+        self.tt += np.einsum("ngo,ngo->go", t, t, dtype=np.float64)
+
+    def picked(self, inputs: NDArray[np.bool_]) -> Sums:
+        """Of some ``inputs`` (inputs,) alone."""
+        return Sums(self.n, self.x[:, inputs], self.t, self.xx[:, inputs][:, :, inputs], self.xt[:, inputs], self.tt)
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -80,18 +87,28 @@ class HalvedSums:
     def memory_bytes(groups: int, inputs: int, outputs: int) -> int:
         return 2 * 8 * groups * inputs * (inputs + outputs)
 
-    def add(self, x: Array, t: Array, samples: int) -> None:
-        """Rows of ``samples`` samples, the same number of rows each; x (n, groups, inputs), t (n, groups, outputs)."""
+    def add(self, x: Rows, t: Rows, samples: int, counted: NDArray[np.bool_] | None = None) -> None:
+        """Rows of ``samples`` samples, the same number of rows each; x (n, groups, inputs), t (n, groups, outputs).
+
+        Rows (n,) that are not ``counted`` are left out.
+        """
         first = self._samples % 2
         self._samples += samples
-        if len(x) % samples:
-            self.halves[first].add(x, t)
-            return
-        xs, ts = (rows.reshape(samples, -1, *rows.shape[1:]) for rows in (x, t))
-        for index, half in ((first, slice(0, None, 2)), (1 - first, slice(1, None, 2))):
-            picked = xs[half]
-            if len(picked):
-                self.halves[index].add(picked.reshape(-1, *x.shape[1:]), ts[half].reshape(-1, *t.shape[1:]))
+        sample = np.arange(len(x)) * samples // max(1, len(x)) if len(x) % samples == 0 else np.zeros(len(x), np.intp)
+        for index in range(2):
+            mine = (sample + first) % 2 == index
+            if counted is not None:
+                mine &= counted
+            if mine.all():
+                self.halves[index].add(x, t)
+            elif mine.any():
+                self.halves[index].add(x[mine], t[mine])
+
+    def picked(self, inputs: NDArray[np.bool_]) -> HalvedSums:
+        """Of some ``inputs`` (inputs,) alone."""
+        some = HalvedSums(1, 0, 0)
+        some.halves, some._samples = tuple(half.picked(inputs) for half in self.halves), self._samples
+        return some
 
     @property
     def whole(self) -> Sums:

@@ -71,7 +71,12 @@ def write(model: Model, site: RepairLayer, matrix: Matrix, shift: NDArray[np.flo
         set_values(model, holder, operand, values + added.reshape(values.shape))
 
 
-def rows(node: gs.Node, values: np.ndarray, places: NDArray[np.intp] | None = None) -> Matrix:
+def rows(
+    node: gs.Node,
+    values: np.ndarray,
+    places: NDArray[np.intp] | None = None,
+    dtype: type[np.floating[Any]] = np.float64,
+) -> NDArray[np.floating[Any]]:
     """What the weights multiply: (positions, groups, inputs of a group), positions in the order of the output's.
 
     ``places`` picks some positions of each sample.
@@ -80,7 +85,7 @@ def rows(node: gs.Node, values: np.ndarray, places: NDArray[np.intp] | None = No
     is_conv = node.op in CONVOLUTIONS
     seen = windows(node, values) if is_conv else values
     own_axes = values.ndim - 1 if is_conv else 1
-    return picked(seen, own_axes, places).reshape(-1, groups, inputs).astype(np.float64)
+    return picked(seen, own_axes, places).reshape(-1, groups, inputs).astype(dtype)
 
 
 def picked(values: np.ndarray, own_axes: int, places: NDArray[np.intp] | None) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from graphprune.repair import matrices
-from graphprune.repair.gram import HalvedSums
+from graphprune.repair import matrices, padding
+from graphprune.repair.gram import Array, HalvedSums
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.places import places
-from graphprune.repair.ridge import refit
+from graphprune.repair.ridge import Fit, refit
 from graphprune.repair.sites import RepairLayer
 from graphprune.repair.task import Change, RepairState, Task
 from graphprune.segments.stepwise import Values
@@ -19,13 +19,19 @@ _CHUNK_BYTES = 64 << 20
 
 
 class Refit(Task):
-    """Ridge regression of the layer's target on what the layer reads now."""
+    """Ridge regression of the layer's target on what the layer reads now; padding does not count."""
 
     method: ClassVar[str] = "ridge"
+    rows_type: ClassVar[type[np.floating[Any]]] = np.float64
+    penalties: ClassVar[tuple[float, ...] | None] = None
+    takes_all: ClassVar[bool] = False
+    """Whether all positions are looked at, or as many as serve."""
 
     def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self.target = scene.in_original(site.join or site.exit)
-        super().__init__(scene, site, [self.target], [site.reads, *([site.shortcut] if site.shortcut else [])])
+        self._mask = padding.mask_input(scene.pruned)
+        extra = [name for name in (site.shortcut, self._mask) if name]
+        super().__init__(scene, site, [self.target], [site.reads, *extra])
         self._shape = matrices.shape_of(self.node)
         self._sums: HalvedSums | None = None
         self._is_comparable = True
@@ -47,28 +53,34 @@ class Refit(Task):
         if self.site.shortcut:
             shortcut = np.broadcast_to(np.moveaxis(mine[self.site.shortcut], axis, -1), target.shape)
         self._first = self._first or len(reads)  # a smaller last batch must not count for more
-        chosen = places((self._first, *target.shape[1:]), self._shape[1], batches, self._random)
+        counted = padding.counted(mine[self._mask], target.shape) if self._mask and axis == -1 else None
+        seen = (self._first, *target.shape[1:])
+        chosen = None if self.takes_all else places(seen, self._shape[1], batches, self._random)
         groups, inputs, outputs = self._shape
         positions = int(np.prod(target.shape[1:-1])) if chosen is None else len(chosen)
         step = max(1, _CHUNK_BYTES // (8 * positions * groups * inputs))
         for part in (slice(start, start + step) for start in range(0, len(reads), step)):
-            wanted = matrices.picked(target[part], 1, chosen).astype(np.float64)
+            wanted = matrices.picked(target[part], 1, chosen).astype(self.rows_type)
             if shortcut is not None:
                 wanted -= matrices.picked(shortcut[part], 1, chosen)
-            rows = matrices.rows(self.node, reads[part], chosen)
+            rows = matrices.rows(self.node, reads[part], chosen, self.rows_type)
+            tokens = () if counted is None else (matrices.picked(counted[part], 0, chosen).reshape(-1),)
             self._sums = self._sums or HalvedSums(*self._shape)
-            self._sums.add(rows, wanted.reshape(len(rows), groups, outputs), len(reads[part]))
+            self._sums.add(rows, wanted.reshape(len(rows), groups, outputs), len(reads[part]), *tokens)
 
     def finish(self) -> tuple[LayerRepair, Change | None]:
         if self._sums is None or not self._is_comparable:
             self._sums = None
             return self.outcome(0.0, 0.0, "its rows are not those of the original"), None
         sums, self._sums = self._sums, None  # one layer's at a time
-        site, model = self.site, self.scene.pruned
-        matrix = matrices.exit_matrix(model, self.node, site.scale)
-        groups, _, outputs = matrix.shape
-        shift, alive = site.shift.reshape(groups, outputs), matrices.is_alive(site.scale).reshape(groups, outputs)
-        fit = refit(sums, matrix, shift, with_shift=site.bias is not None, alive=alive)
+        fit = self.fitted(sums, matrices.exit_matrix(self.scene.pruned, self.node, self.site.scale))
         if fit.after < fit.before:
-            matrices.write(model, site, fit.matrix, fit.shift.reshape(-1))
+            matrices.write(self.scene.pruned, self.site, fit.matrix, fit.shift.reshape(-1))
         return self.outcome(fit.before, fit.after, f"penalty {fit.penalty:g}"), None
+
+    def fitted(self, sums: HalvedSums, matrix: Array) -> Fit:
+        """The best weights for ``sums`` near ``matrix`` (groups, inputs, outputs)."""
+        groups, _, outputs = matrix.shape
+        shift = self.site.shift.reshape(groups, outputs)
+        alive = matrices.is_alive(self.site.scale).reshape(groups, outputs)
+        return refit(sums, matrix, shift, with_shift=self.site.bias is not None, alive=alive, penalties=self.penalties)

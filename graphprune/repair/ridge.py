@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,13 @@ class Fit:
 
 
 def refit(
-    sums: HalvedSums, matrix: Array, shift: Array, *, with_shift: bool, alive: NDArray[np.bool_] | None = None
+    sums: HalvedSums,
+    matrix: Array,
+    shift: Array,
+    *,
+    with_shift: bool,
+    alive: NDArray[np.bool_] | None = None,
+    penalties: Sequence[float] | None = None,
 ) -> Fit:
     """The best weights for ``sums``, and how the present ones (``matrix``, ``shift``) and they do on held-out rows.
 
@@ -49,38 +56,37 @@ def refit(
     if one.n and other.n and before > NOISE:
         errors = {}
         solvers = [
-            (_Solver(half, matrix, shift, with_shift, free), held_out)
-            for half, held_out in ((one, other), (other, one))
+            (Solver(half, matrix, shift, with_shift, free), held_out) for half, held_out in ((one, other), (other, one))
         ]
-        for candidate in PENALTIES:
+        for candidate in PENALTIES if penalties is None else penalties:
             found = [held_out.error(*solver.solve(candidate)) for solver, held_out in solvers]
             errors[candidate] = sum(found) / scale
         penalty = min(errors, key=errors.__getitem__)
         after = errors[penalty]
     if not after < before:
         return Fit(matrix, shift, before, after, np.inf)
-    return Fit(*_Solver(sums.whole, matrix, shift, with_shift, free).solve(penalty), before, after, penalty)
+    return Fit(*Solver(sums.whole, matrix, shift, with_shift, free).solve(penalty), before, after, penalty)
 
 
-class _Solver:
-    """Normal equations of one set of rows."""
+class Solver:
+    """Normal equations of one set of rows; ``gram`` (groups, inputs, inputs) is about the means where b is free."""
 
     def __init__(self, sums: Sums, matrix: Array, shift: Array, with_shift: bool, free: NDArray[np.bool_]) -> None:
         self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
         self._mean_x, self._mean_t = sums.x / sums.n, sums.t / sums.n
-        self._gram, self._cross = sums.xx, sums.xt - np.einsum("gi,go->gio", sums.x, shift)
+        self.gram, self._cross = sums.xx, sums.xt - np.einsum("gi,go->gio", sums.x, shift)
         if with_shift:
-            self._gram = sums.xx - np.einsum("gi,gj->gij", sums.x, self._mean_x)
+            self.gram = sums.xx - np.einsum("gi,gj->gij", sums.x, self._mean_x)
             self._cross = sums.xt - np.einsum("gi,go->gio", sums.x, self._mean_t)
-        self._rest = np.where(free[:, None], self._cross - self._gram @ matrix, 0.0)  # nothing to gain: they stay
-        size = self._gram.shape[-1]
-        spread, power = (np.trace(matrices, axis1=1, axis2=2) / size for matrices in (self._gram, sums.xx))
+        self._rest = np.where(free[:, None], self._cross - self.gram @ matrix, 0.0)  # nothing to gain: they stay
+        size = self.gram.shape[-1]
+        spread, power = (np.trace(matrices, axis1=1, axis2=2) / size for matrices in (self.gram, sums.xx))
         spread = np.maximum(spread, _LEAST_VARIANCE * power)
         self._ridge = np.where(spread > 0, spread, 1.0)[:, None, None] * np.eye(size)
 
     def solve(self, penalty: float) -> tuple[Array, Array]:
         """Weights and shift at ``penalty``."""
-        matrix = self._matrix + np.linalg.solve(self._gram + penalty * self._ridge, self._rest)
+        matrix = self._matrix + np.linalg.solve(self.gram + penalty * self._ridge, self._rest)
         if not self._with_shift:
             return matrix, self._shift
         return matrix, self._mean_t - np.einsum("gi,gio->go", self._mean_x, matrix)

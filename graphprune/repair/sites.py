@@ -71,7 +71,7 @@ def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLayer
     return [
         site_of(flow, node, sizes)
         for node in pruned.graph.nodes
-        if node.name in changed and is_layer(node) and _is_own(node) and len(sizes.get(node.inputs[0].name, ())) > 1
+        if node.name in changed and is_layer(node) and is_own(node) and len(sizes.get(node.inputs[0].name, ())) > 1
     ]
 
 
@@ -146,7 +146,7 @@ def _is_other(mine: gs.Tensor, its: gs.Tensor, was: Mapping[str, str]) -> bool:
     return bool(was.get(mine.name, mine.name) != its.name)
 
 
-def _is_own(node: gs.Node) -> bool:
+def is_own(node: gs.Node) -> bool:
     """Whether nobody else reads the weights."""
     return len(node.inputs[1].outputs) == 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Literal, get_args
 
 from graphprune.analysis.sizes import Sizes
@@ -21,21 +22,27 @@ from graphprune.repair.refit import Refit
 from graphprune.repair.rematch import MomentMatching
 from graphprune.repair.sites import RepairLayer, find_sites, left_alone
 from graphprune.repair.task import RepairState, Task
+from graphprune.repair.walk import WalkRefit, cut_readers, modest_batch
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.blas import blas_threads
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.stepwise import StepwiseRun, Values
 
-Method = Literal["stats", "ridge"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Method = Literal["stats", "ridge", "walk"]
+METHODS: tuple[Method, ...] = ("stats", "ridge")
+"""Those that repair all layers; ``walk`` only repairs the readers of what went."""
 DEFAULT: tuple[Method, ...] = METHODS
+_WORDS: tuple[Method, ...] = get_args(Method)
 
 MEMORY_LIMIT_BYTES = 1 << 30
 """For the sums of one layer; a convolution whose windows need more is repaired by a channel map."""
 
+_WALK_BYTES = 256 << 20
+"""For the waiting tensors of one network; a language model's weights are large enough, the rest waits in files."""
+
 
 def parse_methods(text: str) -> tuple[Method, ...]:
-    """Read ``none``, ``stats``, ``ridge`` or a list such as ``stats,ridge``.
+    """Read ``none``, ``stats``, ``ridge``, ``walk`` or a list such as ``stats,ridge``.
 
     Raises
     ------
@@ -46,10 +53,10 @@ def parse_methods(text: str) -> tuple[Method, ...]:
     if words == ["none"]:
         return ()
     for word in words:
-        if word not in METHODS:
-            offered = ", ".join(METHODS)
+        if word not in _WORDS:
+            offered = ", ".join(_WORDS)
             raise OptionError(f"'{word}' is no repair", f"write none, or some of {offered} with commas between")
-    return tuple(method for word in words for method in METHODS if method == word)
+    return tuple(method for word in words for method in _WORDS if method == word)
 
 
 def repair(
@@ -74,24 +81,44 @@ def repair(
     scene = RepairState(original, pruned.copy(), tuple(steps))
     samples = 0
     for method in methods:
-        sites = find_sites(original, scene.pruned, sizes)
+        is_walk = method == "walk"
+        sites = (cut_readers if is_walk else find_sites)(original, scene.pruned, sizes)
         tasks = [task_of(method, scene, site, memory_limit_bytes) for site in sites]
-        with ExitStack() as stack:
-            stack.enter_context(blas_threads(options.thread_count))
-            dense = stack.enter_context(StepwiseRun(original, [task.original_reads for task in tasks], options))
-            cut = stack.enter_context(StepwiseRun(scene.pruned, [task.pruned_reads for task in tasks], options))
-            samples = 0
-            for part in data.batches(
-                batch
-            ):  # read once: the source may give other samples, or another order, next time
-                dense.take(part.feeds)
-                cut.take(part.feeds)
-                samples += len(part)
-            for index, task in enumerate(tasks):
-                progress(f"repair {method}", index, len(tasks))
-                layers.append(carry_out(task, dense.advance(index), cut, index))
+        size = modest_batch(scene.pruned, sizes, tasks[-1].node.name, batch) if is_walk and tasks else batch
+        found, samples = carried_out(scene, tasks, data, size, options, partial(progress, f"repair {method}"))
+        layers += found
         layers += [LayerRepair(label, method, 0.0, 0.0, False, why) for label, why in left_alone(original, pruned)]
     return scene.pruned, RepairReport(tuple(methods), tuple(layers), samples, time.perf_counter() - started)
+
+
+def carried_out(
+    scene: RepairState,
+    tasks: Sequence[Task],
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
+    progress: Callable[[int, int], None],
+) -> tuple[list[LayerRepair], int]:
+    """Walk both networks of ``scene`` from task to task; the outcome of each, and the number of samples."""
+    limit_bytes = _WALK_BYTES if any(isinstance(task, WalkRefit) for task in tasks) else MEMORY_LIMIT_BYTES
+    layers: list[LayerRepair] = []
+    with ExitStack() as stack:
+        stack.enter_context(blas_threads(options.thread_count))
+        dense = stack.enter_context(
+            StepwiseRun(scene.original, [task.original_reads for task in tasks], options, limit_bytes)
+        )
+        cut = stack.enter_context(
+            StepwiseRun(scene.pruned, [task.pruned_reads for task in tasks], options, limit_bytes)
+        )
+        samples = 0
+        for part in data.batches(batch):  # read once: the source may give other samples, or another order, next time
+            dense.take(part.feeds)
+            cut.take(part.feeds)
+            samples += len(part)
+        for index, task in enumerate(tasks):
+            progress(index, len(tasks))
+            layers.append(carry_out(task, dense.advance(index), cut, index))
+    return layers, samples
 
 
 def carry_out(task: Task, theirs: Iterable[Values], cut: StepwiseRun, stop: int) -> LayerRepair:
@@ -110,7 +137,7 @@ def task_of(
     """How ``method`` goes about ``site``."""
     if method == "stats":
         return MomentMatching(scene, site)
-    refit = Refit(scene, site)
+    refit = (WalkRefit if method == "walk" else Refit)(scene, site)
     if refit.memory_bytes <= memory_limit_bytes:
         return refit
     return ChannelMap(scene, site)

@@ -96,3 +96,28 @@ def test_many_units_leave_several_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     losses = removal_losses([reader], UNITS)
     assert set(np.argsort(losses)[:3]) == set(np.argsort(alone)[:3])
     assert len(set(losses)) == UNITS
+
+
+def test_no_more_than_asked_leave() -> None:
+    """The order of those that go is the same; the others have what each would add next."""
+    x, weights, owner = layer(2)
+    gram = x.T @ x / ROWS
+    whole = removal_losses([Reader(gram, weights, owner, UNITS)], UNITS)
+    reader = Reader(gram, weights, owner, UNITS)
+    some = removal_losses([reader], UNITS, 2)
+    gone = np.argsort(whole)[:2]
+    np.testing.assert_array_equal(np.argsort(some)[:2], gone)
+    np.testing.assert_allclose(some[gone], whole[gone])
+    left = [unit for unit in range(UNITS) if unit not in gone]
+    np.testing.assert_allclose(some[left], np.maximum(reader.losses(left), whole[gone].max()))
+
+
+def test_units_of_one_input_each() -> None:
+    x, weights, _ = layer(7)
+    owner = np.random.default_rng(0).permutation(UNITS * EACH)
+    reader = Reader(x.T @ x / ROWS, weights, owner, UNITS * EACH)
+    reader.remove([3, 11])
+    left = [unit for unit in range(UNITS * EACH) if unit not in (3, 11)]
+    before = refitted(x, weights, ~np.isin(owner, [3, 11]))
+    expected = [refitted(x, weights, ~np.isin(owner, [3, 11, unit])) - before for unit in left]
+    np.testing.assert_allclose(reader.losses(left), expected, rtol=1e-5)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import pytest
 
-from graphprune.errors import NothingToPrune
+import graphprune
+from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
+from graphprune.errors import NothingToPrune, OptionError
 from graphprune.importance import obs
+from graphprune.ir.export import to_proto
 from graphprune.repair import places
 from graphprune.run.notes import NO_DATA
-from tests.graphs import build, initialisers
-from tests.passes.asking import decided, inner, pruned, removed, scores
+from tests.graphs import build, initialisers, run
+from tests.passes.asking import counts, decided, inner, pruned, removed, scores
+from tests.repair.story import spread
 from tests.small_cnns import flattened, grouped
 from tests.token_graphs import Shape, tokens, transformer
+
+if TYPE_CHECKING:
+    from tests.zoo.fixtures import Zoo
+
+pytest_plugins = ["tests.zoo.fixtures"]
 
 RANDOM = np.random.default_rng(0)
 IMAGES = {"x": RANDOM.standard_normal((96, 3, 8, 8)).astype(np.float32)}
@@ -148,3 +160,85 @@ def test_what_no_layer_reads_that_can_be_refitted_stays_whole() -> None:
 def test_where_nothing_can_be_refitted() -> None:
     with pytest.raises(NothingToPrune, match="no score for c1/filters: no layer reads them that could be refitted"):
         decided(unreadable(), "filter-obs{include=c1/filters}", SEQUENCES, "removed=2")
+
+
+QUIET = RunOptions(batch=8, align=1, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
+STACK = Shape(layers=2, neurons=12)
+PROMPTS = tokens(STACK, samples=240)
+WALK = "filter-obs{walk=true}"
+
+
+def test_a_walk_takes_the_same_share_of_each_mlp_and_refits_it() -> None:
+    """Heads stay whole. The weights that the walk has found are written; only readers of neurons have others."""
+    proto = transformer(STACK)
+    result = graphprune.prune(proto, [WALK], PROMPTS, "params=0.8", options=QUIET)
+    assert set(counts(result)) == {"l0_up/neurons", "l1_up/neurons"}
+    assert len(set(counts(result).values())) == 1
+    assert result.plan.repair == ("walk",)
+    assert result.repair is not None
+    assert [(layer.layer, layer.is_kept) for layer in result.repair.layers] == [("l0_down", True), ("l1_down", True)]
+    plain = graphprune.apply(proto, result.plan, PROMPTS, options=with_repair(()))
+    assert result.model is not None
+    assert plain.model is not None
+    old, new = initialisers(to_proto(plain.model)), initialisers(to_proto(result.model))
+    assert {name for name, values in old.items() if not np.array_equal(values, new[name])} == {"wdown0", "wdown1"}
+    wanted = run(proto, PROMPTS)
+    assert spread(run(to_proto(result.model), PROMPTS), wanted) < spread(run(to_proto(plain.model), PROMPTS), wanted)
+
+
+def with_repair(methods: tuple[str, ...] | None) -> RunOptions:
+    return replace(QUIET, recovery=RecoveryOptions(repair=methods))  # type: ignore[arg-type]  # words of the plan
+
+
+def test_a_plan_made_in_a_walk_is_applied_in_one() -> None:
+    direct = graphprune.prune(transformer(STACK), [WALK], PROMPTS, "params=0.8", options=QUIET)
+    again = graphprune.apply(transformer(STACK), direct.plan, PROMPTS, options=QUIET)
+    assert again.repair is not None
+    assert again.repair.methods == ("walk",)
+    assert direct.model is not None
+    assert again.model is not None
+    one, other = initialisers(to_proto(direct.model)), initialisers(to_proto(again.model))
+    for name, values in one.items():
+        np.testing.assert_allclose(values, other[name], atol=1e-4)
+
+
+def test_another_repair_may_follow_a_walk() -> None:
+    for methods in ((), ("ridge",)):
+        result = graphprune.prune(transformer(STACK), [WALK], PROMPTS, "params=0.8", options=with_repair(methods))
+        assert result.plan.repair == methods
+        assert (result.repair is None) == (not methods)
+
+
+def test_after_a_removed_block_the_walk_makes_up_for_it() -> None:
+    """What came before counts as drift: the target is the network as given."""
+    proto = transformer(STACK)
+    passes = ["layer-cka{floor=0,exclude=l0_added|l1_attended|l1_added}", WALK]
+    result = graphprune.prune(proto, passes, PROMPTS, "params=0.6", options=QUIET)
+    assert result.plan.blocks
+    assert result.plan.units
+    assert result.plan.repair == ("walk",)
+    plain = graphprune.apply(proto, result.plan, PROMPTS, options=with_repair(()))
+    assert result.model is not None
+    assert plain.model is not None
+    wanted = run(proto, PROMPTS)
+    assert spread(run(to_proto(result.model), PROMPTS), wanted) < spread(run(to_proto(plain.model), PROMPTS), wanted)
+
+
+def test_a_walk_cuts_no_widths() -> None:
+    with pytest.raises(OptionError, match="walks from MLP to MLP"):
+        decided(transformer(STACK), "filter-obs{walk=true,widths=true}", PROMPTS, "params=0.8")
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_language_models_are_walked_by_default(zoo: Zoo, name: str, tmp_path: Path) -> None:
+    """With a bias (gpt2) and without one; prompts are of different lengths."""
+    path, feed = zoo(name, "torchscript")
+    ids = np.random.default_rng(0).integers(1, 50, (240, feed["input_ids"].shape[1]))
+    data = {"input_ids": ids.astype(np.int64), "attention_mask": (ids.cumsum(1) < 400).astype(np.int64)}
+    result = graphprune.prune(path, ["filter-obs"], data, "params=0.9", tmp_path / "small.onnx", options=QUIET)
+    assert {units.kind for units in result.plan.units} == {"neurons"}
+    assert result.plan.repair == ("walk",)
+    assert result.repair is not None
+    assert result.repair.kept
+    other = graphprune.prune(path, ["filter-obs{walk=false}"], data, "params=0.9", dry_run=True, options=QUIET)
+    assert other.plan.repair == ("stats", "ridge")

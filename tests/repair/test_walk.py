@@ -1,0 +1,113 @@
+"""``walk``: readers of what goes, one after another; units chosen on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphprune.analysis.model_analysis import ModelAnalysis, analyse
+from graphprune.data.dataset import load_data
+from graphprune.importance.obs import Reader, removal_losses
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.repair.stage import carried_out
+from graphprune.repair.task import RepairState
+from graphprune.repair.walk import DAMPING, Choice, modest_batch, read_group
+from graphprune.runtime.sessions import RuntimeOptions
+from tests.graphs import Arrays, initialisers, run
+from tests.passes.asking import inner
+from tests.repair.story import first, spread, story
+from tests.small_cnns import grouped
+from tests.token_graphs import Shape, tokens, transformer
+
+ONE_THREAD = RuntimeOptions(threads=1)
+SHAPE = Shape(layers=2, neurons=12)
+FEEDS = tokens(SHAPE, samples=240)
+
+
+def damped(x: np.ndarray, target: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Ridge regression towards the old weights."""
+    gram = x.T @ x
+    ridge = DAMPING * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return old + np.linalg.solve(gram + ridge, x.T @ (target - x @ old))
+
+
+def rows(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, array.shape[-1]).astype(np.float64)
+
+
+def test_only_readers_of_what_went() -> None:
+    """Each refitted towards the original's stream minus the stream that the pruned network has before it."""
+    net = story(transformer(SHAPE), FEEDS).cut("l0_up", [1, 4, 6]).cut("l1_up", [0, 2])
+    fixed, layers, _ = net.repaired("walk")
+    assert list(layers) == ["l0_down", "l1_down"]
+    old, new = initialisers(net.small_proto), initialisers(fixed)
+    assert {name for name, values in old.items() if not np.array_equal(values, new[name])} == {"wdown0", "wdown1"}
+    hidden, stream = (rows(each) for each in inner(fixed, FEEDS, "hidden1", "a1"))
+    (target,) = (rows(each) for each in inner(net.proto, FEEDS, "h2"))
+    wanted = damped(hidden, target - stream, old["wdown1"].astype(np.float64))
+    np.testing.assert_allclose(new["wdown1"], wanted, atol=1e-4)
+    outputs = run(net.proto, FEEDS)
+    assert spread(run(fixed, FEEDS), outputs) < 0.8 * spread(run(net.small_proto, FEEDS), outputs)
+
+
+def analysed(shape: Shape, feeds: Arrays) -> ModelAnalysis:
+    return analyse(load(transformer(shape)), first(feeds), ONE_THREAD)
+
+
+def chosen(analysis: ModelAnalysis, feeds: Arrays, count: int) -> tuple[RepairState, list[Choice]]:
+    scene = RepairState(analysis.model, analysis.model.copy(), ())
+    groups = [group for group in analysis.groups if group.kind == "neurons"]
+    tasks = [Choice(scene, read, count) for group in groups if (read := read_group(analysis, group))]
+    carried_out(scene, tasks, load_data(feeds, analysis.model, None), 8, ONE_THREAD, lambda *_: None)
+    return scene, tasks
+
+
+def test_units_are_chosen_on_what_the_pruned_network_gives() -> None:
+    scene, tasks = chosen(analysed(SHAPE, FEEDS), FEEDS, 4)
+    assert [len(task.removed) for task in tasks] == [4, 4]
+    refitted = to_proto(scene.pruned)
+    hidden, stream = (rows(each) for each in inner(refitted, FEEDS, "hidden1", "a1"))
+    (target,) = (rows(each) for each in inner(transformer(SHAPE), FEEDS, "h2"))
+    old = initialisers(transformer(SHAPE))["wdown1"].astype(np.float64)
+    best = damped(hidden, target - stream, old)
+    reader = Reader(hidden.T @ hidden / len(hidden), best, np.arange(12), 12, DAMPING)
+    losses = removal_losses([reader], 12, 4)
+    np.testing.assert_allclose(tasks[1].losses, losses, rtol=1e-2)
+    weights, left = initialisers(refitted)["wdown1"], ~np.isin(np.arange(12), tasks[1].removed)
+    assert not weights[~left].any()
+    np.testing.assert_allclose(weights[left], damped(hidden[:, left], target - stream, old[left]), atol=1e-4)
+
+
+def test_a_neuron_that_copies_another_goes_for_nothing() -> None:
+    proto = transformer(SHAPE)
+    for tensor in proto.graph.initializer:
+        values = initialisers(proto)[tensor.name].copy()
+        if tensor.name in ("wup0", "wgate0"):
+            values[:, 7] = values[:, 2]
+            tensor.raw_data = values.tobytes()
+    analysis = analyse(load(proto), first(FEEDS), ONE_THREAD)
+    _, tasks = chosen(analysis, FEEDS, 1)
+    assert tasks[0].removed[0] in (2, 7)
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("l0_up", True), ("l0_v", True), ("l0_q", False)])
+def test_groups_that_one_layer_reads(name: str, is_read: bool) -> None:
+    analysis = analysed(Shape(kv_heads=2), tokens(Shape(kv_heads=2)))
+    group = next(g for g in analysis.groups if name in g.writers and (name != "l0_q" or g.kind == "head-dim"))
+    assert (read_group(analysis, group) is not None) == is_read
+
+
+def test_grouped_convolutions_are_no_single_reader() -> None:
+    feeds = {"x": np.zeros((2, 3, 8, 8), np.float32)}
+    analysis = analyse(load(grouped()), feeds, ONE_THREAD)
+    sites = {g.name: read_group(analysis, g) for g in analysis.groups}
+    assert all(read is None or len(read.owner) for read in sites.values())
+
+
+def test_batches_stay_small() -> None:
+    analysis = analysed(SHAPE, FEEDS)
+    assert modest_batch(analysis.model, analysis.sizes, "l1_down", 64) == 64
+    large = {name: (1, 512, 1 << 12) for name in analysis.sizes}
+    assert modest_batch(analysis.model, large, "l1_down", 64) == 4
+    assert modest_batch(analysis.model, {name: (1, 1 << 30) for name in large}, "l1_down", 64) == 1
