@@ -127,6 +127,7 @@ def evaluate(
     from graphprune.cli.show_robustness import ShownRobustness
     from graphprune.evaluation.corruptions import chosen
     from graphprune.evaluation.side_by_side import EvaluationOptions, evaluate_models
+    from graphprune.model_folder.layout import model_file
     from graphprune.runtime.sessions import RuntimeOptions
 
     if epsilons and not attacks:
@@ -148,7 +149,7 @@ def evaluate(
             runtime=RuntimeOptions(settings["provider"], settings["threads"]),
             progress=shown.progress,
         )
-        report = evaluate_models(models, data, options)
+        report = evaluate_models([model_file(model) for model in models], data, options)
     shown.robustness(report, verbose)
 
 

@@ -147,17 +147,17 @@ def prune(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Prune MODEL and write the smaller model (the default command)."""
-    from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.ir.output_files import named_output
+    """Prune MODEL and write the smaller model (the default command).
+
+    MODEL may be the folder of a language model: then so is the result.
+    """
+    from graphprune.cli.show import Shown, checked_output, run_options
     from graphprune.pipeline.prune import prune as run_prune
     from graphprune.pipeline.prune import refused_scores
     from graphprune.run.notes import NO_DATA
 
-    out = named_output(output, model, "pruned")
-    outputs = {"-o": None if dry_run else out, "--plan-out": plan_out, "--json": json_path}
-    outputs["--report"] = settings["report"]
-    check_outputs(outputs, model, settings["data"], evaluation)
+    beside = {"--plan-out": plan_out, "--json": json_path, "--report": settings["report"]}
+    out = checked_output(output, model, beside, settings["data"], evaluation, dry_run=dry_run)
 
     def save(result: Result) -> None:
         if plan_out is not None:
@@ -201,13 +201,11 @@ def apply(
     **settings: Any,
 ) -> None:
     """Carry out PLAN, a file written by --plan-out, on MODEL."""
-    from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.ir.output_files import named_output
+    from graphprune.cli.show import Shown, checked_output, run_options
     from graphprune.pipeline.apply import apply as run_apply
 
-    out = named_output(output, model, "pruned")
-    outputs = {"-o": out, "--json": json_path, "--report": settings["report"]}
-    check_outputs(outputs, model, plan, settings["data"], evaluation)
+    beside = {"--json": json_path, "--report": settings["report"]}
+    out = checked_output(output, model, beside, plan, settings["data"], evaluation)
     with Shown(json_path, quiet) as shown:
         result = run_apply(
             model,
@@ -237,13 +235,14 @@ def inspect(
     that have them as an axis, or the reason why they cannot shrink.
     """
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.model_folder.layout import model_file
     from graphprune.pipeline.inspect import inspect_groups, inspect_model
     from graphprune.report.inspection import GroupInspection
 
     check_outputs({"--graph": graph, "--json": json_path}, model, settings["data"])
     ask: Callable[..., Inspection | GroupInspection] = inspect_groups if groups or graph else inspect_model
     with Shown(json_path, quiet) as shown:
-        found = ask(model, settings.pop("data"), run_options(settings, None, shown))
+        found = ask(model_file(model), settings.pop("data"), run_options(settings, None, shown))
     if isinstance(found, GroupInspection):
         shown.groups(found, graph, settings["verbose"])
     else:
@@ -279,6 +278,7 @@ def bench(
     """
     from graphprune.bench.registry import BenchOptions
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.model_folder.layout import model_file
     from graphprune.pipeline.benchmark import benchmark
     from graphprune.pipeline.generate import benchmark_generation
 
@@ -291,9 +291,8 @@ def bench(
         return
     with Shown(json_path, quiet) as shown:
         options = run_options(settings, None, shown)
-        measurements = benchmark(
-            original, pruned, settings.pop("data"), options, runtimes, BenchOptions(precision, cuda_graph)
-        )
+        files = model_file(original), model_file(pruned)
+        measurements = benchmark(*files, settings.pop("data"), options, runtimes, BenchOptions(precision, cuda_graph))
     shown.measurements(measurements, str(original), str(pruned))
 
 

@@ -15,7 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from graphprune.errors import InputError
+from graphprune.ir import output_files
 from graphprune.ir.output_files import check_output, source_files, staged
+from graphprune.model_folder import layout, writing
 from graphprune.pipeline.between import Dump, trace
 from graphprune.report import terminal
 from graphprune.report.bench_table import print_measurements
@@ -153,6 +155,31 @@ def check_outputs(outputs: dict[str, Path | None], *reads: Any) -> None:
         first = seen.setdefault(path.resolve(), option)
         if first != option:
             raise InputError(f"{first} and {option} both name {path}", f"choose another {option}")
+
+
+def checked_output(
+    output: str | None, model: Path, beside: dict[str, Path | None], *reads: Any, dry_run: bool = False
+) -> Path:
+    """Where the smaller model goes: a folder where ``model`` is one, else a file. Checked with the outputs ``beside``.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_outputs`; or an output lies in one of the folders.
+    """
+    if not layout.is_folder(model):
+        out = output_files.named_output(output, model, "pruned")
+        check_outputs({"-o": None if dry_run else out, **beside}, model, *reads)
+        return out
+    out = writing.named_output(output, model)
+    if not dry_run:
+        writing.check_output(out, model)
+    check_outputs(beside, model, *reads)
+    for option, path in beside.items():
+        for folder in (model, out):
+            if path is not None and str(path) != "-" and path.resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"{option} {path} lies in the model's folder {folder}", f"choose another {option}")
+    return out
 
 
 def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) -> RunOptions:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from graphprune.errors import OptionError, PlanError
-from graphprune.ir import output_files
-from graphprune.pipeline.job import Job, Save, pruned_file
+from graphprune.model_folder import layout
+from graphprune.pipeline.job import Job, Save, destination
 from graphprune.pipeline.rounds import Rounds
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
@@ -45,13 +45,14 @@ def apply(
     """
     started = time.perf_counter()
     options = given_options(options)
-    wanted = pruned_file(output, source)
-    out = output_files.output_path(wanted, source, data, options.data.evaluation, plan)
+    folder = layout.find(Path(source)) if layout.is_folder(source) else None
+    model = folder.model_file if folder else source
+    out = destination(output, source, model, data, options.data.evaluation, plan)
     report = HtmlReport(
         options, "apply", source=source, plan=plan, data=data, output=out, allow_other_model=allow_other_model
     )
     plan = plan if isinstance(plan, Plan) else Plan.load(Path(plan))
-    job = Job(source, source, data, out, options, report, save, started)
+    job = Job(source, model, data, out, options, report, save, started, folder=folder)
     return carry_out(job, _GivenPlan(plan, allow_other_model))
 
 

@@ -6,16 +6,17 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graphprune
 from graphprune import passes as registry
 from graphprune.errors import DataError, OptionError, TargetNotReached
-from graphprune.ir import output_files
 from graphprune.latency.search import LatencySearch
+from graphprune.model_folder import layout
 from graphprune.pass_infra.base import Pass, parse_spec
 from graphprune.pipeline.decide import decide
-from graphprune.pipeline.job import Job, Save, pruned_file
+from graphprune.pipeline.job import Job, Save, destination
 from graphprune.pipeline.rounds import Rounds, repairs
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
@@ -50,7 +51,8 @@ def prune(
 
     ``passes`` may be a single one. ``source`` may be a ``torch.nn.Module``: it is exported as it is called with
     ``example`` (a tensor, a tuple, a dict by argument; default: the first samples of ``data``), and ``result.module()``
-    is the pruned one. The module given is not touched. Without ``output`` nothing stays on disk and ``result.model``
+    is the pruned one. The module given is not touched. It may be a folder with a model in it, as the tools for language
+    models lay it down: then ``output`` is a folder, too. Without ``output`` nothing stays on disk and ``result.model``
     holds the model; with ``dry_run`` the decision is all.
 
     Raises
@@ -62,8 +64,9 @@ def prune(
     options = given_options(options)
     chosen = _chosen(passes)
     wanted = _wanted(target, chosen)
-    model = proto_of(source, example, data) if is_module(source) else source
-    out = output_files.output_path(pruned_file(output, source), model, data, options.data.evaluation)
+    folder = layout.find(Path(source)) if layout.is_folder(source) else None
+    model = folder.model_file if folder else proto_of(source, example, data) if is_module(source) else source
+    out = destination(output, source, model, data, options.data.evaluation)
     report = HtmlReport(
         options,
         "prune",
@@ -74,7 +77,7 @@ def prune(
         output=out,
         dry_run=dry_run,
     )
-    job = Job(source, model, data, out, options, report, save, started, dry_run)
+    job = Job(source, model, data, out, options, report, save, started, dry_run, folder)
     return carry_out(
         job, _PassesInTurn(chosen, wanted, is_default=target is None and wanted is DEFAULT_TARGET, dry_run=dry_run)
     )

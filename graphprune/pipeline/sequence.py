@@ -14,6 +14,7 @@ from graphprune.errors import OptionError
 from graphprune.evaluation.metric import load_metric
 from graphprune.ir import output_files
 from graphprune.latency.clock import settled
+from graphprune.model_folder.writing import complete
 from graphprune.pipeline.job import Job
 from graphprune.pipeline.measured import evaluated, timed
 from graphprune.pipeline.rounds import Rounds
@@ -22,7 +23,7 @@ from graphprune.plan.target import Target
 from graphprune.report.evidence.html_report import Write
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, prepare
-from graphprune.run.notes import Note, texts_of
+from graphprune.run.notes import Note, NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.plugins import require_operators
 from graphprune.text.source import open_data
@@ -59,7 +60,8 @@ def carry_out(job: Job, decider: Decider) -> Result:
     Nothing is in place before all is well. Training changes no time: what it would be wasted on is refused before.
     """
     loaded = prepare(job.model, job.data, job.options)
-    output_files.spare_weights(job.output, loaded.model)
+    if job.folder is None:
+        output_files.spare_weights(job.output, loaded.model)
     options = decider.options(loaded, _with_training_data(job.options, job.data))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
@@ -72,7 +74,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
             _write(job, result, loaded, small, write_report)
         return result
     held_out = _held_out(loaded, options)
-    with output_files.place(job.output) as path, job.report.written() as write_report:
+    with job.place() as path, job.report.written() as write_report:
         rounds.prove(small, path)
         if options.timing.measure_latency and options.recovery.finetune is not None:
             timed(path, loaded, result, options)
@@ -86,6 +88,9 @@ def carry_out(job: Job, decider: Decider) -> Result:
         result = replace(result, evaluation=evaluated(path, loaded, held_out, options), after=_with_bytes(result, path))
         if options.timing.measure_latency:
             result = _with_time(result, timed(path, loaded, result, options), decided.latency)
+        if job.folder is not None and job.output is not None:
+            notes = complete(path, job.folder, loaded.model, small.model)
+            result = replace(result, notes=(*result.notes, *texts_of(notes_of(NoteKind.FOLDER, notes))))
         result = replace(result, output=job.output, seconds=job.seconds)
         _write(job, result, loaded, small, write_report)
     rounds.sweep()

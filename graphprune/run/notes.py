@@ -23,6 +23,7 @@ class NoteKind(Enum):
     SCORES = auto()
     WORKERS = auto()
     WRITTEN_TIME = auto()
+    FOLDER = auto()
 
 
 @dataclass(frozen=True)
