@@ -73,8 +73,7 @@ class OrtRuntime:
         require_provider(self.options)
 
     def open(self, model: Source, feeds: Feeds) -> Runner:
-        opened = open_session(model, self.options, self.folder, record_assignment=True)
-        session = unwrapped(opened)
+        session, feeds = unwrapped(open_session(model, self.options, self.folder, record_assignment=True), feeds)
         facts = self._assignment(session)
         if self.options.provider_name in ON_CUDA:
             return bound(session, feeds, ("cuda", self.options.device_index), facts)

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 
 from graphprune.bench.timing import Comparison, compare, compare_opened
-from graphprune.ir.input_origins import fed_to_file
 from graphprune.runtime.sessions import Feeds
 from graphprune.runtime.timing import own_ms
 
@@ -45,6 +44,8 @@ class Runtime(Protocol):
 
     def open(self, model: Source, feeds: Feeds) -> Runner:
         """Load, build or compile ``model`` for inputs of the shapes of ``feeds``, and run it once.
+
+        The feeds may be those of the file that the model was made of (:mod:`graphprune.ir.input_origins`).
 
         Raises
         ------
@@ -85,11 +86,10 @@ def measure_on(
     then once more on the device alone. ``samples`` is how many the feeds hold; None: the rows of the first.
     """
     opened: list[Runner] = []
-    pair = [(model, fed_to_file(model, feeds)) for model in (original, pruned)]
 
     def open_pair() -> tuple[Callable[[], object], Callable[[], object]]:
         opened.clear()  # two at a time
-        opened.extend(runtime.open(model, own) for model, own in pair)
+        opened.extend(runtime.open(model, feeds) for model in (original, pruned))
         return opened[0].run, opened[1].run
 
     comparison = compare_opened(open_pair, openings, min_seconds=min_seconds, undecided_seconds=undecided_seconds)

@@ -21,6 +21,7 @@ from graphprune.bench.cuda import captured, elapsed_ms
 from graphprune.bench.engines import Engines
 from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
+from graphprune.ir.input_origins import fed_to_file
 from graphprune.ir.output_files import cache_folder
 from graphprune.runtime.sessions import Feeds
 
@@ -59,7 +60,7 @@ class TensorRTRuntime:
         self.require()
         import tensorrt as trt
 
-        torch = extras.torch()
+        torch, feeds = extras.torch(), fed_to_file(model, feeds)
         with torch.cuda.device(self.device):
             engines = Engines(torch.cuda.get_device_name(), self.cache or cache_folder() / "tensorrt")
             blob = engines.engine(model, {name: array.shape for name, array in feeds.items()})

@@ -15,6 +15,7 @@ from graphprune.bench import machine
 from graphprune.bench.cuda import captured, elapsed_ms
 from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
+from graphprune.ir.input_origins import fed_to_file
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import Feeds, first_line
 
@@ -66,7 +67,7 @@ class TorchRuntime:
         self.require()
         torch = extras.torch()
         try:
-            return self._open(torch, model, feeds)
+            return self._open(torch, model, fed_to_file(model, feeds))
         except GraphpruneError:
             raise
         except Exception as error:  # noqa: BLE001 - the compiler and CUDA raise whatever they like

@@ -20,6 +20,7 @@ from graphprune.analysis.unit_cost import UnitCost
 from graphprune.errors import DataError, NothingToPrune, OptionError
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.equal_cache import RULE, equal_groups, kept_for_others
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.reach import unreachable
 from graphprune.pass_infra.removed_units import removed_units
@@ -55,6 +56,9 @@ class UnitPass(Pass):
         default=(), metadata={"help": "groups to keep: glob or re:, on group or node names"}
     )
     widths: bool = field(default=False, metadata={"help": "whether residual streams may shrink too"})
+    uniform: bool = field(
+        default=True, metadata={"help": "whether all layers of a decoder keep equally many heads in the cache"}
+    )
 
     @abstractmethod
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
@@ -108,7 +112,8 @@ class UnitPass(Pass):
             )
 
         candidates = self.candidates(context, groups, scores)
-        selection = select(candidates, cost, is_met, self.scope, self.most(context, considered))
+        together = self.together(context, groups)
+        selection = select(candidates, cost, is_met, self.scope, self.most(context, considered), together)
         removed = sum(len(indices) for indices in selection.removed.values())
         limit = "" if selection.is_met else self.limit(context, cost, removed, considered)
         units = removed_units(groups, scores, selection.removed, context.analysis.typed_cost())
@@ -141,13 +146,9 @@ class UnitPass(Pass):
             A score is not finite.
         """
         scores, notes = self.score(context, groups)
-        kept = {group.name for group in groups}
         whole: dict[str, list[str]] = defaultdict(list)
-        for group in self._on_offer(context):
-            if group.name not in kept:
-                whole[unreachable(context, group, needs_activations=self.needs_data) or self.unscored].append(
-                    group.name
-                )
+        for name, why in self._sorted_out(context)[1].items():
+            whole[why].append(name)
         notes = (*notes, *(f"left whole, for {why}: {_few(names)}" for why, names in whole.items()))
         for group, values in zip(groups, scores, strict=True):
             if not np.isfinite(values).all():
@@ -167,16 +168,32 @@ class UnitPass(Pass):
         NothingToPrune
             There is none; the message counts the reasons.
         """
-        offered = self._on_offer(context)
-        reasons = [unreachable(context, group, needs_activations=self.needs_data) for group in offered]
-        found = self.scorable(context, [group for group, why in zip(offered, reasons, strict=True) if not why])
+        found, whole = self._sorted_out(context)
         if not found:
-            names, why = _few([group.name for group in offered]), next(filter(None, reasons), self.unscored)
+            names, why = _few(list(whole)), next(iter(whole.values()))
+            if RULE in why:
+                raise NothingToPrune(
+                    f"pass {self.name} leaves {names} whole: {why}",
+                    "add uniform=false where the cache of each layer may have a size of its own",
+                )
             raise NothingToPrune(
-                f"pass {self.name} has no score for {names}: {why}",
-                "use another pass: graphprune passes lists them",
+                f"pass {self.name} has no score for {names}: {why}", "use another pass: graphprune passes lists them"
             )
         return found
+
+    def _sorted_out(self, context: Context) -> tuple[list[Group], dict[str, str]]:
+        """The groups that units can be taken from, and for the others on offer, by name, why not."""
+        offered = self._on_offer(context)
+        whole = {group.name: unreachable(context, group, needs_activations=self.needs_data) for group in offered}
+        found = self.scorable(context, [group for group in offered if not whole[group.name]])
+        scored = {group.name for group in found}
+        unscored = {name: why or self.unscored for name, why in whole.items() if name not in scored}
+        torn = kept_for_others(context.analysis, found) if self.uniform else {}
+        return [group for group in found if group.name not in torn], unscored | torn
+
+    def together(self, context: Context, groups: Sequence[Group]) -> list[list[int]]:
+        """Places in ``groups`` of those that lose equally many units."""
+        return equal_groups(context.analysis, groups) if self.uniform else []
 
     def _on_offer(self, context: Context) -> list[Group]:
         """As :meth:`eligible`, whether or not there is a score."""
@@ -224,6 +241,8 @@ class UnitPass(Pass):
         rules += [f"the ratio of {self.ratio:g}"] if self.ratio is not None else []
         if context.widths.min_multiple is None and (multiple := context.widths.measured().width_multiple) > 1:
             rules.append(f"kept counts in multiples of {multiple}")
+        mine = [group for group in context.analysis.groups if group.kind in self.kinds]
+        rules += [RULE] if self.together(context, mine) else []
         return rules if self.widths else [*rules, "residual widths staying"]
 
     def limit(self, context: Context, cost: UnitCost, removed: int, considered: int) -> str:
@@ -243,7 +262,7 @@ class UnitPass(Pass):
         multiples = context.widths.measured_for(groups)
         counts = levels(multiples, [self.least(group) for group in groups], groups)
         table = profiler.table(context.analysis, counts, even_steps(multiples, groups))
-        if self.units_compete:
+        if self.units_compete and not self.together(context, groups):
             return Knapsack(scored, table, counts)
         return Rule(lambda asked: self.choose(asked, groups, scores, notes), scored, table)
 

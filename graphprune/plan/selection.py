@@ -64,43 +64,72 @@ class Selection:
 
 
 def select(
-    candidates: Sequence[Candidate], cost: UnitCost, is_met: Met, scope: Scope, most: int | None = None
+    candidates: Sequence[Candidate],
+    cost: UnitCost,
+    is_met: Met,
+    scope: Scope,
+    most: int | None = None,
+    together: Sequence[Sequence[int]] = (),
 ) -> Selection:
     """Take chunks in order of importance until ``is_met``; then put back, most important first, what was not needed.
 
     ``"global"`` compares the mean scores of chunks between groups; ``"group"`` takes the same share of every group,
     to within one chunk, and puts back only what keeps it so. Groups that cost more parameters than they can save, for
     they share constants with layers that need another part of them, come last. No more than ``most`` units go:
-    a group whose next chunk is too large for what is left of them is done.
+    a group whose next chunk is too large for what is left of them is done. Candidates ``together``, by their places,
+    lose equally many: the first chunks of all go at once, then the second ones.
     """
-    chunks = [candidate.chunks() for candidate in candidates]
-    keys = [_keys(candidate, own, scope) for candidate, own in zip(candidates, chunks, strict=True)]
-    late = [_is_dear(candidate, cost) for candidate in candidates]
-    queue = [(late[index], own[0], index, 0) for index, own in enumerate(keys) if own]  # .., key, candidate, chunk
-    heapq.heapify(queue)
+    bundles = _bundles(candidates, together, scope)
+    late = [any(_is_dear(candidates[index], cost) for index in bundle.members) for bundle in bundles]
+    queue = [(late[index], bundle.keys[0], index, 0) for index, bundle in enumerate(bundles) if bundle.keys]
+    heapq.heapify(queue)  # late, key, bundle, chunk
     taken: list[tuple[int, int]] = []
     gone = [0] * len(candidates)
     done = is_met(cost.cost, 0)
     while queue and not done:
         _, _, index, position = heapq.heappop(queue)
-        if most is not None and sum(gone) + len(chunks[index][position]) > most:
+        bundle = bundles[index]
+        if most is not None and sum(gone) + bundle.units(position) > most:
             continue
-        gone[index] += len(chunks[index][position])
-        _keep(cost, candidates[index], gone[index])
+        _move(candidates, bundle, position, gone, cost, 1)
         taken.append((index, position))
-        if position + 1 < len(keys[index]):
-            heapq.heappush(queue, (late[index], keys[index][position + 1], index, position + 1))
+        if position + 1 < len(bundle.keys):
+            heapq.heappush(queue, (late[index], bundle.keys[position + 1], index, position + 1))
         done = is_met(cost.cost, sum(gone))
     if done and taken:
-        last = keys[taken[-1][0]][taken[-1][1]]
-        spare = [each for each in taken if scope == "global" or keys[each[0]][each[1]] == last]
-        _put_back(candidates, chunks, spare, gone, cost, is_met)
+        last = bundles[taken[-1][0]].keys[taken[-1][1]]
+        spare = [each for each in taken if scope == "global" or bundles[each[0]].keys[each[1]] == last]
+        _put_back(candidates, bundles, spare, gone, cost, is_met)
     removed = {
         candidate.group.atom: np.sort(np.argsort(candidate.scores, kind="stable")[:count])
         for candidate, count in zip(candidates, gone, strict=True)
         if count
     }
     return Selection(removed, done)
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """Candidates, by their places, whose chunks go at once: for each step their ``keys`` and the chunk of each."""
+
+    members: tuple[int, ...]
+    keys: list[float]
+    chunks: list[tuple[NDArray[np.intp], ...]]
+
+    def units(self, position: int) -> int:
+        return sum(map(len, self.chunks[position]))
+
+
+def _bundles(candidates: Sequence[Candidate], together: Sequence[Sequence[int]], scope: Scope) -> list[_Bundle]:
+    """Those that go together, and each of the others alone, in the order of the candidates."""
+    tied = {index: tuple(places) for places in together for index in places}
+    found = []
+    for members in dict.fromkeys(tied.get(index, (index,)) for index in range(len(candidates))):
+        chunks = [candidates[index].chunks() for index in members]
+        keys = [_keys(candidates[index], own, scope) for index, own in zip(members, chunks, strict=True)]
+        means = [float(np.mean(each)) if len(each) > 1 else each[0] for each in zip(*keys, strict=False)]
+        found.append(_Bundle(members, means, list(zip(*chunks, strict=False))))
+    return found
 
 
 def _is_dear(candidate: Candidate, cost: UnitCost) -> bool:
@@ -116,27 +145,29 @@ def _keys(candidate: Candidate, chunks: list[NDArray[np.intp]], scope: Scope) ->
     return [float(np.mean(candidate.scores[chunk])) for chunk in chunks]
 
 
-def _keep(cost: UnitCost, candidate: Candidate, gone: int) -> None:
-    cost.keep(candidate.group.atom, len(candidate.scores) - gone)
+def _move(
+    candidates: Sequence[Candidate], bundle: _Bundle, position: int, gone: list[int], cost: UnitCost, sign: int
+) -> None:
+    """Take the chunks at a position (``sign`` 1), or put them back (-1)."""
+    for index, chunk in zip(bundle.members, bundle.chunks[position], strict=True):
+        gone[index] += sign * len(chunk)
+        cost.keep(candidates[index].group.atom, len(candidates[index].scores) - gone[index])
 
 
 def _put_back(
     candidates: Sequence[Candidate],
-    chunks: Sequence[list[NDArray[np.intp]]],
+    bundles: Sequence[_Bundle],
     taken: list[tuple[int, int]],
     gone: list[int],
     cost: UnitCost,
     is_met: Met,
 ) -> None:
     """The last, largest step overshoots; some of what went before it may stay after all."""
-    closed: set[int] = set()  # groups of which a later chunk had to go
+    closed: set[int] = set()  # bundles of which a later chunk had to go
     for index, position in reversed(taken):
         if index in closed:
             continue
-        size = len(chunks[index][position])
-        gone[index] -= size
-        _keep(cost, candidates[index], gone[index])
+        _move(candidates, bundles[index], position, gone, cost, -1)
         if not is_met(cost.cost, sum(gone)):
-            gone[index] += size
-            _keep(cost, candidates[index], gone[index])
+            _move(candidates, bundles[index], position, gone, cost, 1)
             closed.add(index)

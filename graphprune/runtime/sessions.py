@@ -172,9 +172,9 @@ def open_session(
     return _WithOrigins(session, InputOrigins.parsed(noted)) if noted else session
 
 
-def unwrapped(session: Any) -> Any:
-    """The runtime's own session, which takes nothing but what fits its model."""
-    return session.inner if isinstance(session, _WithOrigins) else session
+def unwrapped(session: Any, feeds: Feeds) -> tuple[Any, Feeds]:
+    """The runtime's own session, and what it takes of ``feeds``: nothing is done to them in each run."""
+    return (session.inner, session.fed(feeds)) if isinstance(session, _WithOrigins) else (session, feeds)
 
 
 class _WithOrigins:
@@ -184,8 +184,11 @@ class _WithOrigins:
         self.inner, self._origins = session, origins
         self._takes = {value.name: tuple(value.shape) for value in session.get_inputs()}
 
+    def fed(self, feeds: Feeds) -> Feeds:
+        return self._origins.fed(self._takes, feeds)
+
     def run(self, outputs: list[str] | None, feeds: Feeds) -> Any:
-        return self.inner.run(outputs, self._origins.fed(self._takes, feeds))
+        return self.inner.run(outputs, self.fed(feeds))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

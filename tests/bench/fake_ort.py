@@ -76,6 +76,9 @@ class FakeSession:
     def get_providers(self) -> list[str]:
         return self.providers
 
+    def get_modelmeta(self) -> Any:
+        return SimpleNamespace(custom_metadata_map={})
+
     def get_outputs(self) -> list[Any]:
         return [SimpleNamespace(name="y")]
 

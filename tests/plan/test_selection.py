@@ -267,3 +267,27 @@ def test_cost_is_that_of_the_rewritten_model(proto: onnx.ModelProto, scope: Scop
     written = model_cost(small, concrete_sizes(small, subject.feeds, RuntimeOptions(threads=1)))
     assert (cost.macs, cost.params) == (written.macs, written.params)
     assert written.macs <= whole / 2
+
+
+def test_candidates_together_lose_equally_many_in_the_order_of_their_mean() -> None:
+    """The second step of the pair (means 1 and 4.5) comes after the loner's first (2)."""
+    candidates = [candidate([0, 9, 5]), candidate([2, 6, 7]), candidate([2, 4, 30])]
+    pair = [[0, 2]]
+    assert gone(candidates, select(candidates, Prices(candidates, [1, 1, 1]), at_least(2), "global", None, pair)) == [
+        [0],
+        [],
+        [0],
+    ]
+    assert gone(candidates, select(candidates, Prices(candidates, [1, 1, 1]), at_least(3), "global", None, pair)) == [
+        [0],
+        [0],
+        [0],
+    ]
+    found = select(candidates, Prices(candidates, [1, 1, 1]), at_least(4), "global", None, pair)
+    assert gone(candidates, found) == [[0, 2], [], [0, 1]]  # and the loner's is put back, for it was not needed
+
+
+def test_no_more_than_allowed_go_together() -> None:
+    candidates = [candidate([0, 1, 2]), candidate([0, 1, 2]), candidate([5, 6, 7])]
+    found = select(candidates, Prices(candidates, [1, 1, 1]), at_least(9), "global", 3, [[0, 1]])
+    assert gone(candidates, found) == [[0], [0], [0]]
