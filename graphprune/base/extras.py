@@ -76,6 +76,28 @@ def codecarbon() -> Any:
     return _extra("codecarbon", "codecarbon", "energy")
 
 
+def tokenizers() -> Any:
+    """The tokenizers module.
+
+    Raises
+    ------
+    RuntimeMissing
+        tokenizers is not installed.
+    """
+    return _extra("tokenizers", "tokenizers", "text")
+
+
+def datasets() -> Any:
+    """The datasets module of Hugging Face.
+
+    Raises
+    ------
+    RuntimeMissing
+        datasets is not installed.
+    """
+    return _extra("datasets", "datasets", "text")
+
+
 def distributed() -> Any:
     """The distributed module, Dask's scheduler and workers.
 

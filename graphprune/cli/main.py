@@ -170,7 +170,7 @@ def prune(
         result = run_prune(
             model,
             passes,
-            data=settings.pop("data"),
+            data=settings["data"],
             target=target,
             output=None if dry_run else out,
             dry_run=dry_run,
@@ -210,7 +210,7 @@ def apply(
         result = run_apply(
             model,
             plan,
-            data=settings.pop("data"),
+            data=settings["data"],
             output=out,
             allow_other_model=allow_other_model,
             options=run_options(settings, evaluation, shown),
@@ -242,7 +242,7 @@ def inspect(
     check_outputs({"--graph": graph, "--json": json_path}, model, settings["data"])
     ask: Callable[..., Inspection | GroupInspection] = inspect_groups if groups or graph else inspect_model
     with Shown(json_path, quiet) as shown:
-        found = ask(model_file(model), settings.pop("data"), run_options(settings, None, shown))
+        found = ask(model_file(model), settings["data"], run_options(settings, None, shown))
     if isinstance(found, GroupInspection):
         shown.groups(found, graph, settings["verbose"])
     else:
@@ -292,7 +292,7 @@ def bench(
     with Shown(json_path, quiet) as shown:
         options = run_options(settings, None, shown)
         files = model_file(original), model_file(pruned)
-        measurements = benchmark(*files, settings.pop("data"), options, runtimes, BenchOptions(precision, cuda_graph))
+        measurements = benchmark(*files, settings["data"], options, runtimes, BenchOptions(precision, cuda_graph))
     shown.measurements(measurements, str(original), str(pruned))
 
 

@@ -176,7 +176,8 @@ def evaluation_options(command: Command) -> Command:
             "--eval",
             "evaluation",
             metavar="SOURCE",
-            help="Held-out data: top-1 with labels; else agreement of class scores, or the error of each output.",
+            help="Held-out data: top-1 with labels; of text perplexity, agreement and KL; else agreement of class "
+            "scores, or the error of each output.  text: the last tenth of the text in --data.",
         ),
         click.option(
             "--metric",
@@ -238,6 +239,27 @@ def batch_axis_option(command: Command) -> Command:
     )(command)
 
 
+def text_options(command: Command) -> Command:
+    """How text becomes samples."""
+    return _together(
+        command,
+        click.option(
+            "--tokenizer",
+            type=click.Path(path_type=Path),
+            metavar="FILE|FOLDER",
+            help="The tokenizer.json for text; default: the one beside the model.",
+        ),
+        click.option(
+            "--chunk-tokens",
+            type=click.IntRange(2),
+            help="Tokens in a chunk of text.  [default: 512, or what the model takes]",
+        ),
+        click.option(
+            "--text-field", default="text", show_default=True, help="The text in a record of .jsonl or a dataset."
+        ),
+    )
+
+
 def data_options(command: Command) -> Command:
     """Where samples come from."""
     return _together(
@@ -246,11 +268,15 @@ def data_options(command: Command) -> Command:
             "--data",
             metavar="SOURCE",
             help=".npz, .npy, Polygraphy's .json, a folder of one of them or of test_data_set_*, or "
-            "script.py:function.",
+            "script.py:function; for models of token ids .txt, .jsonl or dataset:NAME[:CONFIG:SPLIT].",
         ),
         click.option(
-            "--num-samples", "samples", type=click.IntRange(1), default=512, show_default=True, help="Samples to use."
+            "--num-samples",
+            "samples",
+            type=click.IntRange(1),
+            help="Samples to use, of text chunks.  [default: 512; of text 32,768 tokens]",
         ),
+        text_options,
         batch_axis_option,
         click.option("--require-data", is_flag=True, help="Fail instead of making up inputs."),
         click.option(
@@ -275,9 +301,7 @@ def runtime_options(command: Command) -> Command:
             "--batch-size",
             "score_batch",
             type=click.IntRange(1),
-            default=32,
-            show_default=True,
-            help="Samples per run when scoring and validating.",
+            help="Samples per run when scoring and validating.  [default: 32; of text 2]",
         ),
         click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Batch size of the timing."),
         click.option(

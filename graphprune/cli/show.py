@@ -27,12 +27,18 @@ from graphprune.report.group_table import print_groups
 from graphprune.report.result_file import BenchFile, GenerationFile
 from graphprune.run.options import Between, DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.text.corpus import is_text
+from graphprune.text.options import TextOptions
 
 if TYPE_CHECKING:
     from graphprune.bench.runtime import Measurement
     from graphprune.generation.measure import GenerationMeasurement
     from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
+
+
+_TEXT_BATCH = 2
+"""Chunks of text in a run: the scores of 512 tokens may take 100 MB."""
 
 
 class Shown:
@@ -182,15 +188,21 @@ def checked_output(
     return out
 
 
+def text_settings(settings: dict[str, Any]) -> TextOptions:
+    """The command-line options on text as the API's."""
+    return TextOptions(settings["tokenizer"], settings["chunk_tokens"], settings["text_field"])
+
+
 def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) -> RunOptions:
     """The shared command-line options as the API's options."""
+    usual = _TEXT_BATCH if is_text(settings["data"]) else RunOptions.batch
     logging.basicConfig(level=logging.INFO if settings["verbose"] else logging.ERROR, stream=sys.stderr)
     return RunOptions(
         seed=settings["seed"],
-        batch=settings["score_batch"],
+        batch=settings["score_batch"] or usual,
         align=settings.get("align", "auto"),
         data=DataOptions(
-            samples=settings["samples"],
+            samples=settings["samples"] or "auto",
             evaluation=evaluation,
             metric=settings.get("metric"),
             batch_axes=dict(settings["batch_axes"]),
@@ -198,6 +210,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
             ranges=dict(settings["ranges"]),
             require_data=settings["require_data"],
             allow_made_up=settings["allow_made_up"],
+            text=text_settings(settings),
         ),
         timing=TimingOptions(
             batch=settings["batch"],

@@ -26,7 +26,8 @@ from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.notes import Note, NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.plugins import require_operators
-from graphprune.text.source import open_data
+from graphprune.text.corpus import is_text
+from graphprune.text.source import HELD_OUT, WHOLE, open_data
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
         with job.report.written() as write_report:
             _write(job, result, loaded, small, write_report)
         return result
-    held_out = _held_out(loaded, options)
+    held_out = _held_out(job, loaded, options)
     with job.place() as path, job.report.written() as write_report:
         rounds.prove(small, path)
         if options.timing.measure_latency and options.recovery.finetune is not None:
@@ -97,15 +98,18 @@ def carry_out(job: Job, decider: Decider) -> Result:
     return result
 
 
-def _held_out(loaded: LoadedRun, options: RunOptions) -> Data | None:
-    source, metric = options.data.evaluation, options.data.metric
+def _held_out(job: Job, loaded: LoadedRun, options: RunOptions) -> Data | None:
+    said = options.data
+    source, share = (job.data, HELD_OUT) if said.holds_text_out else (said.evaluation, WHOLE)
+    metric = said.metric
     if metric is not None:
         if source is None:
             raise OptionError("a metric was given, and no samples to judge on", "add --eval")
         load_metric(metric)  # what cannot be used is said before the work
     if source is None:
         return None
-    data = open_data(source, loaded.model, None, loaded.data.batching)
+    limit = said.samples if is_text(source) else None
+    data = open_data(source, loaded.model, limit, loaded.data.batching, said.text, share=share)
     return data if metric is None else replace(data, has_free_labels=True)
 
 

@@ -14,14 +14,15 @@ from graphprune.analysis.model_analysis import ModelAnalysis, analyse
 from graphprune.data.dataset import Data
 from graphprune.data.made_up import synthetic
 from graphprune.decoder.known_sizes import with_known_sizes
-from graphprune.errors import DataError, ModelError
+from graphprune.errors import DataError, ModelError, OptionError
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.run.inputs import input_layout
 from graphprune.run.notes import Note, NoteKind, notes_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
-from graphprune.text.source import open_data
+from graphprune.text.corpus import is_text
+from graphprune.text.source import ALL_BUT_HELD_OUT, WHOLE, open_data
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
@@ -70,7 +71,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
 
     Raises
     ------
-    ModelError, DataError, RuntimeMissing
+    ModelError, DataError, OptionError, RuntimeMissing
         The model or the data cannot be used, or there is no runtime.
     """
     options.progress("loading", 0, 0)
@@ -79,13 +80,16 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     said = options.data
     if data is None and said.require_data:
         raise DataError("no calibration data was given and --require-data is set", "add --data")
+    if said.holds_text_out and not is_text(data):
+        raise OptionError("--eval text judges on a part of --data, which is no text", "give --eval FILE.txt")
     on_cpu = replace(options.runtime, provider="cpu", extra=())  # other providers may build an engine for each size
     layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, on_cpu, needs_shapes=data is None)
     if data is not None:
-        bound = open_data(data, model, said.samples, layout.batching)
+        share = ALL_BUT_HELD_OUT if said.holds_text_out else WHOLE
+        bound = open_data(data, model, said.samples, layout.batching, said.text, share=share)
     else:
         shapes = layout.shapes or said.shapes
-        count = min(said.samples or _SYNTHETIC_SAMPLES, _SYNTHETIC_SAMPLES)
+        count = min(said.samples, _SYNTHETIC_SAMPLES) if isinstance(said.samples, int) else _SYNTHETIC_SAMPLES
         bound = synthetic(model, options.seed, count, shapes, said.ranges, layout.batching)
     feeds = bound.first(1)
     notes = notes_of(NoteKind.SIZES, [layout.note] if data is None and layout.note else [])

@@ -9,15 +9,19 @@ from typing import Any, Literal
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.progress import Progress, silent
-from graphprune.data.dataset import DEFAULT_SAMPLES
 from graphprune.errors import OptionError
 from graphprune.evaluation.metric import MetricFunction
 from graphprune.ir.output_files import cache_folder
 from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.text.options import TextOptions
+from graphprune.text.source import Limit
 from graphprune.training import TrainOptions
 from graphprune.workers import Backend
+
+HELD_OUT_TEXT = "text"
+"""The ``evaluation`` that is a part of the calibration text."""
 
 Between = Callable[[Decision, ModelAnalysis, float], None]
 """Called between passes: what the last one decided (``spec`` names it), the network that it left,
@@ -27,7 +31,9 @@ and the seconds it took.
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What the samples are: ``samples`` limits calibration (None = all), ``evaluation`` is any data source, held out.
+    """What the samples are: ``samples`` limits calibration (None = all, ``auto`` = 512, of text as many chunks as hold
+    32,768 tokens), ``evaluation`` is any data source, held out; ``text``: the last tenth of the text that the
+    calibration data are, which then come from the rest.
 
     ``metric`` judges on it: ``script.py:function`` or a function, called for each network with an iterator of (outputs
     by name, inputs and labels by name) batch by batch; it returns one number.
@@ -37,7 +43,7 @@ class DataOptions:
     ``require_data`` there are none, with ``allow_made_up`` also for passes that score on samples.
     """
 
-    samples: int | None = DEFAULT_SAMPLES
+    samples: Limit = "auto"
     evaluation: Any = None
     metric: str | MetricFunction | None = None
     batch_axes: Mapping[str, int | None] = field(default_factory=dict)
@@ -45,6 +51,12 @@ class DataOptions:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     require_data: bool = False
     allow_made_up: bool = False
+    text: TextOptions = field(default_factory=TextOptions)
+
+    @property
+    def holds_text_out(self) -> bool:
+        """Whether the evaluation is on a part of the calibration text."""
+        return isinstance(self.evaluation, str) and self.evaluation == HELD_OUT_TEXT
 
 
 @dataclass(frozen=True)

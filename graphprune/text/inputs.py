@@ -96,12 +96,15 @@ def token_inputs(model: Model) -> TokenInputs | None:
 
 
 def with_tokens(data: Data, inputs: TokenInputs) -> Data:
-    """``data`` whose samples are completed where they hold less than the model takes; a note tells what was made."""
+    """``data`` whose samples are completed where they hold less than the model takes.
+
+    A note tells what was made, where the user has given arrays.
+    """
 
     def chunks() -> Iterator[Arrays]:
         for arrays in data.chunks():
             whole = inputs.completed(arrays)
-            if len(whole) > len(arrays):
+            if len(whole) > len(arrays) and data.kind != "text":
                 data.conversions[inputs.names.ids] = _note(inputs, [name for name in whole if name not in arrays], data)
             yield whole
 
