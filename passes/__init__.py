@@ -30,6 +30,7 @@ _BUILT_IN = {
     "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",
     "joint-cka": "graphprune.passes.joint_cka:JointCKA",
     "amp": "graphprune.passes.amp:AMP",
+    "mop": "graphprune.passes.mop:MoP",
 }
 
 

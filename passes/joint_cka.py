@@ -23,7 +23,7 @@ from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.joint.arbiter import Arbiter
 from graphprune.pass_infra.joint.children import Match
 from graphprune.pass_infra.joint.search import Search
-from graphprune.pass_infra.unit_pass import UnitPass, matches
+from graphprune.pass_infra.unit_pass import UnitPass, check_patterns
 from graphprune.passes.amp import AMP
 from graphprune.passes.filter_magnitude import FilterMagnitude
 from graphprune.passes.filter_obs import FilterOBS
@@ -105,11 +105,7 @@ class JointCKA(Pass):
         """
         groups = context.analysis.groups
         free = {group.kind for group in groups if group.is_prunable}
-        for pattern in self.exclude_groups:
-            if not any(matches(pattern, group) for group in groups):
-                raise OptionError(
-                    f"no group or layer is named '{pattern}'", "graphprune inspect --groups lists the names"
-                )
+        check_patterns(self.exclude_groups, groups)
         kept = self.exclude_groups
         has_heads = not free.isdisjoint(HEAD_KINDS[:2])
         if has_heads and "neurons" in free:

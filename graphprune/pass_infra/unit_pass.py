@@ -199,11 +199,7 @@ class UnitPass(Pass):
         """As :meth:`eligible`, whether or not there is a score."""
         wanted = (*self.kinds, "width") if self.widths else self.kinds
         groups = context.analysis.groups
-        for pattern in (*self.include, *self.exclude):
-            if not any(matches(pattern, group) for group in groups):
-                raise OptionError(
-                    f"no group or layer is named '{pattern}'", "graphprune inspect --groups lists the names"
-                )
+        check_patterns((*self.include, *self.exclude), groups)
         mine = [group for group in groups if group.kind in wanted]
         found = [
             group
@@ -280,6 +276,19 @@ class UnitPass(Pass):
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
     return ", ".join(names[:_FEW]) + more
+
+
+def check_patterns(patterns: Sequence[str], groups: Sequence[Group]) -> None:
+    """Refuse patterns that match no group.
+
+    Raises
+    ------
+    OptionError
+        One does not.
+    """
+    for pattern in patterns:
+        if not any(matches(pattern, group) for group in groups):
+            raise OptionError(f"no group or layer is named '{pattern}'", "graphprune inspect --groups lists the names")
 
 
 def matches(pattern: str, group: Group) -> bool:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from graphprune.report.result import Result
 
 _NAME_WIDTH = 30
+_CHOSEN = {
+    "cka": "the one with the higher CKA to the network before the step",
+    "kl": "the one whose outputs are nearer to those of the network as given",
+    "perplexity": "that of lower perplexity",
+    "random": "the one that a coin fell for",
+    "path": "the one that the path names",
+}
 
 
 def print_trajectory(console: Console, result: Result) -> None:
@@ -33,13 +40,12 @@ def print_trajectory(console: Console, result: Result) -> None:
             escape(shorten(_what(decision, step), _NAME_WIDTH)),
             compact(step.macs),
             f"{100 * step.macs / max(1, result.before.macs):.1f} %",
-            f"{step.score:.5f}",
+            "" if step.score is None else f"{step.score:.5f}",
             "" if step.rival_score is None else f"{step.rival_score:.5f}",
             "" if step.latency_ratio is None else f"{step.latency_ratio:.2f}x",
         )
     console.print(table)
-    better = "the one with the higher CKA to the network before the step" if arbiter == "cka" else "that of lower loss"
-    console.print(f"of the two children of each step, {better} went on")
+    console.print(f"of the two children of each step, {_CHOSEN.get(arbiter, 'that of lower loss')} went on")
 
 
 def _what(decision: Decision, step: TrajectoryPoint) -> str:

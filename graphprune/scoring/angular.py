@@ -12,7 +12,8 @@ from graphprune.analysis.blocks import Block, Join
 from graphprune.analysis.stages import is_cnn
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
-from graphprune.importance.angular import Measure, StreamedMean, turn
+from graphprune.importance.angular import Measure, turn
+from graphprune.importance.row_mean import StreamedMean
 from graphprune.ir.model import Model
 from graphprune.runtime.blas import one_blas_thread
 from graphprune.scoring.tokens import token_mask

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphprune.importance.angular import Measure, StreamedMean, turn
+from graphprune.importance.angular import Measure, turn
+from graphprune.importance.row_mean import StreamedMean
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,17 @@ def pruned(
 
 
 def decided(
-    proto: onnx.ModelProto, spec: str, data: Arrays | None, target: str | None = None, *, align: int = 1, batch: int = 4
+    proto: onnx.ModelProto,
+    spec: str,
+    data: Arrays | None,
+    target: str | None = None,
+    *,
+    align: int = 1,
+    batch: int = 4,
+    seed: int = 0,
 ) -> Result:
     """Decided only."""
-    options = RunOptions(align=align, batch=batch)
+    options = RunOptions(align=align, batch=batch, seed=seed)
     return graphprune.prune(proto, [spec], data, target, dry_run=True, options=options)
 
 

@@ -64,7 +64,7 @@ def test_plan_without_a_trajectory_loads() -> None:
         ("removed", [1]),
         ("macs", 1.5),
         ("params", True),
-        ("score", None),
+        ("score", []),
         ("score", "0.9"),
         ("score", float("nan")),
         ("rival_kind", 1),
@@ -99,3 +99,13 @@ def test_only_steps_of_other_passes_are_listed_apart() -> None:
     assert "s.e." not in _shown(_plan())
     plain = replace(_plan().decisions[0], trajectory=())
     assert "s.e." in _shown(replace(_plan(), decisions=(plain, *_plan().decisions[1:])))
+
+
+def test_where_a_coin_decides_no_figure_is_shown(tmp_path: Path) -> None:
+    step = TrajectoryPoint("layer", ("l3",), 900_000, 90, None, "random")
+    plan = Plan("0" * 64, (Decision("mop", (BLOCK,), trajectory=(step,)),), "flops=0.8", 0.9, 0)
+    plan.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == plan
+    printed = _shown(plan)
+    assert "the one that a coin fell for went on" in printed
+    assert "None" not in printed

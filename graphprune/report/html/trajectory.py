@@ -16,6 +16,8 @@ def trajectory_of(result: Result) -> Trajectory | None:
     """The steps of a pass that noted them, else the removals of blocks in order; None with fewer than two of them."""
     decisions = result.plan.decisions
     steps = [step for decision in decisions for step in decision.trajectory]
+    if any(step.score is None for step in steps):
+        return None  # a coin decided
     if steps:
         found = _of_steps(result, steps)
     elif any(decision.units for decision in decisions):
@@ -30,7 +32,7 @@ def _of_steps(result: Result, steps: Sequence[TrajectoryPoint]) -> Trajectory:
     """The winner of every step, and the child that lost, which is drawn below or above it."""
     is_timed = all(step.latency_ratio is not None for step in steps)
     left = [(step.latency_ratio or 0.0) if is_timed else step.macs / max(1, result.before.macs) for step in steps]
-    points = [Point(x, step.score, step.kind) for x, step in zip(left, steps, strict=True)]
+    points = [Point(x, step.score, step.kind) for x, step in zip(left, steps, strict=True) if step.score is not None]
     rivals = [
         Point(x, step.rival_score, step.rival_kind or "")
         for x, step in zip(left, steps, strict=True)
