@@ -13,7 +13,7 @@ from graphprune.analysis.kinds import UnitKind, unit_kinds
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.roles import weight_axes
 from graphprune.axes import algebra
-from graphprune.axes.algebra import Atom, Freeze
+from graphprune.axes.algebra import Atom, Axis, Freeze
 from graphprune.axes.typing import Typing
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
@@ -37,6 +37,8 @@ class Group:
     name : unique, from the names of the layers that write it: ``layer1.0.conv1/filters``.
     kind : what its units are. "width" is a residual stream: several layers add into it.
     size : number of units.
+    unit_channels : the most channels of one layer that a unit is: 1 of a filter, the depth of a head, or all channels
+    of the first stage where each later stage multiplies them (grouped downsampling).
     writers, readers : layers (node names) whose weights have it as output, as input.
     uses : every constant axis that shrinks with it.
     freeze : why it cannot shrink; None when it can.
@@ -45,6 +47,7 @@ class Group:
     name: str
     kind: UnitKind
     size: int
+    unit_channels: int
     writers: tuple[str, ...]
     readers: tuple[str, ...]
     uses: tuple[Use, ...] = field(repr=False)
@@ -61,11 +64,14 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
     flow = model.derived(DataFlow)
     writers: dict[Atom, list[str]] = defaultdict(list)
     readers: dict[Atom, list[str]] = defaultdict(list)
+    channels: dict[Atom, int] = defaultdict(int)
     for node in all_nodes(model.graph):
         for place in weight_axes(node):
             axes = typing.constants.get(place.constant)
             for atom in dict.fromkeys(algebra.atoms_of(axes[place.axis])) if axes else ():
                 (writers if place.is_output else readers)[atom].append(node.name)
+                if place.is_output and axes:
+                    channels[atom] = max(channels[atom], _indices_of_one(atom, axes[place.axis]))
     uses: dict[Atom, list[Use]] = defaultdict(list)
     for (name, operand), axes in typing.constants.items():
         for index, axis in enumerate(axes):
@@ -77,6 +83,7 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
             name=f"{layer_label(flow, names)}/{kinds[atom]}",
             kind=kinds[atom],
             size=atom.size,
+            unit_channels=channels[atom],
             writers=tuple(dict.fromkeys(names)),
             readers=tuple(dict.fromkeys(readers.get(atom, ()))),
             uses=tuple(uses[atom]),
@@ -87,6 +94,11 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
         if atom.size > 1
     }
     return _named_apart(flow, list(found.values()))
+
+
+def _indices_of_one(atom: Atom, axis: Axis) -> int:
+    """How many indices of ``axis`` go with one of ``atom``."""
+    return algebra.size_of(axis) - algebra.size_of(axis, {atom: atom.size - 1})
 
 
 def _named_apart(flow: DataFlow, groups: list[Group]) -> list[Group]:

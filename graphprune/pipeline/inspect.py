@@ -68,6 +68,7 @@ def _group_row(group: Group, flow: DataFlow, cost: UnitCost, analysis: ModelAnal
         name=group.name,
         kind=group.kind,
         size=group.size,
+        unit_channels=group.unit_channels,
         prunable=group.is_prunable,
         macs=whole.macs,
         params=whole.params,

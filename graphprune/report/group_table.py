@@ -19,7 +19,7 @@ from graphprune.report.text import compact, shorten
 if TYPE_CHECKING:
     from graphprune.report.inspection import GroupInspection, GroupRow, MissingRow
 
-_COLUMNS = ("units", "MACs", "params", "unit's\nMACs", "unit's\nparams")
+_COLUMNS = ("units", "unit's\nchannels", "MACs", "params", "unit's\nMACs", "unit's\nparams")
 _LEAST_WIDTH, _GAP = 16, 3  # of the names; between columns
 _FEW = 3
 """So many groups and nodes are named for one reason; --verbose names all."""
@@ -59,14 +59,21 @@ def _headline(rows: Sequence[GroupRow]) -> str:
 
 def _print_prunable(console: Console, rows: Sequence[GroupRow], verbose: bool) -> None:
     cells = [
-        (f"{row.size:,}", *(compact(n or 0) for n in (row.macs, row.params, row.unit_macs, row.unit_params)))
+        (
+            f"{row.size:,}",
+            f"{row.unit_channels:,}",
+            *map(_compact, (row.macs, row.params, row.unit_macs, row.unit_params)),
+        )
         for row in rows
     ]
-    widths = [max(map(cell_len, (*name.split("\n"), *column))) for name, *column in zip(_COLUMNS, *cells, strict=True)]
+    columns: Sequence[str] = _COLUMNS
+    if all(row.unit_channels <= 1 for row in rows):  # nothing that a reader would not take for granted
+        columns, cells = (columns[0], *columns[2:]), [(row[0], *row[2:]) for row in cells]
+    widths = [max(map(cell_len, (*name.split("\n"), *column))) for name, *column in zip(columns, *cells, strict=True)]
     room = max(_LEAST_WIDTH, console.width - sum(widths) - _GAP * len(widths))
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("\ngroup", overflow="fold")
-    for name in _COLUMNS:
+    for name in columns:
         table.add_column(name if "\n" in name else f"\n{name}", justify="right", no_wrap=True)
     short = Counter(shorten(row.name, room) for row in rows)
     for row, numbers in zip(rows, cells, strict=True):
@@ -74,6 +81,10 @@ def _print_prunable(console: Console, rows: Sequence[GroupRow], verbose: bool) -
         table.add_row(escape(row.name if verbose or short[name] > 1 else name), *numbers)
     console.print(table)
     console.print()
+
+
+def _compact(number: int | None) -> str:
+    return compact(number or 0)
 
 
 def _print_reason(console: Console, reason: str, rows: Sequence[GroupRow], verbose: bool) -> None:

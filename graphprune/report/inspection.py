@@ -46,14 +46,16 @@ class GroupRow:
 
     ``macs`` and ``params`` are all that has an axis of the group: what would leave with its last unit.
     A layer counts for the group that it writes and for the one that it reads,
-    so the rows add up to more than the model. ``unit_macs`` and ``unit_params`` leave with the first unit; None where
-    none can go. ``node`` is where the ``reason`` lies, a node or an input or output of the model, ``module`` the module
-    it belongs to, where the exporter noted that elsewhere.
+    so the rows add up to more than the model. ``unit_channels`` is the most channels of one layer that a unit is:
+    a head has several, and so has a unit of a width that grouped layers multiply. ``unit_macs`` and ``unit_params``
+    leave with the first unit; None where none can go. ``node`` is where the ``reason`` lies, a node or an input or
+    output of the model, ``module`` the module it belongs to, where the exporter noted that elsewhere.
     """
 
     name: str
     kind: str
     size: int
+    unit_channels: int
     prunable: bool
     macs: int
     params: int

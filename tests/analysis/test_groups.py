@@ -207,6 +207,32 @@ def test_writers_readers_and_the_node_of_the_reason() -> None:
     }
 
 
+def test_how_many_channels_a_unit_is() -> None:
+    """One of a filter, the depth of a head, and where each stage multiplies the channels all of the first one."""
+    down = "a = Conv<group=4>(x, d1.weight) b = Conv<group=8>(a, d2.weight) [mix] f = Conv(b, m.weight)"
+    weights: Weights = {
+        "d1.weight": (8, 1, 2, 2),
+        "d2.weight": (16, 1, 2, 2),
+        "m.weight": (6, 16, 1, 1),
+        "head.weight": (6, 5),
+    }
+    stages = groups_of(parse(("float[N,4,8,8] x", "float[N,5] y"), f"{down} {IMAGE_END}", weights))
+    heads = groups_of(parse(TEXT, HEADS, ATTENTION))
+    assert {g.name: g.unit_channels for g in stages} == {
+        "d1/filters.1": 4,
+        "d1/filters.2": 8,
+        "d2/filters": 8,
+        "m/filters": 1,
+        "head/neurons": 1,
+    }
+    assert {g.name: g.unit_channels for g in heads} == {
+        "l.attn/heads": 8,
+        "l.attn/head-dim": 4,
+        "l.attn.v/head-dim": 4,
+        "head/neurons": 1,
+    }
+
+
 def chain(names: Sequence[str], weights: Sequence[str]) -> list[str]:
     """Group names of two dense layers whose nodes and weights have these names."""
     nodes = f"[{names[0]}] a = MatMul(x, {weights[0]}) b = Relu(a) [{names[1]}] y = MatMul(b, {weights[1]})"

@@ -88,6 +88,35 @@ def test_verbose_names_writers_and_readers_in_full(
     assert max(map(len, printed.splitlines()[1:])) <= 80  # the first is the path
 
 
+def test_units_of_many_channels_are_shown_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The column is there where a unit is more than one channel, and only there."""
+    monkeypatch.setenv("COLUMNS", "80")
+    path = save(residual_mlp(2), tmp_path)
+    assert run(monkeypatch, "inspect", path, "--groups") == 0
+    plain = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["group", "units", "MACs", "params", "MACs", "params"] in plain
+    stages = build(
+        "(float[N,6,8,8] x) => (float[N,5,7,7] y) "
+        "{ [down] a = Conv<group=6>(x, w1) [mix] h = Conv(a, w2) [last] y = Conv(h, w3) }",
+        {"w1": (12, 1, 2, 2), "w2": (4, 12, 1, 1), "w3": (5, 4, 1, 1)},
+    )
+    assert run(monkeypatch, "inspect", save(stages, tmp_path), "--groups", "--json", tmp_path / "found.json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line.split()[:2] for line in lines if "unit's" in line) == ["unit's", "unit's"]
+    assert next(line.split()[:3] for line in lines if line.startswith("group")) == ["group", "units", "channels"]
+    rows = {line.split()[0]: line.split()[1:3] for line in lines if line.startswith(("down", "mix"))}
+    assert rows == {"down/filters.2": ["2", "6"], "mix/filters": ["4", "1"]}
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert {row["name"]: row["unit_channels"] for row in found["groups"]} == {
+        "down/filters.1": 2,
+        "down/filters.2": 6,
+        "mix/filters": 1,
+        "last/filters": 1,
+    }
+
+
 def test_names_that_would_look_alike_are_not_shortened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,7 +45,7 @@ class Prices(UnitCost):
 
 def candidate(scores: Sequence[float], floor: int = 1, align: int = 1) -> Candidate:
     size = len(scores)
-    group = Group("g", "filters", size, (), (), (), None, Atom(size))
+    group = Group("g", "filters", size, 1, (), (), (), None, Atom(size))
     return Candidate(group, np.array(scores, np.float64), floor, align)
 
 

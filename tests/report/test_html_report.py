@@ -131,6 +131,15 @@ def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:
     assert "it feeds the output" in page.sections["groups"] or "cannot go" in page.sections["groups"]
 
 
+def test_units_of_many_channels_are_shown_as_such(units_gone: Shown) -> None:
+    result, pictures = units_gone
+    one, *others = pictures.groups
+    rows = (replace(one, size=2, removed=1, unit_channels=384), *others)
+    found = Page(render(result, replace(pictures, groups=rows))).sections["groups"]
+    assert found.count(" channels") == 1
+    assert "2 to 1 \N{MULTIPLICATION SIGN} 384 channels" in found
+
+
 def test_a_few_towering_units_do_not_hide_the_others() -> None:
     assert _visible([1.0, 2.0, 3.0]) == [1.0, 2.0, 3.0]
     assert _visible([0.0, 0.0, 5.0]) == [0.0, 0.0, 5.0]

@@ -59,7 +59,8 @@ def group_rows(analysis: ModelAnalysis, plan: Plan) -> tuple[GroupOutcome, ...]:
     known = {row.name for row in rows}
     later = {units.group: units for units in plan.units if units.group not in known}
     rows += [
-        GroupOutcome(name, units.kind, units.size, gone[name], macs[name], "cut", "") for name, units in later.items()
+        GroupOutcome(name, units.kind, units.size, 0, gone[name], macs[name], "cut", "")
+        for name, units in later.items()
     ]
     return tuple(rows)
 
@@ -72,4 +73,4 @@ def _group_row(group: Group, gone: int, macs: int) -> GroupOutcome:
             "stays",
             f"{group.freeze.reason} ({group.freeze.node})" if group.freeze.node else group.freeze.reason,
         )
-    return GroupOutcome(group.name, group.kind, group.size, gone, macs, state, reason)
+    return GroupOutcome(group.name, group.kind, group.size, group.unit_channels, gone, macs, state, reason)

@@ -80,11 +80,15 @@ class BlockRow:
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """A dependency group: how many of its units go, and why none can where that is so."""
+    """A dependency group: how many of its units go, and why none can where that is so.
+
+    ``unit_channels`` is the most channels of one layer that a unit is; 0 where that is not known.
+    """
 
     name: str
     kind: str
     size: int
+    unit_channels: int
     removed: int
     macs: int
     state: PartState
