@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
+from graphprune.analysis.block_cache import own_cache
 from graphprune.analysis.block_entries import joined, sources, total_of
 from graphprune.analysis.block_exits import find_tail
 from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.analysis.names import block_labels
 from graphprune.analysis.partial_shortcuts import find_partial
 from graphprune.analysis.refusals import Refusal, is_scalar_arithmetic, leak, no_shortcut, second_entry
+from graphprune.decoder.interface import CacheTensor
 from graphprune.ir.model import Model, Shape
 
 _NO_STAGE = {"arithmetic", "no-shortcut"}
@@ -34,7 +36,8 @@ class Block:
     ``branches`` are the operands (node, index) that it ends in, most often of the join. ``is_exact`` tells that
     silencing them alone leaves the entry at the exit; see :mod:`graphprune.analysis.block_exits`. With ``keeps_join``
     the join is a norm as well (SkipLayerNormalization): it stays, and normalises the entry. ``pads`` are the zeros, as
-    ONNX's Pad lists them, that make as wide as the exit an entry that is narrower; empty for others.
+    ONNX's Pad lists them, that make as wide as the exit an entry that is narrower; empty for others. ``cache`` are
+    the keys and values of a decoder that nobody needs without the block.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Block:
     is_exact: bool
     keeps_join: bool = False
     pads: tuple[int, ...] = ()
+    cache: tuple[CacheTensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,9 @@ def _residual(
     refusal = leak(flow, path, interior, node.name) or second_entry(flow, path, interior, after_source, node.name)
     if refusal is not None:
         return refusal
+    cache = own_cache(flow, interior, node.name)
+    if isinstance(cache, Refusal):
+        return cache
     tail = find_tail(flow, node.name, entry)
     members = {*interior, *tail.nodes} | (set() if tail.keeps_join else {node.name})
     nodes = sorted(members, key=flow.order.__getitem__)
@@ -178,6 +185,7 @@ def _residual(
         context=tuple(sorted(context)),
         is_exact=tail.is_exact,
         keeps_join=tail.keeps_join,
+        cache=cache,
     )
 
 

@@ -13,11 +13,13 @@ from functools import cached_property
 import networkx as nx
 import onnx_graphsurgeon as gs
 
+from graphprune.decoder.interface import CacheTensor, decoder_interface
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model, node_reads, outer_reads
 
 _SINK = "\0sink"
-_SHAPE_OPS = {"Shape", "Size"}
+SHAPE_OPS = {"Shape", "Size"}
+"""Operators that ask for the shape of what they read, not for its values."""
 _WEIGHTED = {
     "Conv",
     "ConvTranspose",
@@ -50,6 +52,8 @@ class DataFlow:
         self.order: dict[str, int] = {name: index for index, name in enumerate(self.all_nodes)}
         self.outputs: set[str] = {tensor.name for tensor in model.graph.outputs}
         self.inputs: set[str] = {tensor.name for tensor in model.graph.inputs}
+        decoder = decoder_interface(model)
+        self.cache: tuple[CacheTensor, ...] = () if decoder is None else decoder.cache
         self.producer: dict[str, str] = {t.name: n.name for n in model.graph.nodes for t in n.outputs if t.name}
         self.readers: dict[str, list[str]] = defaultdict(list)
         self.read_by_subgraphs: set[str] = set()
@@ -59,7 +63,7 @@ class DataFlow:
             self.read_by_subgraphs.update(tensor.name for tensor in outer_reads(node))
             for name in self.data_reads(node.name):
                 self.readers[name].append(node.name)
-                if name in self.producer and node.op not in _SHAPE_OPS:
+                if name in self.producer and node.op not in SHAPE_OPS:
                     self._values.add_edge(self.producer[name], node.name)
 
     def data_reads(self, node: str) -> list[str]:
@@ -84,7 +88,7 @@ class DataFlow:
 
     def descendants(self, tensor: str, until: str) -> set[str]:
         """Every node before ``until`` that the values of ``tensor`` take part in; asking for its shape is not that."""
-        readers = [name for name in self.readers.get(tensor, ()) if self.nodes[name].op not in _SHAPE_OPS]
+        readers = [name for name in self.readers.get(tensor, ()) if self.nodes[name].op not in SHAPE_OPS]
         return self._reach(readers, self._values.succ, 0, self.order[until])
 
     def _reach(self, first: list[str], step: Mapping[str, Iterable[str]], since: int, until: int) -> set[str]:
@@ -137,13 +141,20 @@ class DataFlow:
     def _post_dominators(self) -> dict[str, str]:
         """Immediate dominators of the reversed flow, rooted in a sink that reads the graph's outputs.
 
-        Each operand of a node is a vertex of its own, so that one tree answers for every branch.
+        Each operand of a node is a vertex of its own, so that one tree answers for every branch. What a decoder puts in
+        its cache is no output: the next step reads it where it takes the past.
         """
         reverse = nx.DiGraph()
         reverse.add_node(_SINK)
+        handed_on: dict[str, list[str]] = {}
+        for tensor in self.cache:
+            readers = [name for name in self.readers.get(tensor.past, ()) if self.nodes[name].op not in SHAPE_OPS]
+            if readers and tensor.present in self.producer:
+                handed_on[tensor.present] = readers
         for name in self.outputs:
             if name in self.producer:
-                reverse.add_edge(_SINK, self.producer[name])
+                for reader in handed_on.get(name, [_SINK]):
+                    reverse.add_edge(reader, self.producer[name])
         for node in self.nodes.values():
             for index, tensor in enumerate(node_reads(node)):
                 if tensor.name in self.producer and not isinstance(tensor, gs.Constant):

@@ -50,7 +50,7 @@ def leak(flow: DataFlow, path: set[str], interior: set[str], join: str) -> Refus
         return None
     for name in sorted(path - interior, key=flow.order.__getitem__):
         for tensor in flow.nodes[name].outputs:
-            if tensor.name in flow.outputs:
+            if tensor.name in flow.outputs - {cached.present for cached in flow.cache}:
                 return Refusal("graph-output", f"{tensor.name}, inside the block of {join}, is an output of the model")
             inside = path | interior | {join}
             outside = [reader for reader in flow.readers.get(tensor.name, ()) if reader not in inside]

@@ -41,7 +41,7 @@ class Representation:
 
 
 def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[str] = ()) -> list[Representation]:
-    """The representation behind every output, or the tensors the user named.
+    """The representation behind every output, or the tensors the user named. Of a decoder, its cache does not count.
 
     Raises
     ------
@@ -52,7 +52,8 @@ def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[
     owner = {node: block for block in blocks for node in block.nodes}
     if names:
         return [_named(flow, owner, name) for name in names]
-    found = (_behind(flow, owner, tensor.name) for tensor in model.graph.outputs)
+    presents = {tensor.present for tensor in flow.cache}
+    found = (_behind(flow, owner, tensor.name) for tensor in model.graph.outputs if tensor.name not in presents)
     return list(dict.fromkeys(found))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from graphprune.analysis.blocks import Block, Join
+from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.ir.model import Model
 
@@ -20,20 +21,28 @@ _CNN_FLOOR = 2
 
 @dataclass(frozen=True)
 class Allowance:
-    """The candidates, in execution order, and how many of them each stage may still lose."""
+    """The candidates, in execution order, and how many of them each stage may still lose.
+
+    ``holders`` are the joins of the blocks that hold a part of a decoder's cache: one of them stays, for positions are
+    counted by what is in it.
+    """
 
     candidates: tuple[Block, ...]
     stage_of: dict[str, int]
     room: dict[int, int]
     rules: str
+    holders: frozenset[str] = frozenset()
 
     def allowed(self, removed: frozenset[str]) -> list[Block]:
         """Candidates that may go next, ``removed`` (join names) being gone."""
         lost = Counter(self.stage_of[join] for join in removed)
+        left = self.holders - removed
         return [
             block
             for block in self.candidates
-            if block.join not in removed and lost[self.stage_of[block.join]] < self.room[self.stage_of[block.join]]
+            if block.join not in removed
+            and lost[self.stage_of[block.join]] < self.room[self.stage_of[block.join]]
+            and left != {block.join}
         ]
 
     def most(self, removed: frozenset[str], weight: dict[str, int]) -> list[Block]:
@@ -89,7 +98,18 @@ def allowance(
     rules = [f"the floor of {floor} blocks per stage"] if floor else []
     rules += ["the rule that the first block of a stage stays"] if skip_first else []
     rules += [f"the exclusion of {', '.join(exclude)}"] if exclude else []
-    return Allowance(tuple(candidates), stage_of, room, " and ".join(rules) or "the number of removable blocks")
+    holders = _holders(model, joins)
+    rules += ["the rule that one layer keeps its cache"] if holders else []
+    said = " and ".join(rules) or "the number of removable blocks"
+    return Allowance(tuple(candidates), stage_of, room, said, holders)
+
+
+def _holders(model: Model, joins: Sequence[Join]) -> frozenset[str]:
+    """Joins of the blocks with a cache, if there is none elsewhere."""
+    decoder = decoder_interface(model)
+    held = [tensor for join in joins if join.block for tensor in join.block.cache]
+    is_all = decoder is not None and len(held) == len(decoder.cache)
+    return frozenset(join.node for join in joins if join.block and join.block.cache) if is_all else frozenset()
 
 
 def is_cnn(model: Model, joins: Sequence[Join]) -> bool:

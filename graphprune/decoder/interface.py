@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from graphprune.ir.model import Dim, Model, Shape
 
@@ -59,6 +60,14 @@ class DecoderInterface:
     def layers(self) -> tuple[int, ...]:
         """Numbers of the layers that have a cache, ascending."""
         return tuple(sorted({tensor.layer for tensor in self.cache}))
+
+
+def answers(session: Any) -> list[str]:
+    """Names of the outputs of a runtime's session that are no part of a cache."""
+    outputs: dict[str, Shape] = {value.name: () for value in session.get_outputs()}
+    pairs = (_present_of(value.name, outputs) for value in session.get_inputs())
+    handed_on = {pair[1] for pair in pairs if pair is not None}
+    return [name for name in outputs if name not in handed_on]
 
 
 def decoder_interface(model: Model) -> DecoderInterface | None:

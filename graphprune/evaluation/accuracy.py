@@ -11,6 +11,7 @@ import onnx
 
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
+from graphprune.decoder.interface import answers
 from graphprune.errors import DataError
 from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
@@ -57,11 +58,11 @@ def evaluate(
     """
     named = None if metric is None else load_metric(metric)
     sessions = [open_session(model, options, folder) for model in (original, pruned)]
-    names = [output.name for output in sessions[0].get_outputs()]
+    names = answers(sessions[0])  # a cache belongs to its network, which may have lost layers of it
     comparison, choices = OutputComparison(names), _Choices(data.origin)
     samples = 0
     for part in data.batches(batch):
-        before, after = (run(session, part.feeds) for session in sessions)
+        before, after = (run(session, part.feeds, names) for session in sessions)
         comparison.add(before, after)
         if named is None:
             choices.add(part, before[0], after[0])

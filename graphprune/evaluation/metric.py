@@ -37,7 +37,7 @@ def load_metric(source: str | MetricFunction) -> tuple[str, MetricFunction]:
 def said(session: Any, names: list[str], data: Data, batch: int) -> Batches:
     """What a network of these outputs says of all samples."""
     for part in data.batches(batch):
-        yield dict(zip(names, run(session, part.feeds), strict=True)), part.arrays()
+        yield dict(zip(names, run(session, part.feeds, names), strict=True)), part.arrays()
 
 
 def measured(name: str, metric: MetricFunction, batches: Batches) -> float:

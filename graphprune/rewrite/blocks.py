@@ -13,6 +13,7 @@ from graphprune.errors import GraphpruneError
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model
 from graphprune.rewrite.attributes import set_attributes
+from graphprune.rewrite.cache import cache_of, count_anew, new_names, shut
 from graphprune.rewrite.weights import new_constant
 
 _SKIP_NORM_EPSILON = 1e-12  # where the node names none
@@ -22,7 +23,12 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     """A copy of ``model`` in which the readers of each block's exit read its entry, and nothing is left of the blocks.
 
     No Identity is put in, and a Pad only where the entry is narrower than the exit. Where the exit is an output of the
-    model, the entry takes over its name.
+    model, the entry takes over its name. The cache of what is gone goes, too, see :mod:`graphprune.rewrite.cache`.
+
+    Raises
+    ------
+    PlanError
+        No layer would be left that has a cache, where there were some.
     """
     small = model.copy()
     small.node_protos = dict(model.node_protos)
@@ -44,7 +50,12 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
             _redirect(small.graph, tensors[block.exit], entry)
         if block.keeps_join:
             join.outputs = join.outputs[:1]
+    gone = cache_of(blocks)
+    if gone:
+        shut(small, gone)
     small.graph.cleanup().toposort()
+    if gone:
+        count_anew(small, gone, new_names(model, gone))
     left = {name for block in blocks for name in block.nodes} & {node.name for node in small.graph.nodes}
     if left:
         raise GraphpruneError(f"removing {len(blocks)} blocks left {sorted(left)[0]} behind", "please report this")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from graphprune.analysis.blocks import Block
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Kept
 from graphprune.axes.typing import Typing
+from graphprune.decoder.interface import DecoderInterface, decoder_interface
 from graphprune.ir.model import Model
+from graphprune.rewrite.cache import cache_of, new_names
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,25 @@ class Removal:
     blocks: tuple[Block, ...] = ()
     typing: Typing | None = None
     kept: Kept = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The outputs of ``model`` that stay, in their order, and their names afterwards."""
+        gone = cache_of(self.blocks)
+        names, lost = new_names(self.model, gone) if gone else {}, {tensor.present for tensor in gone}
+        outputs = [tensor.name for tensor in self.model.graph.outputs]
+        return {name: names.get(name, name) for name in outputs if name not in lost}
+
+    @property
+    def decoder(self) -> DecoderInterface | None:
+        """How what is left is used as a decoder with a cache; None if ``model`` is none."""
+        decoder, gone = decoder_interface(self.model), cache_of(self.blocks)
+        if decoder is None or not gone:
+            return decoder
+        names = new_names(self.model, gone)
+        left = [tensor for tensor in decoder.cache if tensor not in gone]
+        cache = [replace(tensor, past=names[tensor.past], present=names[tensor.present]) for tensor in left]
+        return replace(decoder, cache=tuple(cache))
 
     def left_of(self, name: str, values: np.ndarray) -> np.ndarray:
         """What is left of a tensor of ``model`` that the cut makes smaller: a decoder's keys and values, say."""

@@ -64,7 +64,7 @@ def check_branches(
     ValidationFailed
         An output differs by more than its limit, or no sample runs in the branch.
     """
-    names = yardstick.outputs
+    names = [tensor.name for tensor in step.model.graph.outputs]
     for choices in _cut_branches(step):
         expected = _first_run(lambda: masked_original(step), choices, step.model.folder, data, batch, options)
         if expected is None:

@@ -47,7 +47,7 @@ class OracleCheck:
         ValidationFailed
             A tensor differs by more than its limit.
         """
-        names = self.yardstick.outputs
+        names = list(self.step.outputs)
         extents: dict[str, Extent] = defaultdict(Extent)
         worst, samples = self._compare(names, data, batch, extents, on_own_scale=False)
         low = [
@@ -64,12 +64,13 @@ class OracleCheck:
     ) -> tuple[float, int]:
         """As :meth:`run`, for tensors of both networks; their ``extents`` in the masked original are noted."""
         yardstick, batches = self.yardstick, (part.feeds for part in data.batches(batch))
+        theirs = [self.step.outputs.get(name, name) for name in names]
         worst, samples = 0.0, 0
         while expected := self._expected(batches, names):
-            rewritten = self._rewritten(names)
+            rewritten = self._rewritten(theirs)
             for feeds, references in expected:
                 samples += data.batching.count(feeds)
-                for name, whole, found in zip(names, references, run(rewritten, feeds, names), strict=True):
+                for name, whole, found in zip(names, references, run(rewritten, feeds, theirs), strict=True):
                     reference = self.step.left_of(name, whole)
                     extents[name].add(reference)
                     error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
@@ -125,7 +126,7 @@ class OracleCheck:
 
     def rounding(self, feeds: Feeds) -> float:
         """How far what a quantised oracle computes is from the same without rounding."""
-        names, folder = self.yardstick.outputs, self.step.model.folder
+        names, folder = list(self.step.outputs), self.step.model.folder
         rounded = run(self._oracle(names), feeds, names)
         exact = open_session(lambda: without_rounding(masked_original(self.step), folder), self.options, folder)
         errors = map(relative_error, run(exact, feeds, names), rounded)

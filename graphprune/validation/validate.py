@@ -2,7 +2,7 @@
 
 The oracle is the original with everything removed silenced, see
 :mod:`graphprune.validation.masked_original.masked_original`. Several passes make several steps, each compared with the
-model it started from. Also checked: the normalised model against the file as it was given
+model it started from, decoders over some tokens. Also checked: the normalised model against the file as it was given
 (:func:`check_normalisation`), the ONNX checker, strict shape inference, and that the runtime loads and runs the result.
 """
 
@@ -24,6 +24,7 @@ from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
 from graphprune.validation.branches import check_branches
+from graphprune.validation.decoding import DecodingCheck
 from graphprune.validation.oracle_check import OracleCheck
 from graphprune.validation.unrounded import without_rounding
 from graphprune.validation.yardstick import Yardstick
@@ -75,6 +76,7 @@ def validate(
             OracleCheck(step, result, options, exact).run(data, batch)
             yardstick.allow(_ROUNDINGS * check.rounding(data.first(batch)))
         error, samples = check.run(data, batch)
+        error = max(error, DecodingCheck(step, result, options, yardstick).run(data, batch))
         check_branches(step, result, data, batch, options, yardstick)
         worst = max(worst, error)
     return Validation(worst, yardstick.widest_limit, samples, yardstick.self_difference)

@@ -120,7 +120,12 @@ class Yardstick:
 
     def limit(self, name: str, *, on_own_scale: bool = False) -> float:
         """What the error may be: the tolerance of the precision, or ten times the noise, at most 0.02."""
-        return max(self.tolerance, min(_NOISE_FACTOR * self._noise[name, on_own_scale], _MOST_RAISED))
+        return self.raised(self.tolerance, self._noise[name, on_own_scale])
+
+    @staticmethod
+    def raised(tolerance: float, noise: float) -> float:
+        """The tolerance, or ten times the noise where that is more, at most 0.02."""
+        return max(tolerance, min(_NOISE_FACTOR * noise, _MOST_RAISED))
 
     @property
     def widest_limit(self) -> float:
