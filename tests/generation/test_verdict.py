@@ -121,6 +121,18 @@ def test_a_result_that_is_slower_in_a_phase_is_not_written(tmp_path: Path, monke
     assert result.output is not None and result.generation is not None
 
 
+def test_what_is_certainly_faster_needs_no_second_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def made_up(*_: object, min_seconds: float, **__: object) -> PointMeasurement:
+        looks.append(min_seconds)
+        return measurement(FASTER, SAME).points[0]
+
+    monkeypatch.setattr(measured, "measure_point", made_up)
+    assert cut(tmp_path / "small.onnx", allow_slower=False).output is not None
+    assert looks == [0.01, 0.01]
+
+
 def test_where_no_phase_is_certain_there_is_a_second_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
 
