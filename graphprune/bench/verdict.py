@@ -42,6 +42,31 @@ def refuse_slower(
     times = measurement.comparison
     if times.ratio_high < 1:
         return
+    run_ms, batch = times.first.median_ms, measurement.batch
+    reasons, advice = explained(run_ms, batch, original, pruned, folder, plan, costs, options, cache_dir)
+    low, high = times.ratio_low, times.ratio_high
+    sign = "slower" if low > 1 else "no faster"
+    where = measurement.environment
+    raise NotFaster(
+        f"the result is {sign} than the original on {where['runtime']}, {where['provider']}, batch "
+        f"{measurement.batch}: "
+        f"{times.ratio:.2f} times its time [{low:.3f}, {high:.3f}] ({'; '.join(reasons)}); nothing was written",
+        f"{', '.join(advice)}; or --allow-slower" if advice else "--allow-slower writes it all the same",
+    )
+
+
+def explained(
+    run_ms: float,
+    batch: int,
+    original: Path | onnx.ModelProto,
+    pruned: Path | onnx.ModelProto,
+    folder: Path | None,
+    plan: Plan,
+    costs: tuple[Cost, Cost],
+    options: RuntimeOptions,
+    cache_dir: Path | None,
+) -> tuple[list[str], list[str]]:
+    """Why a cut saves no time, one reason at least, and what would help; a run of the original takes ``run_ms``."""
     reasons, advice = [], []
     if not (plan.blocks or plan.units):
         reasons.append("nothing was removed")
@@ -57,27 +82,19 @@ def refuse_slower(
             reasons.append(f"fusions lost: the runtime needs {lost} more than for the original")
         nodes = counts[0].total()
         idle = overhead_ms(nodes, options)
-        if idle > _LAUNCH_BOUND * times.first.median_ms:
+        if idle > _LAUNCH_BOUND * run_ms:
             reasons.append(
-                f"bound by launches: of {times.first.median_ms:.3f} ms, {idle:.3f} go into starting {nodes} operators, "
+                f"bound by launches: of {run_ms:.3f} ms, {idle:.3f} go into starting {nodes} operators, "
                 "however little they compute"
             )
-            advice.append(f"a larger --batch than {measurement.batch}")
+            advice.append(f"a larger --batch than {batch}")
     if not plan.blocks:
         advice.append("a pass that removes layers, such as layer-cka")
     if not reasons:
         share = 1 - costs[1].macs / max(1, costs[0].macs)
         reasons.append(f"the {100 * share:.1f} % of the MACs that went take no measurable time here")
         advice.insert(0, "a target that takes more")
-    low, high = times.ratio_low, times.ratio_high
-    sign = "slower" if low > 1 else "no faster"
-    where = measurement.environment
-    raise NotFaster(
-        f"the result is {sign} than the original on {where['runtime']}, {where['provider']}, batch "
-        f"{measurement.batch}: "
-        f"{times.ratio:.2f} times its time [{low:.3f}, {high:.3f}] ({'; '.join(reasons)}); nothing was written",
-        f"{', '.join(advice)}; or --allow-slower" if advice else "--allow-slower writes it all the same",
-    )
+    return reasons, advice
 
 
 def odd_widths(plan: Plan, multiple: int) -> list[str]:

@@ -110,7 +110,7 @@ class OrtDecoder:
 
 
 def open_decoder(
-    model: DecoderSource | onnx.ModelProto,
+    model: DecoderSource | onnx.ModelProto | Callable[[], onnx.ModelProto],
     options: RuntimeOptions,
     folder: Path | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -127,9 +127,9 @@ def open_decoder(
     RuntimeMissing
         The runtime is not installed, or the provider does not start.
     """
-    path = model.path if isinstance(model, DecoderSource) else None
-    session = open_session(path or model, options, folder)  # type: ignore[arg-type]  # a source is a path
-    name = str(path or "the model")
+    source = model.path if isinstance(model, DecoderSource) else model
+    session = open_session(source, options, folder)
+    name = str(source) if isinstance(source, Path) else "the model"
     dims = {value.name: tuple(value.shape) for value in session.get_inputs()}
     interface = interface_of(dims, {value.name: tuple(value.shape) for value in session.get_outputs()})
     if interface is None:

@@ -14,6 +14,7 @@ from graphprune.generation.decoder import Decoder
 from graphprune.generation.points import Point
 from graphprune.runtime.timing import Limits, exactly, own_ms, rounds_ms
 
+_MARKERS = 3
 _WARM_UPS = 2
 _WARM_UP_TOKENS = 8
 _ROUNDS, _SLOW_ROUNDS, _MOST_ROUNDS = 10, 5, 2_000
@@ -49,8 +50,10 @@ class GenerationMeasurement:
 
 
 def prompts(point: Point, batch: int, vocabulary: int, seed: int) -> np.ndarray:
-    """Random ids int64 [batch, prompt] below ``vocabulary``."""
-    return np.random.default_rng(seed).integers(0, vocabulary, (batch, point.prompt))
+    """Random ids int64 [batch, prompt] below ``vocabulary``, not the first three: these are padding and markers mostly,
+    and onnxruntime-genai takes padding for no token at all.
+    """
+    return np.random.default_rng(seed).integers(min(_MARKERS, vocabulary - 1), vocabulary, (batch, point.prompt))
 
 
 def measure_point(
@@ -107,4 +110,4 @@ def require_context(decoder: Decoder, points: tuple[Point, ...], batch: int) -> 
         It is.
     """
     longest = max(point.total for point in points)
-    decoder.generate(np.zeros((batch, longest - 1), np.int64), 1)
+    decoder.generate(prompts(Point(longest - 1, 1), batch, decoder.vocabulary, 0), 1)

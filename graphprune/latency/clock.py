@@ -15,7 +15,7 @@ from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.latency.closing import TOLERANCE
 from graphprune.plan.plan import Plan
-from graphprune.plan.target import Target
+from graphprune.plan.target import GENERATION, Target
 from graphprune.run.notes import Note, NoteKind
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
@@ -71,14 +71,20 @@ def value_of(target: Target, measurement: Measurement) -> float:
     return times.second.median_ms if target.unit == "ms" else times.ratio
 
 
-def settled(target: Target, plan: Plan, measurement: Measurement) -> tuple[Plan, tuple[Note, ...]]:
-    """The plan with the last word on its latency ``target``, the written file's time; and a note where that is off."""
-    reached = value_of(target, measurement)
-    off = reached / target.value - 1
+def settled(target: Target, plan: Plan, time: float) -> tuple[Plan, tuple[Note, ...]]:
+    """The plan with the last word on its ``target``, the written file's ``time`` (a share, or milliseconds); and a note
+    where that is off.
+    """
+    reached = target.turned(time)
+    off, off_time = reached / target.value - 1, time / target.turned(target.value) - 1
     notes: tuple[Note, ...] = ()
-    was_said = off > 0 and plan.reached > (1 + TOLERANCE) * target.value  # it was too slow when it was chosen
-    if abs(off) > TOLERANCE and not was_said:
+    chosen = target.turned(plan.reached) / target.turned(target.value) - 1
+    was_said = off_time > 0 and chosen > TOLERANCE  # it was too slow when it was chosen
+    if abs(off_time) > TOLERANCE and not was_said:
         figures = f"{reached:.3g}{target.unit}, {100 * abs(off):.1f} % {'above' if off > 0 else 'below'} {target}"
-        text = f"the written file takes {figures}; when it was chosen it took {plan.reached:.3g}{target.unit}"
+        chosen_figure = f"{plan.reached:.3g}{target.unit}"
+        text = f"the written file takes {figures}; when it was chosen it took {chosen_figure}"
+        if target.kind in GENERATION:
+            text = f"the written file reaches {figures}; when it was chosen it reached {chosen_figure}"
         notes = (Note(NoteKind.WRITTEN_TIME, text),)
     return replace(plan, reached=reached), notes

@@ -16,12 +16,13 @@ from graphprune.bench.times_cache import Cache
 from graphprune.errors import OptionError
 from graphprune.latency.clock import EndToEndTimer, NetworkClock
 from graphprune.latency.closing import TOLERANCE, Closing, Reading, close_in
+from graphprune.latency.phases import phase_timer
 from graphprune.latency.table import LatencyProfiler
 from graphprune.pass_infra.base import CarryOut, Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Proposal
 from graphprune.plan.plan import Decision
-from graphprune.plan.target import Target
+from graphprune.plan.target import GENERATION, Target
 from graphprune.rewrite.apply import execute
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
@@ -32,7 +33,7 @@ _ALL = 1e-6  # share of the MACs that no pass leaves: a pass that goes in steps 
 
 @dataclass
 class LatencySearch:
-    """The state of one run: ``reached`` is the measured time of what the passes so far left, in the target's unit.
+    """The state of one run: ``reached`` is the measured time of what the passes so far left, in the clock's unit.
 
     ``feeds`` is one sample, to look at candidates with.
     """
@@ -50,24 +51,31 @@ class LatencySearch:
         Raises
         ------
         OptionError
-            Timing is switched off, or training is to follow every removal.
+            Timing is switched off, training is to follow every removal, or the network does not generate.
         NothingToPrune
             The model is that fast already.
         """
         if not options.timing.measure_latency:
             raise OptionError(f"only a timing tells when {target} is reached", "leave out --no-bench")
         if options.recovery.finetune is not None and options.recovery.finetune_every == "removal":
+            what = "a latency" if target.kind == "latency" else target.kind
             raise OptionError(
-                "a latency cannot be the target of training after every removal", "give flops=, params= or removed="
+                f"{what} cannot be the target of training after every removal", "give flops=, params= or removed="
             )
         model, feeds = loaded.model, loaded.data.first(options.timing.batch)
+        decoder = phase_timer(target, loaded, options) if target.kind in GENERATION else None
+        if decoder is not None:
+            feeds = decoder.feeds
         where = OrtRuntime(options.runtime).environment()
         key = {name: where[name] for name in HELD_FOR if name in where}
         shapes = {name: list(array.shape) for name, array in sorted(feeds.items())}
         key |= {"batch": options.timing.batch, "inputs": shapes, "model": model.sha256}
         profiler = LatencyProfiler(feeds, options.runtime, Cache(options.timing.cache_folder, key), options.progress)
         options.progress("measuring", 0, 0)
-        clock = EndToEndTimer(target, model.source, model.folder, feeds, options.runtime, options.timing.seconds)
+        seconds = options.timing.seconds
+        clock: NetworkClock = decoder or EndToEndTimer(
+            target, model.source, model.folder, feeds, options.runtime, seconds
+        )
         return cls(target, clock, profiler, loaded.feeds)
 
     @property
@@ -154,7 +162,7 @@ class LatencySearch:
         return f"at most {self._figure(found.best.value)} with {gone}{why}"
 
     def _figure(self, value: float) -> str:
-        return f"latency={value:.3g}{self.target.unit}"
+        return f"{self.target.kind}={self.target.turned(value):.3g}{self.target.unit}"
 
     def _steps_note(self, below: float | None, above: float | None) -> str:
         assert below is not None  # the target is met

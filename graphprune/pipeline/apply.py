@@ -14,7 +14,7 @@ from graphprune.pipeline.job import Job, Save, destination
 from graphprune.pipeline.rounds import Rounds
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
-from graphprune.plan.target import Target
+from graphprune.plan.target import GENERATION, Target
 from graphprune.repair.stage import parse_methods
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
@@ -104,5 +104,5 @@ class _GivenPlan:
 
     def _latency(self, options: RunOptions) -> Target | None:
         """The time that was asked for, if the written file is to be held against it."""
-        is_latency = options.timing.measure_latency and self.plan.asked.startswith("latency=")
-        return Target.parse(self.plan.asked) if is_latency else None
+        is_time = self.plan.asked.startswith(("latency=", *(f"{kind}=" for kind in GENERATION)))
+        return Target.parse(self.plan.asked) if is_time and options.timing.measure_latency else None

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from graphprune.analysis.cost import Cost
 from graphprune.bench.ort import measure
-from graphprune.bench.runtime import Measurement
-from graphprune.bench.verdict import refuse_slower
+from graphprune.bench.runtime import Source
+from graphprune.bench.verdict import explained, refuse_slower
 from graphprune.data.dataset import Data
+from graphprune.decoder.cache_sizes import cache_sizes
 from graphprune.evaluation.accuracy import Evaluation, evaluate
+from graphprune.generation.loop import open_decoder
+from graphprune.generation.measure import GenerationMeasurement, measure_point
+from graphprune.generation.opening import environment
+from graphprune.generation.pruned import original_decoder, points
+from graphprune.generation.source import DecoderSource
+from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_phases
+from graphprune.plan.plan import Plan
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
+from graphprune.runtime.sessions import RuntimeOptions
 
+Cut = tuple[Source, Path, Path | None, Plan, tuple[Cost, Cost], RuntimeOptions, Path | None]
 _UNDECIDED_SECONDS = 2.0  # of timing at least, before a result is refused for being no faster
 
 
@@ -25,17 +37,24 @@ def evaluated(path: Path, loaded: LoadedRun, held_out: Data | None, options: Run
     return evaluate(model.source, path, model.folder, held_out, options.batch, options.runtime, options.data.metric)
 
 
-def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> Measurement:
-    """The time of the file in ``path`` against the original's; ``result`` tells what was removed.
+def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> Result:
+    """``result``, which tells what was removed, with the time of the file in ``path`` against the original's; of a
+    decoder with a cache also as it generates.
 
     Raises
     ------
     NotFaster
-        It is not measured faster, and that is not allowed.
+        It is not measured faster, a decoder in one of its phases, and that is not allowed.
     """
+    timing = options.timing
+    generation = generated(path, loaded, result, options)
+    if generation is not None and not timing.allow_slower and not is_faster(generation):
+        per_token = generation.points[0].per_token.first.median_ms
+        refuse_slower_phases(generation, *explained(per_token, timing.batch, *_cut(path, loaded, result, options)))
     options.progress("measuring", 0, 0)
-    model, timing = loaded.model, options.timing
+    model = loaded.model
     feeds = loaded.data.first(timing.batch)
+    is_judged = generation is None and not timing.allow_slower
     measurement = measure(
         model.source,
         path,
@@ -43,18 +62,50 @@ def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) ->
         options.runtime,
         folder=model.folder,
         min_seconds=timing.seconds,
-        undecided_seconds=0.0 if timing.allow_slower else max(_UNDECIDED_SECONDS, 5 * timing.seconds),
+        undecided_seconds=max(_UNDECIDED_SECONDS, 5 * timing.seconds) if is_judged else 0.0,
         samples=loaded.data.batching.count(feeds),
     )
-    if not timing.allow_slower:
-        refuse_slower(
-            measurement,
-            model.source,
-            path,
-            model.folder,
-            result.plan,
-            (result.before, result.after),
-            options.runtime,
-            timing.cache_folder,
-        )
-    return measurement
+    if is_judged:
+        refuse_slower(measurement, *_cut(path, loaded, result, options))
+    return replace(result, measurement=measurement, generation=generation)
+
+
+def generated(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> GenerationMeasurement | None:
+    """Both phases of generation with the file in ``path`` against the original; None where that does not generate.
+
+    Where no phase is certain to be faster there is a second look, five times as long, and that one counts.
+    """
+    timing, model, where = options.timing, loaded.model, options.runtime
+    first = original_decoder(model, where)
+    if first is None:
+        return None
+    assert result.model is not None
+    second = open_decoder(DecoderSource(path), where, sizes=cache_sizes(result.model))
+    wanted = points(model)
+    facts = environment("ort", where)
+
+    def look(seconds: float) -> GenerationMeasurement:
+        each = [
+            measure_point(
+                first,
+                second,
+                point,
+                batch=timing.batch,
+                seed=options.seed,
+                min_seconds=seconds,
+                progress=options.progress,
+            )
+            for point in wanted
+        ]
+        return GenerationMeasurement(tuple(each), timing.batch, facts)
+
+    measured = look(timing.seconds)
+    if timing.allow_slower or is_faster(measured) or is_slower(measured):
+        return measured
+    return look(max(_UNDECIDED_SECONDS, 5 * timing.seconds))
+
+
+def _cut(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> Cut:
+    """What a verdict asks of original and result."""
+    model, costs = loaded.model, (result.before, result.after)
+    return (model.source, path, model.folder, result.plan, costs, options.runtime, options.timing.cache_folder)

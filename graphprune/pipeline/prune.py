@@ -151,8 +151,7 @@ class _PassesInTurn:
             It is not.
         """
         target, who = self.target, options.workers
-        is_latency = target.kind == "latency"
-        search = LatencySearch.of(target, loaded, options) if is_latency else None
+        search = LatencySearch.of(target, loaded, options) if target.is_time else None
         with hired(who.jobs, who.backend, who.cluster) as workers:
             decisions, small = decide(
                 loaded, self.passes, target, options, rounds, workers, search, dry_run=self.dry_run
@@ -164,7 +163,7 @@ class _PassesInTurn:
             model_sha256=loaded.model.sha256,
             decisions=tuple(decisions),
             asked=str(target),
-            reached=search.reached if search else target.reached(dense, after, removed, considered),
+            reached=target.turned(search.reached) if search else target.reached(dense, after, removed, considered),
             repair=repairs(options, loaded.data),
             seed=options.seed,
             data=loaded.data.facts(),
@@ -181,7 +180,7 @@ class _PassesInTurn:
             *notes_of(NoteKind.SCORES, (note for decision in decisions for note in decision.notes)),
             *notes_of(NoteKind.WORKERS, workers.notes if workers else ()),
         )
-        return Decided(plan, small, notes, target if is_latency else None)
+        return Decided(plan, small, notes, target if target.is_time else None)
 
 
 def refused_scores(name: str) -> DataError:

@@ -8,18 +8,18 @@ from typing import Any, Protocol
 
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.model_analysis import ModelAnalysis
-from graphprune.bench.runtime import Measurement
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.evaluation.metric import load_metric
 from graphprune.ir import output_files
-from graphprune.latency.clock import settled
+from graphprune.latency.clock import settled, value_of
+from graphprune.latency.phases import phase_ratio
 from graphprune.model_folder.writing import complete
 from graphprune.pipeline.job import Job
 from graphprune.pipeline.measured import evaluated, timed
 from graphprune.pipeline.rounds import Rounds
 from graphprune.plan.plan import Plan
-from graphprune.plan.target import Target
+from graphprune.plan.target import GENERATION, Target
 from graphprune.report.evidence.html_report import Write
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, prepare
@@ -88,7 +88,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
         result = replace(_with_rounds(result, rounds), model=small.model)
         result = replace(result, evaluation=evaluated(path, loaded, held_out, options), after=_with_bytes(result, path))
         if options.timing.measure_latency:
-            result = _with_time(result, timed(path, loaded, result, options), decided.latency)
+            result = _settled(timed(path, loaded, result, options), decided.latency)
         if job.folder is not None and job.output is not None:
             notes = complete(path, job.folder, loaded.model, small.model)
             result = replace(result, notes=(*result.notes, *texts_of(notes_of(NoteKind.FOLDER, notes))))
@@ -146,11 +146,17 @@ def _with_bytes(result: Result, path: Path) -> Cost:
     return replace(result.after, bytes=sum(file.stat().st_size for file in path.parent.iterdir()))
 
 
-def _with_time(result: Result, timing: Measurement, latency: Target | None) -> Result:
+def _settled(result: Result, latency: Target | None) -> Result:
+    """A ``result`` that was timed, with the last word on a target of time."""
     if latency is None:
-        return replace(result, measurement=timing)
-    plan, notes = settled(latency, result.plan, timing)
-    return replace(result, measurement=timing, plan=plan, notes=(*result.notes, *texts_of(notes)))
+        return result
+    assert result.measurement is not None
+    time = value_of(latency, result.measurement)
+    if latency.kind in GENERATION:
+        assert result.generation is not None
+        time = phase_ratio(latency, result.generation)
+    plan, notes = settled(latency, result.plan, time)
+    return replace(result, plan=plan, notes=(*result.notes, *texts_of(notes)))
 
 
 def _write(job: Job, result: Result, loaded: LoadedRun, small: ModelAnalysis, write_report: Write) -> None:

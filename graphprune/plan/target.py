@@ -9,15 +9,19 @@ from typing import Literal, get_args
 from graphprune.analysis.cost import Cost
 from graphprune.errors import OptionError
 
-TargetKind = Literal["flops", "params", "removed", "ratio", "latency"]
+TargetKind = Literal["flops", "params", "removed", "ratio", "latency", "tokens-per-s", "ttft"]
+
+GENERATION = ("tokens-per-s", "ttft")
+"""Targets that generation is timed for."""
 
 
 @dataclass(frozen=True)
 class Target:
     """``flops=0.5`` and ``params=0.5``: the share that is *left*; ``removed=10``: the number of units that go;
     ``ratio=0.3``: the share of the units considered that goes, to the nearest unit; ``latency=0.6``:
-    the share of the measured time that is left, or, with the ``unit`` ms, ``latency=5ms``. Only a measurement tells
-    whether a latency is reached.
+    the share of the measured time that is left, or, with the ``unit`` ms, ``latency=5ms``. Of decoders with a cache
+    ``ttft=0.7`` is the share of the time to the first token that is left, ``tokens-per-s=1.3`` the speed-up of those
+    after it. Only a measurement tells whether a time is reached.
     """
 
     kind: TargetKind
@@ -26,6 +30,15 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind}={self.value:g}{self.unit}"
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is measured, not computed."""
+        return self.kind == "latency" or self.kind in GENERATION
+
+    def turned(self, value: float) -> float:
+        """A time, as a share of the original's or in milliseconds, in the target's own figure; and back."""
+        return 1 / value if self.kind == "tokens-per-s" else value
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -56,7 +69,12 @@ class Target:
             raise OptionError(f"target '{text}' must be a whole number of at least 1", "write for example removed=4")
         if unit and not 0 < value < float("inf"):
             raise OptionError(f"target '{text}' must be a time above 0", "write for example latency=5ms")
-        if kind != "removed" and not unit and not 0 < value < 1:
+        if kind == "tokens-per-s" and not 1 < value < float("inf"):
+            raise OptionError(
+                f"target '{text}' must be above 1: it is how many times as many tokens come in a second",
+                "write for example tokens-per-s=1.3",
+            )
+        if kind not in ("removed", "tokens-per-s") and not unit and not 0 < value < 1:
             share = "that goes" if kind == "ratio" else "left"
             or_time = ", or a time such as latency=5ms" if kind == "latency" else ""
             raise OptionError(
@@ -68,7 +86,7 @@ class Target:
         """The figure to compare with ``value``: the share left, the units removed,
         or their share of those considered.
         """
-        assert self.kind != "latency", "a latency is measured, not computed"
+        assert not self.is_time, "a time is measured, not computed"
         if self.kind == "removed":
             return removed
         if self.kind == "ratio":

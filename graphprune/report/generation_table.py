@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from graphprune.report.text import change
 
 if TYPE_CHECKING:
     from graphprune.bench.timing import Comparison
@@ -46,6 +48,15 @@ def headlines(point: PointMeasurement) -> tuple[str, str]:
         f"{place}: {token.speed_up:.2f}x the tokens/s {rate}{_remark(token)}",
         f"{place}: first token in {first.ratio:.2f}x the time {time}{_remark(first)}",
     )
+
+
+def generation_rows(measured: GenerationMeasurement) -> Iterator[tuple[str, str, str, str]]:
+    """Both phases of each point for the table of a result: name, before, after, change."""
+    for point in measured.points:
+        place, first, per_second = f"{point.prompt}:{point.new}", point.first_token, point.tokens_per_s
+        one, other = first.first.median_ms, first.second.median_ms
+        yield f"first token ms, {place}", f"{one:.2f}", f"{other:.2f}", change(one, other)
+        yield f"tokens/s, {place}", f"{per_second[0]:.1f}", f"{per_second[1]:.1f}", change(*per_second)
 
 
 def _remark(times: Comparison) -> str:

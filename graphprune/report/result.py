@@ -14,6 +14,7 @@ from graphprune.report.result_file import MeasurementEntry, ResultFile
 if TYPE_CHECKING:
     from graphprune.bench.runtime import Measurement
     from graphprune.evaluation.accuracy import Evaluation
+    from graphprune.generation.measure import GenerationMeasurement
     from graphprune.ir.model import Model
     from graphprune.repair.outcome import RepairReport
     from graphprune.training.report import TrainingReport
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class Result:
     """Outcome of :func:`graphprune.prune` and :func:`graphprune.apply`.
 
-    ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run. ``output`` is the written
-    file, None for a dry run. ``unrepaired`` is the evaluation before repair and training.
+    ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run, ``generation`` also where
+    the model is no decoder with a cache. ``output`` is the written file, None for a dry run. ``unrepaired`` is the
+    evaluation before repair and training.
     ``training`` has one report for each round of it. ``model`` is the smaller model itself.
     """
 
@@ -37,6 +39,7 @@ class Result:
     blocks_before: int
     validation: Validation | None = None
     measurement: Measurement | None = None
+    generation: GenerationMeasurement | None = None
     evaluation: Evaluation | None = None
     repair: RepairReport | None = None
     training: tuple[TrainingReport, ...] = ()
@@ -72,6 +75,7 @@ class Result:
             after=self.after,
             validation=self.validation,
             measurement=MeasurementEntry.of(self.measurement) if self.measurement else None,
+            generation=self.generation,
             evaluation=self.evaluation,
             repair=self.repair,
             training=list(self.training),

@@ -53,6 +53,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     after: Cost
     validation: Validation | None
     measurement: MeasurementEntry | None
+    generation: GenerationMeasurement | None
     evaluation: Evaluation | None
     repair: RepairReport | None
     training: list[TrainingReport]

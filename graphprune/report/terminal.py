@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from graphprune.report.bench_table import headline
+from graphprune.report.generation_table import generation_rows, headlines
 from graphprune.report.quality import quality_rows
 from graphprune.report.text import change as _change
 from graphprune.report.text import compact
@@ -36,6 +37,9 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     """Headline, before/after table, removed blocks, check; with ``verbose`` every repaired layer."""
     if result.measurement:
         console.print(f"[bold]{headline(result.measurement)}[/]")
+    for point in result.generation.points if result.generation else ():
+        for line in headlines(point):
+            console.print(f"[bold]{escape(line)}[/]")
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("")
     for column in ("before", "after", "change"):
@@ -60,6 +64,9 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         )
         spread = [f"{t.p10_ms:.3f}-{t.p90_ms:.3f}" for t in (times.first, times.second)]
         table.add_row("  p10-p90 ms", *spread, "")
+    if result.generation:
+        for row in generation_rows(result.generation):
+            table.add_row(*row)
     if result.evaluation:
         for row in quality_rows(result.evaluation, result.unrepaired, _recovery(result), all_outputs=verbose):
             table.add_row(*row)

@@ -50,11 +50,11 @@ def test_times_are_those_of_the_first_token_of_each_other_one_and_of_all() -> No
     assert result.wall.histogram is None
 
 
-def test_prompts_are_the_same_for_both_and_below_the_smaller_vocabulary() -> None:
-    first, second = Fake("a", []), Fake("b", [], vocabulary=3)
+def test_prompts_are_the_same_for_both_without_padding_and_below_the_smaller_vocabulary() -> None:
+    first, second = Fake("a", []), Fake("b", [], vocabulary=6)
     measure_point(first, second, Point(50, 2), batch=2, seed=7, min_seconds=0.0)
     assert first.seen[0].shape == (2, 50)
-    assert set(np.unique(first.seen[0])) == {0, 1, 2}
+    assert set(np.unique(first.seen[0])) == {3, 4, 5}
     assert all(np.array_equal(first.seen[0], each) for each in (*first.seen, *second.seen))
     again = Fake("a", [])
     measure_point(again, Fake("b", []), Point(50, 2), batch=2, seed=8, min_seconds=0.0)
@@ -70,9 +70,10 @@ def test_progress_counts_generations() -> None:
 
 
 def test_the_longest_point_is_tried_before_anything_is_timed() -> None:
-    calls: list[tuple[str, int, int]] = []
-    require_context(Fake("a", calls), (Point(16, 256), Point(512, 128)), 1)
-    assert calls == [("a", 639, 1)]
+    decoder = Fake("a", [])
+    require_context(decoder, (Point(16, 256), Point(512, 128)), 1)
+    assert decoder.calls == [("a", 639, 1)]
+    assert decoder.seen[0].min() >= 3  # a prompt of padding alone ends onnxruntime-genai with a segmentation fault
 
 
 def test_slow_decoders_stop_after_five(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from graphprune.bench.runtime import Measurement
 from graphprune.bench.timing import Comparison, Latency
-from graphprune.latency.clock import settled
+from graphprune.latency.clock import settled, value_of
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.run.notes import texts_of
@@ -16,9 +16,9 @@ def word(asked: str, chosen: float, ratio: float) -> tuple[float, tuple[str, ...
     """Plan's figure and notes when a candidate that took ``chosen`` is written and takes ``ratio`` of 2 ms."""
     first, second = Latency(2.0, 1.9, 2.1), Latency(2 * ratio, 1.9 * ratio, 2.1 * ratio)
     measurement = Measurement(Comparison(first, second, ratio, ratio, ratio, 30), 1, {})
-    plan, notes = settled(
-        Target.parse(asked), Plan(model_sha256="", decisions=(), asked=asked, reached=chosen, seed=0), measurement
-    )
+    target = Target.parse(asked)
+    chosen_plan = Plan(model_sha256="", decisions=(), asked=asked, reached=chosen, seed=0)
+    plan, notes = settled(target, chosen_plan, value_of(target, measurement))
     return plan.reached, texts_of(notes)
 
 

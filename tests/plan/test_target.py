@@ -113,10 +113,22 @@ def test_latency_is_a_share_or_a_time(text: str, value: float, unit: str) -> Non
     assert str(target) == text
 
 
+def test_generation_has_a_speed_up_and_a_share() -> None:
+    tokens, first = Target.parse("tokens-per-s=125%"), Target.parse("ttft=0.7")
+    assert (str(tokens), str(first), tokens.is_time, first.is_time) == ("tokens-per-s=1.25", "ttft=0.7", True, True)
+    assert (tokens.turned(1.25), tokens.turned(0.8), first.turned(0.7)) == (0.8, 1.25, 0.7)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "latency=1",
+        "tokens-per-s=1",
+        "tokens-per-s=0.5",
+        "tokens-per-s=inf",
+        "tokens-per-s=nan",
+        "ttft=1",
+        "ttft=50ms",
         "latency=5",
         "latency=0",
         "latency=0ms",
