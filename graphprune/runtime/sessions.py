@@ -110,6 +110,7 @@ def open_session(
     *,
     record_assignment: bool = False,
     is_optimised: bool = True,
+    keeps_memory: bool = True,
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
@@ -119,6 +120,8 @@ def open_session(
     which node, where this ONNX Runtime can. Not optimised, the runtime computes node by node what the file says.
     A session of a model that takes less than the file it was made from (:mod:`graphprune.ir.input_origins`) may be
     given feeds of either.
+    Without ``keeps_memory`` it gives back after each run what it took for it: one of many sessions, which wait for
+    their turn, would hold it for nothing.
 
     Raises
     ------
@@ -135,6 +138,8 @@ def open_session(
     session_options.log_severity_level = 4
     if not is_optimised:
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not keeps_memory:
+        session_options.enable_cpu_mem_arena = session_options.enable_mem_pattern = False
     if optimised_path is not None:
         session_options.optimized_model_filepath = str(optimised_path)
     if folder is not None and not isinstance(model, Path):  # a file's own folder is known to the runtime

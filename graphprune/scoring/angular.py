@@ -77,7 +77,7 @@ def _met(
     segments: Segments, blocks: Sequence[Block], part: Batch, gone: frozenset[str]
 ) -> Iterator[tuple[Block, Environment]]:
     """Each block at the moment that its exit is there; the environment then holds it and the entry."""
-    last = {name: place for place, segment in enumerate(segments.chain.segments) for name in segment.reads}
+    last = segments.chain.last_reader
     waiting = {block.join: block for block in blocks}
     env: Environment = {}
     for place, _ in enumerate(segments.chain.steps(env, part.feeds, gone)):

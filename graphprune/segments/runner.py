@@ -16,6 +16,7 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,16 @@ class SessionChain:
     def _opened(self, segment: Segment) -> Any:
         if not segment.writes:
             return None
-        return open_session(lambda: self.proto(segment), self.options, self.folder)
+        return open_session(lambda: self.proto(segment), self.options, self.folder, keeps_memory=False)
+
+    @cached_property
+    def last_reader(self) -> dict[str, int]:
+        """Tensor -> the last segment that reads it; the entry of a block its own does at least."""
+        last = {name: index for index, segment in enumerate(self.segments) for name in segment.reads}
+        for index, segment in enumerate(self.segments):
+            if segment.block is not None:
+                last[segment.block.entry] = max(index, last.get(segment.block.entry, -1))
+        return last
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> tuple[Environment, list[float]]:
         """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed;
@@ -174,6 +184,7 @@ class Segments:
         ``env`` is what :meth:`run` returned for ``removed``.
         """
         changed: Environment = {}
+        last = self.chain.last_reader
         for index, segment in enumerate(self.chain.segments):
             here = segment.block
             if here is not None and (here.join == block.join or here.join in removed):
@@ -181,6 +192,8 @@ class Segments:
                     changed.update(_bypassed(segment, changed.get(here.entry, env[here.entry])))
             elif any(name in changed for name in segment.reads):
                 changed.update(self.chain.run_segment(index, ChainMap(changed, env))[0])
+            for name in [name for name in changed if last.get(name, -1) <= index and name not in self.targets]:
+                del changed[name]
         return {name: changed.get(name, env[name]) for name in self.targets}
 
     def suffix_seconds(self, block: Block) -> float:

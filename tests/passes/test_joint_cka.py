@@ -72,7 +72,7 @@ def test_trajectory_is_recorded_and_the_target_is_met(tmp_path: Path) -> None:
     assert (steps[-1].macs, steps[-1].params) == (result.after.macs, result.after.params)
     for decision, step in zip(result.plan.decisions, steps, strict=True):
         assert (step.kind == "layer") == bool(decision.blocks)
-        assert step.rival_score is None or step.score >= step.rival_score
+        assert step.score is not None and (step.rival_score is None or step.score >= step.rival_score)
     assert result.validation is not None and result.validation.max_relative_error < 1e-4
 
 
@@ -244,6 +244,7 @@ def test_both_children_are_repaired() -> None:
 
     plain, repaired = step(False), step(True)
     assert plain.rival_score is not None and repaired.rival_score is not None
+    assert plain.score is not None and repaired.score is not None
     assert max(plain.score, plain.rival_score) + 1e-3 < repaired.score
     assert min(plain.score, plain.rival_score) + 1e-3 < repaired.rival_score
 
@@ -257,7 +258,7 @@ def test_loss_on_labels_decides() -> None:
     scores = run(to_proto(result.model), {"x": odd["x"]})[0].astype(np.float64)
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     assert step.score == pytest.approx(-np.log(shares[np.arange(16), odd["labels"]]).mean(), rel=1e-5)
-    assert step.rival_score is not None and step.rival_score > step.score
+    assert step.rival_score is not None and step.score is not None and step.rival_score > step.score
     with pytest.raises(DataError, match="has no labels"):
         pruned(proto, "joint-cka{arbiter=loss}", images(), "flops=0.9")
     with pytest.raises(DataError, match="do not fit the first output"):

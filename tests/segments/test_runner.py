@@ -132,3 +132,19 @@ def test_suffix_seconds_fall_from_first_to_last_block() -> None:
     seconds = [segments.suffix_seconds(block) for block in blocks]
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[-1] > 0
+
+
+def test_sessions_that_wait_hold_no_memory() -> None:
+    """A network has as many as blocks: each would keep what the largest batch took."""
+    _, _, segments = prepared(residual_mlp(6))
+    for session in segments.chain.open():
+        assert session is None or not session.get_session_options().enable_cpu_mem_arena
+
+
+def test_a_tensor_is_known_by_its_last_reader() -> None:
+    _, blocks, segments = prepared(residual_mlp(6, mask=True))
+    chain = segments.chain
+    places = {segment.block.join: index for index, segment in enumerate(chain.segments) if segment.block is not None}
+    assert [chain.last_reader[block.entry] for block in blocks] == [places[block.join] for block in blocks]
+    assert chain.last_reader["g"] == places[blocks[-1].join]
+    assert "y" not in chain.last_reader
