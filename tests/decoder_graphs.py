@@ -159,6 +159,29 @@ def plain_decoder(sizes: Sizes = Sizes()) -> onnx.ModelProto:
     return _proto(sizes, lines, weights)
 
 
+def few_bits(proto: onnx.ModelProto, block: int = 16) -> onnx.ModelProto:
+    """A copy with every MatMul by a constant as MatMulNBits of four bits, ``block`` numbers to a scale."""
+    small = onnx.ModelProto.FromString(proto.SerializeToString())
+    weights = {tensor.name: tensor for tensor in small.graph.initializer}
+    for node in small.graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in weights:
+            continue
+        held = weights.pop(node.input[1])
+        values = onnx.numpy_helper.to_array(held).T  # (written, summed)
+        blocks = np.pad(values, ((0, 0), (0, -values.shape[1] % block))).reshape(len(values), -1, block)
+        scales = np.abs(blocks).max(2) / 7 + 1e-6
+        codes = np.clip(np.round(blocks / scales[..., None]) + 8, 0, 15).astype(np.uint8)
+        packed = codes[..., ::2] | codes[..., 1::2] << 4
+        made = {f"{held.name}_bits": packed, f"{held.name}_scales": scales.astype(np.float32)}
+        small.graph.initializer.remove(held)
+        small.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in made.items())
+        node.op_type, node.domain = "MatMulNBits", "com.microsoft"
+        node.input[1:] = list(made)
+        sizes = {"K": values.shape[1], "N": len(values), "bits": 4, "block_size": block}
+        node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in sizes.items())
+    return small
+
+
 def _mlp(i: int, here: str, weights: dict[str, Sequence[int] | np.ndarray], sizes: Sizes) -> list[str]:
     weights |= {
         f"gate{i}": (sizes.width, sizes.neurons),

@@ -24,6 +24,8 @@ from graphprune.ir.model import Model, constant_dims, constants
 from graphprune.ir.quantised import is_quantised, weight_dims
 from graphprune.ir.recurrent_states import RECURRENT
 
+FEW_BITS = "MatMulNBits"
+"""A dense layer of ONNX Runtime whose weights are packed, several to a byte."""
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
 
 
@@ -57,6 +59,11 @@ def part_cost(model: Model, nodes: Iterable[str], sizes: Sizes) -> Cost:
 
 def node_macs(node: gs.Node, sizes: Sizes) -> int:
     """MACs of one node; 0 for what is not a convolution, dense or recurrent layer with constant weights."""
+    if node.op == FEW_BITS:
+        return prod(sizes.get(node.outputs[0].name, (0,))) * int(node.attrs["K"])
+    if node.op == "Attention" and node.domain == "com.microsoft":  # with the projection of queries, keys and values
+        read, weight = sizes.get(node.inputs[0].name), weight_dims(node, 1)
+        return prod(read[:-1]) * prod(weight) if read and weight else 0
     if node.op in RECURRENT:
         read = sizes.get(node.inputs[0].name)
         weights = [weight_dims(node, operand) for operand in (1, 2)]
@@ -86,13 +93,17 @@ def _contracted(node: gs.Node, weight: tuple[int, ...], operand: int) -> int:
     return weight[-2] if first else weight[-1]
 
 
-def is_parameter(tensor: gs.Constant) -> bool:
-    """Whether a constant counts as parameters: floating-point or to be dequantised, and no scalar."""
-    return bool(constant_dims(tensor)) and (_is_float(tensor) or is_quantised(tensor))
+def parameters(tensor: gs.Constant) -> int:
+    """How many parameters a constant holds: floating-point numbers or such as are dequantised; a scalar is none."""
+    for reader in tensor.outputs:
+        if reader.op == FEW_BITS and reader.inputs[1] is tensor:
+            return int(reader.attrs["N"] * reader.attrs["K"])
+    is_counted = bool(constant_dims(tensor)) and (_is_float(tensor) or is_quantised(tensor))
+    return prod(constant_dims(tensor)) if is_counted else 0
 
 
 def _params(tensors: Iterable[gs.Constant]) -> int:
-    return sum(prod(constant_dims(t)) for t in tensors if is_parameter(t))
+    return sum(map(parameters, tensors))
 
 
 def _is_float(tensor: gs.Constant) -> bool:

@@ -9,7 +9,7 @@ from math import prod
 
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.cost import Cost, is_parameter, node_macs
+from graphprune.analysis.cost import Cost, node_macs, parameters
 from graphprune.analysis.sizes import Sizes
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Atom, Axis, Counts
@@ -140,7 +140,7 @@ def _parameter_terms(model: Model, typing: Typing) -> list[_Term]:
                 if tensor.name in typing.results:  # somebody else reads all of it
                     readers[tensor.name].add(())
     return [
-        _Term(prod(constant_dims(constant)), tuple(readers[constant.name] or {()}))
+        _Term(count, tuple(readers[constant.name] or {()}))
         for constant in constants(model.graph)
-        if is_parameter(constant)
+        if (count := parameters(constant))
     ]

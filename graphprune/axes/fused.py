@@ -41,6 +41,8 @@ def fused_shapes(proto: onnx.NodeProto, inputs: list[ConcreteShape | None], opse
         heads, past = given["num_heads"].i, inputs[4] if len(inputs) > 4 else None
         present = (2, first[0], heads, first[1] + (past[3] if past else 0), parts[0] // heads)
         return [(*first[:-1], parts[-1]), present]
+    if op == "MatMulNBits":
+        return [(*first[:-1], given["N"].i)]
     if op == "MultiHeadAttention":
         return _multi_head(first, inputs, given["num_heads"].i)
     if op == "GroupQueryAttention":

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.cost import Cost, is_parameter, node_macs, part_cost
+from graphprune.analysis.cost import Cost, node_macs, parameters, part_cost
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.group_graph import group_graph
 from graphprune.analysis.groups import Group
@@ -94,8 +94,8 @@ def _frozen_cost(group: Group, flow: DataFlow, analysis: ModelAnalysis) -> Cost:
         whole = prod(map(algebra.size_of, axes))
         gone = whole - prod(algebra.size_of(axis, none) for axis in axes)
         macs += sum(node_macs(layer, analysis.sizes) * gone // whole for layer in _layers(node, operand))
-        if is_parameter(node.inputs[operand]):
-            params[node.inputs[operand].name] = gone
+        if held := parameters(node.inputs[operand]):
+            params[node.inputs[operand].name] = gone * held // whole
     return Cost(macs, sum(params.values()))
 
 

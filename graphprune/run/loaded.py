@@ -28,12 +28,7 @@ Source = str | os.PathLike[str] | onnx.ModelProto
 
 _SYNTHETIC_SAMPLES = 64
 _QUANTISED_PREFIXES = ("QLinear", "QAttention", "QGemm")
-_QUANTISED = {
-    "DynamicQuantizeLinear",
-    "ConvInteger",
-    "MatMulInteger",
-    "MatMulNBits",
-}
+_QUANTISED = {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 _LAYOUT_DOMAIN = "com.microsoft.nchwc"
 
 

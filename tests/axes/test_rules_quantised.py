@@ -83,6 +83,9 @@ CASES = [
     case("blocks", "(float[N,4] x) => (float[N,5] y) { [first] a = MatMul(x, w0) b = Relu(a) w1 = DequantizeLinear<axis = 0, block_size = 4>(q1, s1) "
          "[c] h = MatMul(b, w1) [last] y = MatMul(h, w2) }",
          {"w0": (4, 8), "q1": codes(8, 6), "s1": scales(2, 6), "w2": (6, 5)}, "c:6", opset=21, frozen={"first:8": "blocks of it share a scale"}),
+    case("few-bits", "(float[N, 4] x) => (float[N, 5] y) { [first] a = MatMul(x, w1) h = com.microsoft.MatMulNBits<K = 32, N = 8, bits = 4, block_size = 16>"
+         "(a, q, s, z, , b) [last] y = MatMul(h, w2) }", {"w1": (4, 32), "q": codes(8, 2, 8).astype(np.uint8), "s": scales(8, 2), "z": codes(8, 1).astype(np.uint8),
+         "b": (8,), "w2": (8, 5)}, "", domains={"com.microsoft": 1}, frozen={"first:32": "quantised in blocks"}),
 ]  # fmt: skip  # a table, a row a line
 
 

@@ -1,4 +1,6 @@
-"""Rounding to few values and back: each number on its own, with one scale for all or one for each index of an axis."""
+"""Rounding to few values and back: each number on its own, with one scale for all or one for each index of an axis;
+and layers whose weights are a few bits each.
+"""
 
 from __future__ import annotations
 
@@ -24,3 +26,14 @@ def rounded(node: NodeTyping) -> list[Axes] | None:
                 else:
                     node.unify(own, other)
     return [x]
+
+
+@rule("MatMulNBits", domain=CONTRIB)
+def few_bits(node: NodeTyping) -> list[Axes] | None:
+    """``a (..., K)`` times weights of K x N numbers, packed in blocks along K that share a scale: both stay whole."""
+    a = require(node.axes(0))
+    reason = "the weights are quantised in blocks"
+    for operand in range(1, len(node.inputs)):
+        node.freeze_all((node.axes(operand) or ()) if node.has(operand) else (), reason)
+    node.freeze(a[-1], reason)
+    return [(*a[:-1], node.frozen(node.attr("N"), reason))]
