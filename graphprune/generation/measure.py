@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from graphprune.base.progress import Progress, silent
 from graphprune.bench.timing import Comparison, comparison
 from graphprune.generation.decoder import Decoder
-from graphprune.generation.points import Point
+from graphprune.generation.points import GenerationPoint
 from graphprune.runtime.timing import Limits, exactly, own_ms, rounds_ms
 
 _MARKERS = 3
@@ -49,7 +49,7 @@ class GenerationMeasurement:
     environment: Mapping[str, Any]
 
 
-def prompts(point: Point, batch: int, vocabulary: int, seed: int) -> np.ndarray:
+def prompts(point: GenerationPoint, batch: int, vocabulary: int, seed: int) -> np.ndarray:
     """Random ids int64 [batch, prompt] below ``vocabulary``, not the first three: these are padding and markers mostly,
     and onnxruntime-genai takes padding for no token at all.
     """
@@ -59,7 +59,7 @@ def prompts(point: Point, batch: int, vocabulary: int, seed: int) -> np.ndarray:
 def measure_point(
     first: Decoder,
     second: Decoder,
-    point: Point,
+    point: GenerationPoint,
     *,
     batch: int = 1,
     seed: int = 0,
@@ -92,7 +92,7 @@ def measure_point(
     return measured_point(point, batch, parts, seed)
 
 
-def measured_point(point: Point, batch: int, parts: np.ndarray, seed: int = 0) -> PointMeasurement:
+def measured_point(point: GenerationPoint, batch: int, parts: np.ndarray, seed: int = 0) -> PointMeasurement:
     """From milliseconds (rounds, models, parts); the parts are first token, mean of the others, all."""
     first_token, per_token, wall = (
         replace(comparison([parts[:, :, which]], seed), histogram=None) for which in range(parts.shape[2])
@@ -101,7 +101,7 @@ def measured_point(point: Point, batch: int, parts: np.ndarray, seed: int = 0) -
     return PointMeasurement(point.prompt, point.new, first_token, per_token, wall, (per_second[0], per_second[1]))
 
 
-def require_context(decoder: Decoder, points: tuple[Point, ...], batch: int) -> None:
+def require_context(decoder: Decoder, points: Sequence[GenerationPoint], batch: int) -> None:
     """Let a decoder that is made for fewer tokens than the longest point fail now, not when half is measured.
 
     Raises
@@ -110,4 +110,4 @@ def require_context(decoder: Decoder, points: tuple[Point, ...], batch: int) -> 
         It is.
     """
     longest = max(point.total for point in points)
-    decoder.generate(prompts(Point(longest - 1, 1), batch, decoder.vocabulary, 0), 1)
+    decoder.generate(prompts(GenerationPoint(longest - 1, 1), batch, decoder.vocabulary, 0), 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from graphprune.errors import GraphpruneError
 from graphprune.generation.measure import prompts
 from graphprune.generation.opening import opener
-from graphprune.generation.points import Point
+from graphprune.generation.points import GenerationPoint
 from graphprune.generation.source import decoder_source
 from graphprune.runtime.sessions import RuntimeOptions
 
@@ -20,7 +20,7 @@ _STATUS = Path("/proc/self/status")
 _PEAK = "VmHWM:"  # of this process's own memory: what getrusage tells is that of the parent, too
 
 
-def peak_bytes(model: Path, runtime: str, options: RuntimeOptions, point: Point, batch: int) -> int | None:
+def peak_bytes(model: Path, runtime: str, options: RuntimeOptions, point: GenerationPoint, batch: int) -> int | None:
     """Peak of the resident set of a process that opens ``model`` (a file or a folder) and generates once.
 
     Python, the runtime's own code and weights that the runtime maps from their file are in it. None where the system
@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
     """Generate, print the bytes; the exit code."""
     model, runtime, provider, *numbers = words
     threads, prompt, new, batch = map(int, numbers)
-    point = Point(prompt, new)
+    point = GenerationPoint(prompt, new)
     try:
         decoder = opener(runtime)(decoder_source(Path(model)), RuntimeOptions(provider, threads))
         decoder.generate(prompts(point, batch, decoder.vocabulary, 0), new)

@@ -14,17 +14,17 @@ from graphprune.decoder.steps import next_step, prefill
 from graphprune.errors import ModelError
 from graphprune.generation.loop import OrtDecoder, open_decoder
 from graphprune.generation.measure import prompts
-from graphprune.generation.points import Point, fitting
+from graphprune.generation.points import GenerationPoint, fitting
 from graphprune.generation.source import DecoderSource
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, run
 
-TOKENS, FIRST = Point(16, 64), Point(512, 16)
+TOKENS, FIRST = GenerationPoint(16, 64), GenerationPoint(512, 16)
 """Where the time per token counts, and where that to the first: generation without much of a prompt, and a long one."""
 
 
-def points(model: Model) -> tuple[Point, Point]:
+def points(model: Model) -> tuple[GenerationPoint, GenerationPoint]:
     """:data:`TOKENS` and :data:`FIRST`, shortened to the positions that ``model`` has."""
     context = context_length(model)
     return fitting((TOKENS,), context)[0], fitting((FIRST,), context)[0]
@@ -52,7 +52,7 @@ def pruned_decoder(model: Model, options: RuntimeOptions) -> OrtDecoder:
     return open_decoder(lambda: to_proto(model), options, model.folder, cache_sizes(model))
 
 
-def step_feeds(decoder: OrtDecoder, point: Point, batch: int, *, is_first: bool) -> Feeds:
+def step_feeds(decoder: OrtDecoder, point: GenerationPoint, batch: int, *, is_first: bool) -> Feeds:
     """What ``decoder`` is fed at ``point``: the prompt, or one token with the cache of half the way."""
     ids = prompts(point, batch, decoder.vocabulary, 0)
     if is_first:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphprune.errors import OptionError
 from graphprune.generation.loop import OrtDecoder
 from graphprune.generation.measure import GenerationMeasurement, measure_point
-from graphprune.generation.points import Point
+from graphprune.generation.points import GenerationPoint
 from graphprune.generation.pruned import original_decoder, points, pruned_decoder, step_feeds
 from graphprune.ir.model import Model
 from graphprune.plan.target import Target
@@ -20,7 +20,7 @@ class PhaseTimer:
     Times are shares of the original's. ``feeds`` are those of a run in the phase, for the table of layers.
     """
 
-    def __init__(self, target: Target, original: OrtDecoder, point: Point, options: RunOptions) -> None:
+    def __init__(self, target: Target, original: OrtDecoder, point: GenerationPoint, options: RunOptions) -> None:
         self._original, self._point, self._options = original, point, options
         self._is_first = target.kind == "ttft"
         self.asked, self.dense = target.turned(target.value), 1.0
@@ -30,7 +30,7 @@ class PhaseTimer:
         """The phase's time of ``model`` over that of the original."""
         timing = self._options.timing
         other = pruned_decoder(model, self._options.runtime)
-        point = Point(self._point.prompt, 2) if self._is_first else self._point
+        point = GenerationPoint(self._point.prompt, 2) if self._is_first else self._point
         measured = measure_point(
             self._original, other, point, batch=timing.batch, seed=self._options.seed, min_seconds=timing.seconds
         )

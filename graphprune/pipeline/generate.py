@@ -8,9 +8,9 @@ from pathlib import Path
 
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement, measure_point, require_context
 from graphprune.generation.memory import peak_bytes
-from graphprune.generation.opening import environment, opener
-from graphprune.generation.points import DEFAULT_POINTS, Point, fitting
-from graphprune.generation.source import decoder_source
+from graphprune.generation.opening import Open, environment, opener
+from graphprune.generation.points import DEFAULT_POINTS, GenerationPoint, fitting
+from graphprune.generation.source import DecoderSource, decoder_source
 from graphprune.run.options import RunOptions
 
 
@@ -19,7 +19,7 @@ def benchmark_generation(
     pruned: Path,
     options: RunOptions,
     runtimes: Sequence[str] = ("ort",),
-    points: Sequence[Point] | None = None,
+    points: Sequence[GenerationPoint] | None = None,
 ) -> list[GenerationMeasurement]:
     """Time two decoders with a cache, files or folders, on random prompts, on each of ``runtimes`` in turn.
 
@@ -41,32 +41,38 @@ def benchmark_generation(
     wanted = tuple(points) if points else fitting(DEFAULT_POINTS, min(contexts, default=None))
     measurements = []
     for name, opened, facts in chosen:
-        options.progress(f"opening on {name}", 0, 0)
-        first, second = (opened(source, where) for source in sources)
-        for decoder in (first, second):
-            require_context(decoder, wanted, timing.batch)
-        measured = [
-            measure_point(
-                first,
-                second,
-                point,
-                batch=timing.batch,
-                seed=options.seed,
-                min_seconds=timing.seconds,
-                progress=options.progress,
-            )
-            for point in wanted
-        ]
-        del first, second  # what is asked next has the machine's memory for itself
+        measured = _timed(name, opened, sources, wanted, options)
         held = [_with_memory(each, (original, pruned), name, options) for each in measured]
         measurements.append(GenerationMeasurement(tuple(held), timing.batch, facts))
     return measurements
 
 
+def _timed(
+    name: str, opened: Open, sources: Sequence[DecoderSource], points: Sequence[GenerationPoint], options: RunOptions
+) -> list[PointMeasurement]:
+    """Times at each point. Neither decoder outlives this: what is asked next has the machine's memory for itself."""
+    options.progress(f"opening on {name}", 0, 0)
+    first, second = (opened(source, options.runtime) for source in sources)
+    for decoder in (first, second):
+        require_context(decoder, points, options.timing.batch)
+    return [
+        measure_point(
+            first,
+            second,
+            point,
+            batch=options.timing.batch,
+            seed=options.seed,
+            min_seconds=options.timing.seconds,
+            progress=options.progress,
+        )
+        for point in points
+    ]
+
+
 def _with_memory(
     measured: PointMeasurement, models: tuple[Path, Path], runtime: str, options: RunOptions
 ) -> PointMeasurement:
-    point = Point(measured.prompt, measured.new)
+    point = GenerationPoint(measured.prompt, measured.new)
     options.progress(f"memory: {point}", 0, 0)
     one, other = (peak_bytes(model, runtime, options.runtime, point, options.timing.batch) for model in models)
     return replace(measured, peak_bytes=(one, other))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from graphprune.errors import OptionError
-from graphprune.generation.points import DEFAULT_POINTS, Point, fitting, parse_points
+from graphprune.generation.points import DEFAULT_POINTS, GenerationPoint, fitting, parse_points
 
 
 def test_points_are_read_in_order_and_once() -> None:
-    assert parse_points("32:64, 8:2,32:64") == (Point(32, 64), Point(8, 2))
+    assert parse_points("32:64, 8:2,32:64") == (GenerationPoint(32, 64), GenerationPoint(8, 2))
 
 
 @pytest.mark.parametrize("text", ["", "16", "16:1", "0:8", "16:8,", "16x8", "model.onnx"])
@@ -23,10 +23,10 @@ def test_other_words_are_no_points(text: str) -> None:
     [
         (None, DEFAULT_POINTS),
         (8192, DEFAULT_POINTS),
-        (512, (Point(16, 256), Point(384, 128))),
-        (64, (Point(16, 32), Point(32, 32))),
+        (512, (GenerationPoint(16, 256), GenerationPoint(384, 128))),
+        (64, (GenerationPoint(16, 32), GenerationPoint(32, 32))),
     ],
 )
-def test_a_short_context_shortens_them(context: int | None, fitted: tuple[Point, ...]) -> None:
+def test_a_short_context_shortens_them(context: int | None, fitted: tuple[GenerationPoint, ...]) -> None:
     assert fitting(DEFAULT_POINTS, context) == fitted
     assert all(context is None or point.total <= context for point in fitted)

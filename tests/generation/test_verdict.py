@@ -15,7 +15,7 @@ from graphprune.bench.timing import Comparison, Latency
 from graphprune.errors import NotFaster
 from graphprune.generation import pruned
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
-from graphprune.generation.points import Point
+from graphprune.generation.points import GenerationPoint
 from graphprune.generation.pruned import original_decoder, points, step_feeds
 from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_phases
 from graphprune.ir.loading import load
@@ -69,17 +69,20 @@ def test_no_phase_that_is_certainly_faster_is_no_gain() -> None:
 
 
 def test_points_are_shortened_to_the_positions() -> None:
-    assert points(load(plain_decoder())) == (Point(16, 64), Point(512, 16))
-    assert points(load(fused_decoder(Sizes(layers=1, positions=64)))) == (Point(16, 32), Point(48, 16))
+    assert points(load(plain_decoder())) == (GenerationPoint(16, 64), GenerationPoint(512, 16))
+    assert points(load(fused_decoder(Sizes(layers=1, positions=64)))) == (
+        GenerationPoint(16, 32),
+        GenerationPoint(48, 16),
+    )
 
 
 @pytest.mark.parametrize("proto", [plain_decoder(), free_depth(fused_decoder())])
 def test_a_step_is_fed_one_token_and_a_cache_of_half_the_way(proto: onnx.ModelProto) -> None:
     decoder = original_decoder(load(proto), ONE)
     assert decoder is not None
-    first = step_feeds(decoder, Point(16, 64), 2, is_first=True)
+    first = step_feeds(decoder, GenerationPoint(16, 64), 2, is_first=True)
     assert (first["input_ids"].shape, first["past_key_values.0.key"].shape) == ((2, 16), (2, 2, 0, 16))
-    then = step_feeds(decoder, Point(16, 64), 2, is_first=False)
+    then = step_feeds(decoder, GenerationPoint(16, 64), 2, is_first=False)
     assert (then["input_ids"].shape, then["past_key_values.0.key"].shape) == ((2, 1), (2, 2, 48, 16))
     assert then["attention_mask"].shape == (2, 49)
     assert run(decoder.session, then)[0].shape == (2, 1, 40)
@@ -146,7 +149,7 @@ def test_where_no_phase_is_certain_there_is_a_second_look(tmp_path: Path, monkey
 
 
 def test_both_phases_are_in_the_result_and_its_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pruned, "FIRST", Point(24, 4))
+    monkeypatch.setattr(pruned, "FIRST", GenerationPoint(24, 4))
     result = cut(tmp_path / "small.onnx", allow_slower=True)
     assert result.generation is not None and result.measurement is not None
     assert [(point.prompt, point.new) for point in result.generation.points] == [(16, 64), (24, 4)]
