@@ -81,11 +81,14 @@ def allowance(
     for join in joins:
         if join.stage >= 0:
             members.setdefault(join.stage, []).append(join)
+    holders = _holders(model, joins)
+    last_holder = holders if len(holders) == 1 else frozenset()
     candidates = [
         join.block
         for stage in members.values()
         for position, join in enumerate(stage)
         if join.block
+        and join.node not in last_holder
         and not (skip_first and position == 0)
         and not any(fnmatchcase(join.block.name, pattern) for pattern in exclude)
     ]
@@ -98,7 +101,6 @@ def allowance(
     rules = [f"the floor of {floor} blocks per stage"] if floor else []
     rules += ["the rule that the first block of a stage stays"] if skip_first else []
     rules += [f"the exclusion of {', '.join(exclude)}"] if exclude else []
-    holders = _holders(model, joins)
     rules += ["the rule that one layer keeps its cache"] if holders else []
     said = " and ".join(rules) or "the number of removable blocks"
     return Allowance(tuple(candidates), stage_of, room, said, holders)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from graphprune.decoder.interface import CacheTensor, decoder_interface
-from graphprune.ir.model import Model
+from graphprune.ir.model import Model, constant_dims
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,18 @@ def _is_given(node: gs.Node, index: int) -> bool:
 
 
 def _width(model: Model, node: gs.Node, index: int) -> int | None:
-    """The last size of an input with three axes."""
+    """The last size of an input with three axes; where no shape is known, that of the weights it is made with."""
     if not _is_given(node, index):
         return None
-    dims = model.shapes.get(node.inputs[index].name, ())
-    return dims[-1] if len(dims) == 3 and isinstance(dims[-1], int) else None
+    tensor = node.inputs[index]
+    dims = model.shapes.get(tensor.name)
+    if dims is not None:
+        return dims[-1] if len(dims) == 3 and isinstance(dims[-1], int) else None
+    for maker in tensor.inputs:
+        if maker.op == "MatMul" and isinstance(maker.inputs[1], gs.Constant):
+            return constant_dims(maker.inputs[1])[-1]
+        if maker.op == "MatMulNBits":
+            return int(maker.attrs["N"])
+        if maker.op == "Add" and any(isinstance(each, gs.Constant) for each in maker.inputs):  # a bias
+            return next(constant_dims(each)[-1] for each in maker.inputs if isinstance(each, gs.Constant))
+    return None

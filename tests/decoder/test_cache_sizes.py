@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -45,3 +46,19 @@ def test_standard_attention_tells_keys_of_another_size_than_values() -> None:
 def test_readers_that_disagree_tell_nothing() -> None:
     one_symbol = _STANDARD.replace("dk]", "d]").replace("dv]", "d]")
     assert cache_sizes(load(onnx.parser.parse_model(one_symbol))) == {}
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_where_shapes_are_not_known_weights_tell(has_bias: bool) -> None:
+    proto = _with_free(fused_decoder(Sizes(layers=1)), 3, "kv_cache_dim")
+    norm = next(node for node in proto.graph.node if node.output[0] == "normed0")
+    norm.op_type, norm.domain = "SomeNorm", "some.where"  # nothing behind it has a known shape
+    proto.opset_import.add(domain="some.where", version=1)
+    if has_bias:
+        attention = next(node for node in proto.graph.node if node.op_type == "GroupQueryAttention")
+        place = list(proto.graph.node).index(attention)
+        bias = onnx.helper.make_node("Add", ["packed0", "bias0"], ["biased0"])
+        attention.input[0] = "biased0"
+        proto.graph.node.insert(place, bias)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(128, np.float32), "bias0"))
+    assert cache_sizes(load(proto)) == {"kv_cache_dim": 16}
