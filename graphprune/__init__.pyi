@@ -12,6 +12,7 @@ from .run.options import RunOptions as RunOptions
 from .run.options import TimingOptions as TimingOptions
 from .run.options import WorkerOptions as WorkerOptions
 from .runtime.sessions import RuntimeOptions as RuntimeOptions
+from .text.options import TextOptions as TextOptions
 
 __all__: list[str]
 __version__: str

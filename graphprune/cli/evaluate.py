@@ -1,4 +1,4 @@
-"""``graphprune evaluate``: robustness, calibration and energy of several models side by side."""
+"""``graphprune evaluate``: robustness, calibration, energy or perplexity of several models side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphprune.cli.options import show_options
+from graphprune.cli.options import show_options, text_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +63,16 @@ class Pixels(click.ParamType[str]):
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="DENSE [SMALL]...", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="SOURCE", help="Samples, with labels: .npz or script.py:function.")
 @click.option(
-    "--samples", "--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Samples to use."
+    "--data", required=True, metavar="SOURCE", help="Samples, with labels: .npz or script.py:function; or text."
 )
+@click.option(
+    "--samples",
+    "--num-samples",
+    type=click.IntRange(1),
+    help="Samples to use, of text chunks.  [default: 1000; of text 32,768 tokens]",
+)
+@text_options
 @click.option(
     "--metric", metavar="SCRIPT.py:FUNCTION", help="Judge by your own function of (outputs, samples) batches."
 )
@@ -112,7 +118,8 @@ def evaluate(
 ) -> None:
     """Compare models: top-1, attacks, corruptions, calibration, energy.
 
-    Models without class scores, detectors say: the error of each output.
+    Models without class scores, detectors say: the error of each output. Language
+    models on text (.txt, .jsonl, dataset:NAME): perplexity, agreement, KL.
 
     DENSE is what the others are compared with, on the same samples. Attacks are white-box,
     made against each model on its own; epsilon is in pixels of [0, 1].
@@ -123,7 +130,7 @@ def evaluate(
       --attack pgd --corruptions all --pixel-mean 0.485,0.456,0.406
       --pixel-std 0.229,0.224,0.225
     """
-    from graphprune.cli.show import check_outputs
+    from graphprune.cli.show import check_outputs, text_settings
     from graphprune.cli.show_robustness import ShownRobustness
     from graphprune.evaluation.corruptions import chosen
     from graphprune.evaluation.side_by_side import EvaluationOptions, evaluate_models
@@ -141,7 +148,8 @@ def evaluate(
             pixel_mean=_numbers(settings["pixel_mean"], "--pixel-mean"),
             pixel_std=_numbers(settings["pixel_std"], "--pixel-std"),
             metric=settings["metric"],
-            samples=settings["samples"],
+            samples=settings["samples"] or "auto",
+            text=text_settings(settings),
             batch=settings["batch"],
             seed=settings["seed"],
             energy_country=settings["country"] if settings["energy"] else None,

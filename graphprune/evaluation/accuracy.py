@@ -1,4 +1,6 @@
-"""How good two models are on the same data: by labels, by a metric of the user's own, or by their likeness."""
+"""How good two models are on the same data: by labels, by perplexity, by a metric of the user's own, or by their
+likeness.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
 from graphprune.decoder.interface import answers
 from graphprune.errors import DataError
+from graphprune.evaluation.language import TextQuality, score_text
 from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
 
-Kind = Literal["top1", "agreement", "error", "metric"]
+Kind = Literal["top1", "agreement", "error", "metric", "perplexity"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Evaluation:
     ``kind`` ``agreement``: share of samples, or tokens, for which both models have the same largest output; ``before``
     is 1. ``kind`` ``error``, for all outputs that are no class scores: the largest relative error of an output;
     ``before`` is 0. ``kind`` ``metric``: what the user's function of the name ``metric`` returned. ``outputs`` compares
-    every output with the original's.
+    every output with the original's. ``kind`` ``perplexity``: of language models on text, in ``samples`` chunks;
+    ``text`` has the rest, and no outputs are compared.
     """
 
     kind: Kind
@@ -36,6 +40,7 @@ class Evaluation:
     samples: int
     outputs: tuple[OutputDifference, ...] = ()
     metric: str = ""
+    text: TextQuality | None = None
 
 
 def evaluate(
@@ -58,6 +63,10 @@ def evaluate(
     """
     named = None if metric is None else load_metric(metric)
     sessions = [open_session(model, options, folder) for model in (original, pruned)]
+    if named is None and (found := score_text(sessions, data)) is not None:
+        text = TextQuality(*(scores.figures for scores in found))
+        dense, small = text.before.perplexity.value, text.after.perplexity.value
+        return Evaluation("perplexity", dense, small, len(found[0].tokens), text=text)
     names = answers(sessions[0])  # a cache belongs to its network, which may have lost layers of it
     comparison, choices = OutputComparison(names), _Choices(data.origin)
     samples = 0

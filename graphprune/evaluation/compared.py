@@ -1,4 +1,4 @@
-"""Models whose outputs are no class scores: each output of each model against that of the first."""
+"""Models whose outputs are no class scores: each output of each model against that of the first, or text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 from graphprune.data.dataset import Data, input_specs
 from graphprune.errors import ModelError
+from graphprune.evaluation.language import TextScores, score_text
 from graphprune.evaluation.metric import MetricFunction, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
-from graphprune.text.source import open_data
+from graphprune.text.options import TextOptions
+from graphprune.text.source import Limit, open_data
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,26 @@ class Compared:
     """Model files that take the same inputs, and their samples."""
 
     def __init__(
-        self, paths: Sequence[Path], source: Any, limit: int | None, batch: int, options: RuntimeOptions
+        self,
+        paths: Sequence[Path],
+        source: Any,
+        limit: Limit,
+        batch: int,
+        options: RuntimeOptions,
+        text: TextOptions,
     ) -> None:
         self._paths, self._batch, self._options = list(paths), batch, options
         models = [load(path) for path in paths]
         self._specs = [sorted(input_specs(model), key=str) for model in models]
         takes = [[(spec.name, spec.dtype, len(spec.dims)) for spec in specs] for specs in self._specs]
         self._other = next((place for place, each in enumerate(takes) if each != takes[0]), None)
-        self.data: Data = open_data(source, models[0], limit)
+        self.data: Data = open_data(source, models[0], limit, text=text)
+
+    def text_scores(self) -> tuple[TextScores, ...] | None:
+        """What each model makes of text; None where the samples are none, or the first model is no language model."""
+        if self.data.tokens is None:
+            return None
+        return score_text([open_session(path, self._options) for path in self._paths], self.data)
 
     @property
     def are_classifiers(self) -> bool:

@@ -54,7 +54,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> Difference:
     if first.dtype == np.bool_:
         return _of_decisions(first, second)
     gap = mean(second - first)
-    return _normal(gap.value, gap.standard_error)
+    return interval(gap.value, gap.standard_error)
 
 
 def _of_decisions(first: np.ndarray, second: np.ndarray) -> Difference:
@@ -90,10 +90,11 @@ def resampled(
     gaps = values - values[0]
     return (
         tuple(Estimate(float(value), float(error)) for value, error in zip(values, errors, strict=True)),
-        tuple(_normal(float(gap), float(spread)) for gap, spread in zip(gaps[1:], spreads[1:], strict=True)),
+        tuple(interval(float(gap), float(spread)) for gap, spread in zip(gaps[1:], spreads[1:], strict=True)),
     )
 
 
-def _normal(value: float, standard_error: float) -> Difference:
+def interval(value: float, standard_error: float) -> Difference:
+    """A difference whose error is normal."""
     reach = _NORMAL_95 * standard_error
     return Difference(value, standard_error, value - reach, value + reach)

@@ -10,14 +10,15 @@ from graphprune.evaluation.compared import ModelOutputs
 from graphprune.evaluation.energy import InferenceEnergy
 from graphprune.evaluation.paired import Difference, Estimate
 
-ConditionKind = Literal["clean", "attack", "corruption", "mean", "calibration"]
+ConditionKind = Literal["clean", "attack", "corruption", "mean", "calibration", "text"]
 
 
 @dataclass(frozen=True)
 class ConditionRow:
     """One condition: a figure of each model, and the difference of each but the first from the first.
 
-    Figures are shares of samples (0 to 1) except for Brier (0 to 2) and the likelihood (nats). ``level`` is an epsilon,
+    Figures are shares of samples (0 to 1) except for Brier (0 to 2), the likelihood (nats), and on text perplexity and
+    divergence (nats). ``level`` is an epsilon,
     a severity, or empty where the figure is the mean over severities. ``blind``: samples without a gradient, per model.
     """
 
@@ -33,7 +34,7 @@ class ConditionRow:
         """Whether the figure is a share of right answers, to be shown in percent;
         the others are better when smaller.
         """
-        return self.kind != "calibration"
+        return self.kind not in ("calibration", "text")
 
 
 class RobustnessReport(Document, frozen=True, tag="graphprune.robustness/1"):
@@ -41,13 +42,14 @@ class RobustnessReport(Document, frozen=True, tag="graphprune.robustness/1"):
 
     ``labels``: the labels of the data. ``decisions``: there are none, so on clean inputs the first model's decision,
     under attack and corruption each model's own clean decision. ``outputs``: these are no class scores, or a ``metric``
-    was given; ``outputs`` then compares them, one entry for each model, and there are no rows.
+    was given; ``outputs`` then compares them, one entry for each model, and there are no rows. ``text``: samples are
+    chunks of it, and figures are means over their next tokens.
     """
 
     models: tuple[str, ...]
     source: str
     samples: int
-    reference: Literal["labels", "decisions", "outputs"]
+    reference: Literal["labels", "decisions", "outputs", "text"]
     rows: tuple[ConditionRow, ...]
     settings: dict[str, Any]
     energy: tuple[InferenceEnergy, ...] = ()

@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from graphprune.errors import ModelError, OptionError
+from graphprune.data.dataset import Data
+from graphprune.errors import DataError, ModelError, OptionError
 from graphprune.evaluation import calibration
 from graphprune.evaluation.attacks import Attack, perturb
 from graphprune.evaluation.compared import Compared
 from graphprune.evaluation.corruptions import FAMILIES, SEVERITIES, Corruption, check_packages, corrupt
 from graphprune.evaluation.energy import InferenceEnergy, inference_energy, known_country
+from graphprune.evaluation.language import Mean, TextScores
 from graphprune.evaluation.metric import MetricFunction, load_metric
 from graphprune.evaluation.network import differentiable
 from graphprune.evaluation.pixels import PixelSpace, pixel_space
-from graphprune.evaluation.robustness_report import ConditionRow, RobustnessReport
+from graphprune.evaluation.robustness_report import ConditionKind, ConditionRow, RobustnessReport
 from graphprune.evaluation.rows import calibration_rows, mean_row, row
 from graphprune.evaluation.samples import JudgedModel, Samples, check_labels, gather
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.text.corpus import is_text
+from graphprune.text.options import TextOptions
+from graphprune.text.source import Limit
 
 DEFAULT_SAMPLES = 1_000
 _CHUNK = 256  # images corrupted at a time
@@ -39,6 +44,7 @@ class EvaluationOptions:
 
     ``pixel_mean`` and ``pixel_std`` as in :func:`graphprune.evaluation.pixels.pixel_space`.
     ``metric`` is a function of the user's own, as :class:`graphprune.run.options.DataOptions` has it.
+    ``samples``: ``auto`` is 1,000, of text as many chunks as hold 32,768 tokens. ``text`` is how text becomes samples.
     ``energy_country`` turns the measurement of inference energy on.
     """
 
@@ -48,19 +54,20 @@ class EvaluationOptions:
     pixel_mean: np.ndarray | None = None
     pixel_std: np.ndarray | None = None
     metric: str | MetricFunction | None = None
-    samples: int | None = DEFAULT_SAMPLES
+    samples: Limit = "auto"
     batch: int = 32
     seed: int = 0
     energy_country: str | None = None
     energy_seconds: float = 5.0
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
+    text: TextOptions = field(default_factory=TextOptions)
 
 
 def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptions) -> RobustnessReport:
     """Evaluate the model files at ``paths``; the first is what the others are compared with.
 
-    ``source`` is anything :func:`graphprune.data.dataset.load_data` reads; the same samples, corrupted in the same way,
+    ``source`` is anything :func:`graphprune.text.source.open_data` reads; the same samples, corrupted in the same way,
     go to every model. Attacks are made against each model on its own and judged on ONNX Runtime.
 
     Raises
@@ -71,10 +78,18 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
     wants_scores = bool(options.attacks or options.corruptions or options.energy_country)
     if options.metric is not None and wants_scores:
         raise OptionError("a metric judges clean samples only", "leave out attacks, corruptions and energy")
-    compared = None if wants_scores else Compared(paths, source, options.samples, options.batch, options.runtime)
+    limit = DEFAULT_SAMPLES if options.samples == "auto" and not is_text(source) else options.samples
+    if wants_scores and is_text(source):
+        raise OptionError("attacks, corruptions and energy are of class scores, the data are text", "leave them out")
+    compared = None
+    if not wants_scores:
+        compared = Compared(paths, source, limit, options.batch, options.runtime, options.text)
+        if options.metric is None and (scores := compared.text_scores()) is not None:
+            return _of_text(compared.data, scores, paths, options)
     if compared is not None and (options.metric is not None or not compared.are_classifiers):
         return _of_outputs(compared, paths, options)
-    samples, judges = gather(list(paths), source, options.samples, options.batch, options.runtime)
+    most = DEFAULT_SAMPLES if limit == "auto" else limit
+    samples, judges = gather(list(paths), source, most, options.batch, options.runtime)
     # What can be refused is refused before the long part.
     if options.energy_country is not None:
         known_country(options.energy_country)
@@ -103,6 +118,38 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
         settings=_settings(options, samples, space),
         energy=energy,
         notes=tuple(run.notes()),
+    )
+
+
+def _of_text(
+    data: Data, scores: Sequence[TextScores], paths: Sequence[Path], options: EvaluationOptions
+) -> RobustnessReport:
+    """The report on language models: perplexity, agreement and divergence over the same chunks."""
+    chunks = len(scores[0].tokens)
+    if chunks < 2:
+        raise DataError(f"{data.origin} makes one, from which no error can be estimated", "give more text")
+    columns: tuple[tuple[ConditionKind, str, list[Mean]], ...] = (
+        ("text", "perplexity", [each.perplexity for each in scores]),
+        ("clean", "agreement", [each.agreement for each in scores]),
+        ("text", "KL to the first, nats", [each.kl_nats for each in scores]),
+    )
+    rows = (
+        ConditionRow(
+            kind,
+            name,
+            "",
+            tuple(mean.estimate for mean in means),
+            tuple(mean.beyond(means[0]) for mean in means[1:]),
+        )
+        for kind, name, means in columns
+    )
+    return RobustnessReport(
+        models=tuple(map(str, paths)),
+        source=data.origin,
+        samples=chunks,
+        reference="text",
+        rows=tuple(rows),
+        settings={"provider": options.runtime.provider_name, "next_tokens": sum(scores[0].tokens)},
     )
 
 

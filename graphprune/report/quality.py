@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graphprune.evaluation.accuracy import Evaluation
+    from graphprune.evaluation.language import TextFigure
     from graphprune.evaluation.outputs import OutputDifference
 
 Row = tuple[str, str, str, str]
@@ -18,14 +19,17 @@ _FEW = 8
 
 
 def figure(evaluation: Evaluation, value: float) -> str:
-    """One value of an evaluation: a share in percent, or the metric as it is."""
-    return f"{value:.4g}" if evaluation.kind == "metric" else f"{100 * value:.2f} %"
+    """One value of an evaluation: a share in percent, or the metric or perplexity as it is."""
+    return f"{value:.4g}" if evaluation.kind in ("metric", "perplexity") else f"{100 * value:.2f} %"
 
 
 def quality_rows(
     evaluation: Evaluation, unrepaired: Evaluation | None, recovery: str, *, all_outputs: bool
 ) -> Iterator[Row]:
     """The rows of a table; ``unrepaired`` is the evaluation before ``recovery``, which says what was done."""
+    if evaluation.text is not None:
+        yield from _text_rows(evaluation, unrepaired, recovery)
+        return
     label = _LABELS.get(evaluation.kind, evaluation.metric)
     yield (
         f"{label} on {evaluation.samples:,}",
@@ -43,6 +47,29 @@ def quality_rows(
         yield f"  error of {each.name}", "", _error(each), cosine
     if len(shown) < len(evaluation.outputs):
         yield f"  and {len(evaluation.outputs) - len(shown)} more outputs", "", "", "see -v"
+
+
+def _text_rows(evaluation: Evaluation, unrepaired: Evaluation | None, recovery: str) -> Iterator[Row]:
+    assert evaluation.text is not None  # the caller looks
+    before, after = evaluation.text.before, evaluation.text.after
+    change = f"{evaluation.after / evaluation.before:.2f}x"
+    label = f"perplexity on {evaluation.samples:,} chunks"
+    yield label, with_error(before.perplexity), with_error(after.perplexity), change
+    if unrepaired is not None and unrepaired.text is not None:
+        yield f"  before {recovery}", "", with_error(unrepaired.text.after.perplexity), ""
+    yield "  top-1 agreement", "", with_error(after.agreement, percent=True), ""
+    yield "  KL to the original, nats", "", with_error(after.kl_nats), ""
+
+
+def with_error(figure: TextFigure, *, percent: bool = False) -> str:
+    """A figure and its standard error to the same place; ``percent`` for shares."""
+    value, error = (
+        None if part is None else part * (100 if percent else 1) for part in (figure.value, figure.standard_error)
+    )
+    assert value is not None
+    digits = 2 if percent or value >= 1 else 4
+    reach = "" if error is None else f" ±{error:.{digits}f}"
+    return f"{value:.{digits}f}{reach}{' %' if percent else ''}"
 
 
 def difference(output: OutputDifference) -> str:

@@ -32,15 +32,15 @@ def print_robustness(console: Console, report: RobustnessReport, verbose: bool) 
         console.print(f"[bold]{_headline(report, which)}[/]")
     for which, model in enumerate(report.models):
         console.print(f"{_letter(which)} = {escape(model)}", soft_wrap=True)
-    against = "labels" if report.reference == "labels" else "own clean decisions"
-    console.print(f"{report.samples:,} samples of {escape(report.source)}, right by {against}\n", soft_wrap=True)
+    console.print(f"{report.samples:,} {_samples(report)}\n", soft_wrap=True)
     rows = [row for row in report.rows if _is_shown(row, verbose)]
     others = list(range(1, len(report.models)))
     for start in range(0, max(1, len(others)), _OTHERS):
         console.print(_table(report, rows, others[start : start + _OTHERS]))
         console.print()
     if others:
-        console.print("± 95 % over samples; * the interval of the paired difference leaves 0 out")
+        over = "chunks" if report.reference == "text" else "samples"
+        console.print(f"± 95 % over {over}; * the interval of the paired difference leaves 0 out")
     if report.energy:
         _print_energy(console, report)
 
@@ -64,6 +64,14 @@ def print_outputs(console: Console, report: RobustnessReport) -> None:
     console.print(table)
 
 
+def _samples(report: RobustnessReport) -> str:
+    """What there are so many of."""
+    if report.reference == "text":
+        return f"samples of {escape(report.source)}, {report.settings['next_tokens']:,} next tokens"
+    against = "labels" if report.reference == "labels" else "own clean decisions"
+    return f"samples of {escape(report.source)}, right by {against}"
+
+
 def _letter(which: int) -> str:
     return chr(ord("A") + which) if which < 26 else f"M{which + 1}"
 
@@ -78,7 +86,8 @@ def _headline(report: RobustnessReport, which: int) -> str:
     own, first = _letter(which), _letter(0)
     if not rows:
         gap = report.rows[0].differences[which - 1]
-        words = "no difference to" if not gap.is_different else "better than" if gap.value > 0 else "worse than"
+        is_better = (gap.value > 0) == report.rows[0].is_share
+        words = "no difference to" if not gap.is_different else "better than" if is_better else "worse than"
         return f"{own}: {words} {first} in {report.rows[0].name}"
     gaps = [row.differences[which - 1] for row in rows]
     more = sum(gap.is_different and gap.value > 0 for gap in gaps)

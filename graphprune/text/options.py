@@ -14,6 +14,6 @@ class TextOptions:
     text in the records of a .jsonl file or of a dataset.
     """
 
-    tokenizer: Path | None = None
+    tokenizer: str | Path | None = None
     chunk_tokens: int | None = None
     field: str = "text"

@@ -75,7 +75,7 @@ def _chunks(
         takes = ", ".join(map(str, input_specs(model)))
         raise DataError(f"text is for models that take token ids; this one takes {takes}", "give --data as .npz")
     folder = model.source.parent if isinstance(model.source, Path) else model.folder
-    tokenizer = load_tokenizer(find_tokenizer(options.tokenizer, folder))
+    tokenizer = load_tokenizer(find_tokenizer(None if options.tokenizer is None else Path(options.tokenizer), folder))
     if inputs.decoder is not None:
         tokenizer = replace(tokenizer, suffix=())  # text goes on after a chunk
     tokens = _chunk_tokens(inputs, tokenizer, options.chunk_tokens)

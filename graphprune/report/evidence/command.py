@@ -19,8 +19,9 @@ import graphprune
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
+from graphprune.text.options import TextOptions
 
-Group = DataOptions | TimingOptions | RecoveryOptions | WorkerOptions
+Group = DataOptions | TextOptions | TimingOptions | RecoveryOptions | WorkerOptions
 
 _NOT_SAID = {"progress", "command", "between"}
 

@@ -69,7 +69,9 @@ def _layers(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis) -> 
     for analysis in (before, after):
         named = {node.name: node for node in analysis.model.graph.nodes}
         mine = (named[name] for name in stretch.nodes if name in named)
-        nodes.append({node.name: channels(node, analysis.sizes) for node in mine if has_weights(node)})
+        sizes = analysis.sizes
+        sized = (node for node in mine if has_weights(node) and node.outputs[0].name in sizes)
+        nodes.append({node.name: channels(node, sizes) for node in sized})
     return [Layer(name, count, nodes[1].get(name, 0)) for name, count in nodes[0].items()]
 
 

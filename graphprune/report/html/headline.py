@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphprune.bench.runtime import Measurement
 from graphprune.evaluation.accuracy import Evaluation
-from graphprune.report.quality import difference, figure
+from graphprune.report.quality import difference, figure, with_error
 from graphprune.report.result import Result
 from graphprune.report.text import change, compact, size
 
@@ -71,10 +71,19 @@ def _speed(measurement: Measurement) -> Figure:
 def _quality(result: Result) -> Figure:
     evaluation = result.evaluation
     assert evaluation is not None  # the caller looks
-    label = {"top1": "top-1", "agreement": "agreement with the original", "error": "error of the outputs"}
+    label = {
+        "top1": "top-1",
+        "agreement": "agreement with the original",
+        "error": "error of the outputs",
+        "perplexity": "perplexity",
+    }
     details = [_against(evaluation)]
     if result.unrepaired is not None:
         details.append(f"{figure(result.unrepaired, result.unrepaired.after)} before {recovery(result)}")
+    if evaluation.text is not None:
+        after = evaluation.text.after
+        details.append(f"top-1 agreement {with_error(after.agreement, percent=True)}")
+        details.append(f"KL to the original {with_error(after.kl_nats)} nats")
     if evaluation.kind == "error":
         details += map(difference, evaluation.outputs[:_MOST_OUTPUTS])
     return Figure(label.get(evaluation.kind, evaluation.metric), figure(evaluation, evaluation.after), tuple(details))
@@ -85,6 +94,8 @@ def _against(evaluation: Evaluation) -> str:
     if evaluation.kind == "error":
         return f"largest relative error {where}"
     before, change = figure(evaluation, evaluation.before), evaluation.after - evaluation.before
+    if evaluation.kind == "perplexity":
+        return f"{before} before, on {evaluation.samples:,} chunks of text"
     if evaluation.kind == "metric":
         return f"{before} before, {change:+.4g} {where}".replace("-", _MINUS)
     return f"{before} before, {_signed(100 * change)} points {where}"
