@@ -142,6 +142,28 @@ def onnxruntime_genai() -> Any:
     return _extra("onnxruntime_genai", "onnxruntime-genai", "genai")
 
 
+def safetensors(part: str = "") -> Any:
+    """The safetensors module, or one of its parts by name.
+
+    Raises
+    ------
+    RuntimeMissing
+        safetensors is not installed.
+    """
+    return _extra(f"safetensors.{part}" if part else "safetensors", "safetensors", "hf")
+
+
+def transformers() -> Any:
+    """The transformers module.
+
+    Raises
+    ------
+    RuntimeMissing
+        transformers is not installed.
+    """
+    return _extra("transformers", "transformers", "hf")
+
+
 def jinja2() -> Any:
     """The jinja2 module.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphprune.cli.apply_hf import apply_hf
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
@@ -306,6 +307,7 @@ def passes(as_json: bool) -> None:
     print_passes(pass_listing(), as_json)
 
 
+cli.add_command(apply_hf)
 cli.add_command(finetune)
 cli.add_command(evaluate)
 cli.add_command(doctor)

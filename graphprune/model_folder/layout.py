@@ -127,6 +127,18 @@ def members(folder: ModelFolder, own_files: tuple[Path, ...]) -> Members:
     return Members(tuple(copied), tuple(left_out))
 
 
+def without_networks(path: Path) -> list[str]:
+    """The files of a folder that hold no weights, relative to it, with slashes."""
+    everything = sorted(_walk(path))
+    models = [name for name in everything if name.endswith(".onnx")]
+    beside = tuple(f"{name}{mark}" for name in models for mark in (".", "_"))
+    return [
+        name
+        for name in everything
+        if name not in models and not name.startswith(beside) and not _OTHER_WEIGHTS.fullmatch(Path(name).name)
+    ]
+
+
 def _walk(path: Path) -> Iterator[str]:
     for here, folders, files in os.walk(path):
         folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]

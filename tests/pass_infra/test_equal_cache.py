@@ -32,7 +32,9 @@ def _prompts(proto: onnx.ModelProto) -> Arrays:
 
 
 @pytest.mark.parametrize("make", [fused_decoder, plain_decoder])
-@pytest.mark.parametrize("spec", ["head-projection", "filter-obs{walk=false,include=*kv-heads}", "head-projection{scope=group}"])
+@pytest.mark.parametrize(
+    "spec", ["head-projection", "filter-obs{walk=false,include=*kv-heads}", "head-projection{scope=group}"]
+)
 def test_layers_lose_equally_many(make: Callable[[Sizes], onnx.ModelProto], spec: str) -> None:
     proto = make(_SIZES)
     prompts = _prompts(proto)
