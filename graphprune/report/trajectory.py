@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -51,7 +52,16 @@ def print_trajectory(console: Console, result: Result) -> None:
 def _what(decision: Decision, step: TrajectoryPoint) -> str:
     if len(step.removed) == 1:
         return step.removed[0]
+    if decision.blocks:
+        return _layer(step.removed)
     groups = f"{len(step.removed)} groups"
     if len(decision.trajectory) > 1:
         return f"{step.kind} of {groups}"
     return f"{sum(len(units.removed) for units in decision.units)} {step.kind} of {groups}"
+
+
+def _layer(blocks: Sequence[str]) -> str:
+    """The blocks of one layer by what their names have in common."""
+    parents = {name.rpartition(".")[0] for name in blocks}
+    parent = parents.pop() if len(parents) == 1 else ""
+    return f"{parent}.*" if parent else ", ".join(blocks)

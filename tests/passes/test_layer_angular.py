@@ -36,26 +36,25 @@ def test_scores_are_the_mean_over_tokens_that_count(mask: bool, batch: int) -> N
     assert all(score.standard_error > 0 for score in step.scores)
 
 
-def test_samples_take_the_place_of_tokens_in_a_cnn() -> None:
+@pytest.mark.parametrize("dims", [1, 2])
+def test_samples_take_the_place_of_tokens_in_a_cnn(dims: int) -> None:
+    """Of signals as well, whose tensors have as many axes as those of tokens."""
+    place, kernel = ",".join("6" * dims), (3,) * dims
+    pads = f"pads = [{','.join('1' * 2 * dims)}]"
     proto = build(
-        """(float[N,3,6,6] x) => (float[N,2] y) {
-        [stem] h0 = Conv<pads = [1,1,1,1]>(x, w0)
-        [c1] a1 = Conv<pads = [1,1,1,1]>(h0, w1)  [add1] s1 = Add(h0, a1)  [relu1] h1 = Relu(s1)
-        [c2] a2 = Conv<pads = [1,1,1,1]>(h1, w2)  [add2] s2 = Add(h1, a2)  [relu2] h2 = Relu(s2)
+        f"""(float[N,3,{place}] x) => (float[N,2] y) {{
+        [stem] h0 = Conv<{pads}>(x, w0)
+        [c1] a1 = Conv<{pads}>(h0, w1)  [add1] h1 = Add(h0, a1)
+        [c2] a2 = Conv<{pads}>(h1, w2)  [add2] h2 = Add(h1, a2)
         [pool] p = GlobalAveragePool(h2)  [flat] f = Flatten(p)  [head] y = MatMul(f, w3)
-        }""",
-        {"w0": (4, 3, 3, 3), "w1": (4, 4, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 2)},
+        }}""",
+        {"w0": (4, 3, *kernel), "w1": (4, 4, *kernel), "w2": (4, 4, *kernel), "w3": (4, 2)},
     )
-    feeds = {"x": np.random.default_rng(0).standard_normal((9, 3, 6, 6)).astype(np.float32)}
+    feeds = {"x": np.random.default_rng(0).standard_normal((9, 3, *[6] * dims)).astype(np.float32)}
     plan = decided(proto, "layer-angular{floor=0,skip_first=false}", feeds, "removed=1").plan
-    h0, s1, h1, h2 = inner(proto, feeds, "h0", "s1", "h1", "h2")
-    flat = [each.reshape(9, -1) for each in (h0, s1, h1, h2)]
-    assert [score.score for score in plan.blocks[0].scores] == pytest.approx(
-        [turned(flat[0], flat[1]).mean(), turned(flat[2], flat[3]).mean()]
-        if plan.blocks[0].scores[0].unit.startswith("add1")
-        else [turned(flat[0], flat[2]).mean(), turned(flat[2], flat[3]).mean()],
-        abs=1e-6,
-    )
+    h0, h1, h2 = (each.reshape(9, -1) for each in inner(proto, feeds, "h0", "h1", "h2"))
+    wanted = [turned(h0, h1).mean(), turned(h1, h2).mean()]
+    assert [score.score for score in plan.blocks[0].scores] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_one_pass_serves_all_removals() -> None:

@@ -101,11 +101,14 @@ def test_only_steps_of_other_passes_are_listed_apart() -> None:
     assert "s.e." in _shown(replace(_plan(), decisions=(plain, *_plan().decisions[1:])))
 
 
-def test_where_a_coin_decides_no_figure_is_shown(tmp_path: Path) -> None:
-    step = TrajectoryPoint("layer", ("l3",), 900_000, 90, None, "random")
-    plan = Plan("0" * 64, (Decision("mop", (BLOCK,), trajectory=(step,)),), "flops=0.8", 0.9, 0)
-    plan.save(tmp_path / "plan.json")
-    assert Plan.load(tmp_path / "plan.json") == plan
+def test_where_a_coin_decides_no_figure_is_shown() -> None:
+    step = TrajectoryPoint("layer", ("h.3.attention", "h.3.mlp"), 900_000, 90, None, "random")
+    other = replace(step, removed=("add_1", "add_2"))
+    decisions = (Decision("mop", (BLOCK,), trajectory=(step,)), Decision("mop", (BLOCK,), trajectory=(other,)))
+    plan = Plan("0" * 64, decisions, "flops=0.8", 0.9, 0)
+    assert Plan.from_dict(json.loads(replace(plan, decisions=decisions[:1]).to_json())).trajectory == (step,)
     printed = _shown(plan)
     assert "the one that a coin fell for went on" in printed
     assert "None" not in printed
+    assert "h.3.* " in printed
+    assert "add_1, add_2" in printed
