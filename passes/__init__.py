@@ -29,6 +29,7 @@ _BUILT_IN = {
     "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",
     "joint-cka": "graphprune.passes.joint_cka:JointCKA",
     "amp": "graphprune.passes.amp:AMP",
+    "allocate": "graphprune.passes.allocate:Allocate",
 }
 
 
