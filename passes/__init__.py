@@ -31,6 +31,7 @@ _BUILT_IN = {
     "joint-cka": "graphprune.passes.joint_cka:JointCKA",
     "amp": "graphprune.passes.amp:AMP",
     "mop": "graphprune.passes.mop:MoP",
+    "allocate": "graphprune.passes.allocate:Allocate",
 }
 
 

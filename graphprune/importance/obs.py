@@ -8,7 +8,7 @@ squared output error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,11 @@ class Reader:
         weights = self._weights[places]
         return float(np.sum(weights * np.linalg.solve(self._inverse[np.ix_(places, places)], weights)))
 
+    @property
+    def weights(self) -> Matrix:
+        """Refitted to what is left, zero for what is gone."""
+        return self._weights
+
     def remove(self, units: Sequence[int]) -> None:
         """Take units out and refit the rest."""
         places = np.concatenate([self._places[unit] for unit in units]).astype(np.intp)
@@ -63,12 +68,19 @@ class Reader:
         self._weights[places] = 0.0
 
 
-def removal_losses(readers: Sequence[Reader], units: int, most: int | None = None) -> Matrix:
+def removal_losses(
+    readers: Sequence[Reader],
+    units: int,
+    most: int | None = None,
+    stops: Collection[int] = (),
+    at_stop: Callable[[int, list[int]], None] | None = None,
+) -> Matrix:
     """For each unit the squared error that its leaving adds, when units leave one by one, the cheapest first.
 
     Never falling in the order of removal, so that sorting gives the order back. The last unit stays;
     its loss is infinite in effect: as large as the largest times the number of units.
-    No more than ``most`` leave; the others have the loss that each would add next.
+    No more than ``most`` leave; the others have the loss that each would add next. When as many have left as one of
+    ``stops`` says, ``at_stop`` is called with that number and the units that are left.
     """
     losses = np.zeros(units)
     left = list(range(units))
@@ -76,13 +88,17 @@ def removal_losses(readers: Sequence[Reader], units: int, most: int | None = Non
     last, fewest = 0.0, 1 if most is None else max(1, units - most)
     while len(left) > fewest:
         costs = np.sum([reader.losses(left) for reader in readers], axis=0)
-        leaving = [left[index] for index in np.argsort(costs, kind="stable")[: min(at_once, len(left) - fewest)]]
+        ahead = [stop - units + len(left) for stop in stops if stop > units - len(left)]
+        step = min(at_once, len(left) - fewest, *ahead)
+        leaving = [left[index] for index in np.argsort(costs, kind="stable")[:step]]
         for unit in leaving:
             last = max(float(costs[left.index(unit)]), float(np.nextafter(last, np.inf)))
             losses[unit] = last
         for reader in readers:
             reader.remove(leaving)
         left = [unit for unit in left if unit not in set(leaving)]
+        if at_stop is not None and units - len(left) in stops:
+            at_stop(units - len(left), left)
     if len(left) > 1:
         costs = np.sum([reader.losses(left) for reader in readers], axis=0)
         losses[left] = np.maximum(costs, np.nextafter(last, np.inf))

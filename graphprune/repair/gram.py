@@ -22,7 +22,7 @@ _ROUNDING = 1e-12  # of a sum of squares
 class Sums:
     """Over rows x (groups, inputs) and targets t (groups, outputs): counts, sums and products."""
 
-    n: int
+    n: float
     x: Array
     t: Array
     xx: Array
@@ -40,11 +40,20 @@ class Sums:
             np.zeros((groups, outputs)),
         )
 
-    def add(self, x: Rows, t: Rows) -> None:
-        """Rows x (n, groups, inputs) and t (n, groups, outputs), of one type."""
-        self.n += len(x)
-        self.x += x.sum(0, dtype=np.float64)
-        self.t += t.sum(0, dtype=np.float64)
+    def add(self, x: Rows, t: Rows, weights: Rows | None = None) -> None:
+        """Rows x (n, groups, inputs) and t (n, groups, outputs), of one type; their squares count ``weights`` (n,)
+        squared, each once if there are none.
+        """
+        if weights is None:
+            self.n += len(x)
+            self.x += x.sum(0, dtype=np.float64)
+            self.t += t.sum(0, dtype=np.float64)
+        else:
+            factors = weights[:, None, None]
+            x, t = x * factors, t * factors
+            self.n += float(np.sum(weights**2, dtype=np.float64))
+            self.x += np.sum(x * factors, axis=0, dtype=np.float64)
+            self.t += np.sum(t * factors, axis=0, dtype=np.float64)
         if x.shape[1] == 1:  # one matrix product is several times faster than a stack of one
             flat, target = x[:, 0], t[:, 0]
             self.xx[0] += flat.T @ flat
@@ -87,10 +96,17 @@ class HalvedSums:
     def memory_bytes(groups: int, inputs: int, outputs: int) -> int:
         return 2 * 8 * groups * inputs * (inputs + outputs)
 
-    def add(self, x: Rows, t: Rows, samples: int, counted: NDArray[np.bool_] | None = None) -> None:
+    def add(
+        self,
+        x: Rows,
+        t: Rows,
+        samples: int,
+        counted: NDArray[np.bool_] | None = None,
+        weights: Rows | None = None,
+    ) -> None:
         """Rows of ``samples`` samples, the same number of rows each; x (n, groups, inputs), t (n, groups, outputs).
 
-        Rows (n,) that are not ``counted`` are left out.
+        Rows (n,) that are not ``counted`` are left out; ``weights`` (n,) are as for :meth:`Sums.add`.
         """
         first = self._samples % 2
         self._samples += samples
@@ -100,9 +116,9 @@ class HalvedSums:
             if counted is not None:
                 mine &= counted
             if mine.all():
-                self.halves[index].add(x, t)
+                self.halves[index].add(x, t, weights)
             elif mine.any():
-                self.halves[index].add(x[mine], t[mine])
+                self.halves[index].add(x[mine], t[mine], None if weights is None else weights[mine])
 
     def picked(self, inputs: NDArray[np.bool_]) -> HalvedSums:
         """Of some ``inputs`` (inputs,) alone."""

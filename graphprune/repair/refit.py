@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from graphprune.errors import DataError
 from graphprune.repair import matrices, padding
-from graphprune.repair.gram import Array, HalvedSums
+from graphprune.repair.gram import Array, HalvedSums, Sums
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.places import places
 from graphprune.repair.ridge import Fit, refit
@@ -16,6 +17,7 @@ from graphprune.repair.task import Change, RepairState, Task
 from graphprune.segments.stepwise import Values
 
 _CHUNK_BYTES = 64 << 20
+_LEAST_NORM = 0.1  # of the median
 
 
 class Refit(Task):
@@ -24,8 +26,12 @@ class Refit(Task):
     method: ClassVar[str] = "ridge"
     rows_type: ClassVar[type[np.floating[Any]]] = np.float64
     penalties: ClassVar[tuple[float, ...] | None] = None
+    per_input: ClassVar[bool] = False
+    """Whether the penalty is a share of each input's variance, or of their mean."""
     takes_all: ClassVar[bool] = False
     """Whether all positions are looked at, or as many as serve."""
+    is_relative: ClassVar[bool] = False
+    """Whether an error counts as a share of the residual stream there: where a norm reads it, that is what tells."""
 
     def __init__(self, scene: RepairState, site: RepairLayer) -> None:
         self.target = scene.in_original(site.join or site.exit)
@@ -61,12 +67,16 @@ class Refit(Task):
         step = max(1, _CHUNK_BYTES // (8 * positions * groups * inputs))
         for part in (slice(start, start + step) for start in range(0, len(reads), step)):
             wanted = matrices.picked(target[part], 1, chosen).astype(self.rows_type)
+            more = {}
+            if counted is not None:
+                more["counted"] = matrices.picked(counted[part], 0, chosen).reshape(-1)
+            if self.is_relative and self.site.join:
+                more["weights"] = _inverse_norms(wanted.reshape(-1, wanted.shape[-1]), more.get("counted"))
             if shortcut is not None:
                 wanted -= matrices.picked(shortcut[part], 1, chosen)
             rows = matrices.rows(self.node, reads[part], chosen, self.rows_type)
-            tokens = () if counted is None else (matrices.picked(counted[part], 0, chosen).reshape(-1),)
             self._sums = self._sums or HalvedSums(*self._shape)
-            self._sums.add(rows, wanted.reshape(len(rows), groups, outputs), len(reads[part]), *tokens)
+            self._sums.add(rows, wanted.reshape(len(rows), groups, outputs), len(reads[part]), **more)
 
     def finish(self) -> tuple[LayerRepair, Change | None]:
         if self._sums is None or not self._is_comparable:
@@ -78,9 +88,40 @@ class Refit(Task):
             matrices.write(self.scene.pruned, self.site, fit.matrix, fit.shift.reshape(-1))
         return self.outcome(fit.before, fit.after, f"penalty {fit.penalty:g}"), None
 
+    def whole_sums(self) -> Sums:
+        """What has been summed; it is given once.
+
+        Raises
+        ------
+        DataError
+            There are no rows, or not the same number in both networks.
+        """
+        sums, self._sums = self._sums, None
+        if sums is None or not self._is_comparable or not sums.whole.n:
+            raise DataError(f"no row of the samples reaches {self.site.label}", "give more or longer samples")
+        return sums.whole
+
     def fitted(self, sums: HalvedSums, matrix: Array) -> Fit:
         """The best weights for ``sums`` near ``matrix`` (groups, inputs, outputs)."""
         groups, _, outputs = matrix.shape
         shift = self.site.shift.reshape(groups, outputs)
         alive = matrices.is_alive(self.site.scale).reshape(groups, outputs)
-        return refit(sums, matrix, shift, with_shift=self.site.bias is not None, alive=alive, penalties=self.penalties)
+        return refit(
+            sums,
+            matrix,
+            shift,
+            with_shift=self.site.bias is not None,
+            alive=alive,
+            penalties=self.penalties,
+            per_input=self.per_input,
+        )
+
+
+def _inverse_norms(rows: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
+    """One over the root mean square of each row (rows, channels);
+    rows of hardly anything, beside those that are ``counted``, are not to decide.
+    """
+    sizes = np.sqrt(np.mean(np.square(rows), axis=1))
+    seen = sizes if counted is None else sizes[counted]
+    floor = _LEAST_NORM * float(np.median(seen)) if len(seen) else 0.0
+    return np.asarray(1 / np.maximum(sizes, floor or 1.0), sizes.dtype)

@@ -16,6 +16,7 @@ PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 NOISE = 1e-12
 """A smaller share of the targets' variation is rounding in float32, and nothing to repair."""
 
+_LEAST_SHARE = 1e-3  # of the mean variance: an input that hardly varies is held as well
 _LEAST_VARIANCE = 1e-6  # of the mean square: inputs that hardly vary tell nothing of their weights
 
 
@@ -42,10 +43,12 @@ def refit(
     with_shift: bool,
     alive: NDArray[np.bool_] | None = None,
     penalties: Sequence[float] | None = None,
+    per_input: bool = False,
 ) -> Fit:
     """The best weights for ``sums``, and how the present ones (``matrix``, ``shift``) and they do on held-out rows.
 
-    ``argmin |T - X W - b|^2 + penalty |W - W_0|^2``: an infinite penalty changes nothing. Without ``with_shift``,
+    ``argmin |T - X W - b|^2 + penalty |W - W_0|^2``: an infinite penalty changes nothing;
+    with ``per_input`` it is a share of the variance of each input, not of their mean. Without ``with_shift``,
     b stays; so do the weights of outputs (groups, outputs) that are not ``alive``.
     """
     free = np.broadcast_to(True if alive is None else alive, shift.shape)
@@ -56,7 +59,8 @@ def refit(
     if one.n and other.n and before > NOISE:
         errors = {}
         solvers = [
-            (Solver(half, matrix, shift, with_shift, free), held_out) for half, held_out in ((one, other), (other, one))
+            (Solver(half, matrix, shift, with_shift, free, per_input), held_out)
+            for half, held_out in ((one, other), (other, one))
         ]
         for candidate in PENALTIES if penalties is None else penalties:
             found = [held_out.error(*solver.solve(candidate)) for solver, held_out in solvers]
@@ -65,13 +69,21 @@ def refit(
         after = errors[penalty]
     if not after < before:
         return Fit(matrix, shift, before, after, np.inf)
-    return Fit(*Solver(sums.whole, matrix, shift, with_shift, free).solve(penalty), before, after, penalty)
+    return Fit(*Solver(sums.whole, matrix, shift, with_shift, free, per_input).solve(penalty), before, after, penalty)
 
 
 class Solver:
     """Normal equations of one set of rows; ``gram`` (groups, inputs, inputs) is about the means where b is free."""
 
-    def __init__(self, sums: Sums, matrix: Array, shift: Array, with_shift: bool, free: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        sums: Sums,
+        matrix: Array,
+        shift: Array,
+        with_shift: bool,
+        free: NDArray[np.bool_],
+        per_input: bool = False,
+    ) -> None:
         self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
         self._mean_x, self._mean_t = sums.x / sums.n, sums.t / sums.n
         self.gram, self._cross = sums.xx, sums.xt - np.einsum("gi,go->gio", sums.x, shift)
@@ -82,11 +94,17 @@ class Solver:
         size = self.gram.shape[-1]
         spread, power = (np.trace(matrices, axis1=1, axis2=2) / size for matrices in (self.gram, sums.xx))
         spread = np.maximum(spread, _LEAST_VARIANCE * power)
-        self._ridge = np.where(spread > 0, spread, 1.0)[:, None, None] * np.eye(size)
+        level = np.where(spread > 0, spread, 1.0)[:, None]
+        own = np.diagonal(self.gram, axis1=1, axis2=2) + _LEAST_SHARE * level
+        self._ridge = (own if per_input else level)[:, None] * np.eye(size)
+
+    def damped(self, penalty: float) -> Array:
+        """``gram`` with the penalty on its diagonal."""
+        return self.gram + penalty * self._ridge
 
     def solve(self, penalty: float) -> tuple[Array, Array]:
         """Weights and shift at ``penalty``."""
-        matrix = self._matrix + np.linalg.solve(self.gram + penalty * self._ridge, self._rest)
+        matrix = self._matrix + np.linalg.solve(self.damped(penalty), self._rest)
         if not self._with_shift:
             return matrix, self._shift
         return matrix, self._mean_t - np.einsum("gi,gio->go", self._mean_x, matrix)

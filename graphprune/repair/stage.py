@@ -37,7 +37,7 @@ _WORDS: tuple[Method, ...] = get_args(Method)
 MEMORY_LIMIT_BYTES = 1 << 30
 """For the sums of one layer; a convolution whose windows need more is repaired by a channel map."""
 
-_WALK_BYTES = 256 << 20
+WALK_BYTES = 64 << 20
 """For the waiting tensors of one network; a language model's weights are large enough, the rest waits in files."""
 
 
@@ -100,7 +100,7 @@ def carried_out(
     progress: Callable[[int, int], None],
 ) -> tuple[list[LayerRepair], int]:
     """Walk both networks of ``scene`` from task to task; the outcome of each, and the number of samples."""
-    limit_bytes = _WALK_BYTES if any(isinstance(task, WalkRefit) for task in tasks) else MEMORY_LIMIT_BYTES
+    limit_bytes = WALK_BYTES if any(isinstance(task, WalkRefit) for task in tasks) else MEMORY_LIMIT_BYTES
     layers: list[LayerRepair] = []
     with ExitStack() as stack:
         stack.enter_context(blas_threads(options.thread_count))

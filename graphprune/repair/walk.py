@@ -29,20 +29,27 @@ from graphprune.repair.sites import RepairLayer, find_sites, is_layer, is_own, s
 from graphprune.repair.task import Change, RepairState
 from graphprune.scoring.consumers import consumers
 
-DAMPING = 1e-2
-"""Of the mean variance of the inputs."""
+DAMPING = 1e-1
+"""Of each input's variance, while units are chosen. A few inputs of a language model are a thousand times larger than
+the others: a share of their mean would hold all others fast.
+"""
+PENALTIES = (1e-2, 3e-2, 1e-1, 3e-1)
+"""The same, for the refit."""
 
+NONE = 1e-12  # there is damping enough
 _BATCH_BYTES = 32 << 20
 """Of the largest tensor."""
 
 
 class WalkRefit(Refit):
-    """A layer's refit with one penalty; float32 products are exact enough for it."""
+    """A layer's refit with strong penalties, for which float32 products are exact enough."""
 
     method: ClassVar[str] = "walk"
     rows_type: ClassVar[type[np.floating[Any]]] = np.float32
-    penalties: ClassVar[tuple[float, ...]] = (DAMPING,)
+    penalties: ClassVar[tuple[float, ...]] = PENALTIES
+    per_input: ClassVar[bool] = True
     takes_all: ClassVar[bool] = True
+    is_relative: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -89,10 +96,11 @@ class Choice(WalkRefit):
         left = np.ones(matrix.shape[1], dtype=bool)
         shift = self.site.shift[None]
         if sums is not None and self._is_comparable:
-            solver = Solver(sums.whole, matrix, shift, self.site.bias is not None, np.ones_like(shift, dtype=bool))
+            free = np.ones_like(shift, dtype=bool)
+            solver = Solver(sums.whole, matrix, shift, self.site.bias is not None, free, self.per_input)
             best, _ = solver.solve(DAMPING)
             units = self.read.group.size
-            reader = Reader(solver.gram[0] / sums.whole.n, best[0], self.read.owner, units, DAMPING)
+            reader = Reader(solver.damped(DAMPING)[0] / sums.whole.n, best[0], self.read.owner, units, NONE)
             self.losses = removal_losses([reader], units, self._count)
             left = ~np.isin(self.read.owner, self.removed)
             fit = self.fitted(sums.picked(left), matrix[:, left])

@@ -196,6 +196,15 @@ class Segments:
                 del changed[name]
         return {name: changed.get(name, env[name]) for name in self.targets}
 
+    def following(self, env: Environment, changed: Environment) -> Environment:
+        """The targets as they would be with other values in some tensors, ``changed``, than :meth:`run` returned."""
+        others = dict(changed)
+        for index, segment in enumerate(self.chain.segments):
+            if any(name in others for name in segment.reads):
+                written = self.chain.run_segment(index, ChainMap(others, env))[0]
+                others.update({name: value for name, value in written.items() if name not in changed})
+        return {name: others.get(name, env[name]) for name in self.targets}
+
     def suffix_seconds(self, block: Block) -> float:
         """Time the full passes spent in the segments after ``block``."""
         blocks = [segment.block for segment in self.chain.segments]
