@@ -37,7 +37,8 @@ class Block:
     silencing them alone leaves the entry at the exit; see :mod:`graphprune.analysis.block_exits`. With ``keeps_join``
     the join is a norm as well (SkipLayerNormalization): it stays, and normalises the entry. ``pads`` are the zeros, as
     ONNX's Pad lists them, that make as wide as the exit an entry that is narrower; empty for others. ``cache`` are
-    the keys and values of a decoder that nobody needs without the block.
+    the keys and values of a decoder that nobody needs without the block. ``parts`` are blocks one behind the other that
+    are one candidate, with the join and the exit of the last; empty for a block by itself.
     """
 
     name: str
@@ -52,6 +53,12 @@ class Block:
     keeps_join: bool = False
     pads: tuple[int, ...] = ()
     cache: tuple[CacheTensor, ...] = ()
+    parts: tuple[Block, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Block, ...]:
+        """What is to be removed one by one: its parts, or itself."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class Allowance:
             block
             for block in self.candidates
             if block.join not in removed
-            and lost[self.stage_of[block.join]] < self.room[self.stage_of[block.join]]
-            and left != {block.join}
+            and lost[self.stage_of[block.join]] + len(block.pieces) <= self.room[self.stage_of[block.join]]
+            and not (left and left <= _joins(block))
         ]
 
     def most(self, removed: frozenset[str], weight: dict[str, int]) -> list[Block]:
@@ -52,8 +52,12 @@ class Allowance:
         while allowed := self.allowed(gone):
             heaviest = max(allowed, key=lambda block: weight[block.join])
             chosen.append(heaviest)
-            gone |= {heaviest.join}
+            gone |= _joins(heaviest)
         return chosen
+
+
+def _joins(block: Block) -> frozenset[str]:
+    return frozenset(piece.join for piece in block.pieces)
 
 
 def allowance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeVar
@@ -12,6 +12,7 @@ import numpy as np
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.cost import Cost, part_cost
+from graphprune.analysis.layers import find_layers
 from graphprune.analysis.representation import Representation, find_representations
 from graphprune.analysis.stages import Allowance, allowance
 from graphprune.errors import OptionError
@@ -22,6 +23,7 @@ from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.turns import shortlisted
+from graphprune.pass_infra.whole_layers import whole_layers
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.scoring.blocks import FeatureComparison, compare_blocks
 from graphprune.segments.runner import Segments
@@ -44,6 +46,9 @@ class BlockPass(Pass):
 
     reference: Literal["current", "original"] = field(
         default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
+    )
+    unit: Literal["block", "layer"] = field(
+        default="block", metadata={"help": "what goes at a time: a block, or attention and MLP of a layer together"}
     )
     floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
     skip_first: bool | None = field(default=None, metadata={"help": "keep the first block of a stage; auto: in a CNN"})
@@ -82,20 +87,25 @@ class BlockPass(Pass):
 
     def decide(self, context: Context) -> Decision:
         rules = allowance(context.model, context.joins, self.floor, self.skip_first, self.exclude)
+        if self.unit == "layer":
+            if self.rescore == "repaired":
+                raise OptionError(f"{self} judges single blocks after repair", "write rescore=none, or unit=block")
+            rules = whole_layers(rules, find_layers(context.model, context.joins))
         costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
         blocks = [join.block for join in context.joins if join.block]
         representations = find_representations(context.model, blocks, self.representation)
         tensors = [representation.tensor for representation in representations]
         # opened when first needed
-        segments = Segments.at_blocks(context.model, rules.candidates, tensors, context.execution.runtime)
+        pieces = [piece for block in rules.candidates for piece in block.pieces]
+        segments = Segments.at_blocks(context.model, pieces, tensors, context.execution.runtime)
         removed: list[RemovedBlock] = []
         now = context.analysis.cost
         goal = context.goal
         notes: list[str] = []
         limit = ""
-        considered = len(rules.candidates)
+        considered = len(pieces)
         with ExitStack() as stack:
-            is_rescored = wants(self.rescore, context)
+            is_rescored = wants(self.rescore, context) and self.unit == "block"
             second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
             while not goal.is_met(now, len(removed), considered) and not (goal.in_rounds and removed):
                 gone = frozenset(block.join for block in removed)
@@ -115,8 +125,9 @@ class BlockPass(Pass):
                 else:
                     allowed, scores = self._rescored(second, segments, allowed, notes)
                     best = second.settle(allowed, scores)
-                removed.append(_removal(allowed[best], costs[allowed[best].join], scores, best))
-                now = Cost(now.macs - removed[-1].macs, now.params - removed[-1].params)
+                removed += _removals(context, allowed[best], scores, best)
+                cost = costs[allowed[best].join]
+                now = Cost(now.macs - cost.macs, now.params - cost.params)
         return Decision(
             spec=str(self),
             blocks=tuple(removed),
@@ -187,19 +198,21 @@ class BlockPass(Pass):
         return [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
 
-def _removal(block: Block, cost: Cost, scores: Sequence[Score], chosen: int) -> RemovedBlock:
-    """The entry of the plan for the candidate ``chosen``."""
-    return RemovedBlock(
-        name=block.name,
-        join=block.join,
-        entry=block.entry,
-        exit=block.exit,
-        macs=cost.macs,
-        params=cost.params,
-        score=scores[chosen].score,
-        standard_error=scores[chosen].standard_error,
-        scores=tuple(scores),
-    )
+def _removals(context: Context, block: Block, scores: Sequence[Score], chosen: int) -> Iterator[RemovedBlock]:
+    """The entries of the plan for the candidate ``chosen``, which is ``block``; the last tells all scores."""
+    for piece in block.pieces:
+        cost = part_cost(context.model, piece.nodes, context.sizes)
+        yield RemovedBlock(
+            name=piece.name,
+            join=piece.join,
+            entry=piece.entry,
+            exit=piece.exit,
+            macs=cost.macs,
+            params=cost.params,
+            score=scores[chosen].score,
+            standard_error=scores[chosen].standard_error,
+            scores=tuple(scores) if piece is block.pieces[-1] else (),
+        )
 
 
 def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
@@ -210,7 +223,8 @@ def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone:
     further = rules.most(gone, weight)
     macs = now.macs - sum(costs[block.join].macs for block in further)
     params = now.params - sum(costs[block.join].params for block in further)
-    gone_then, considered = len(gone) + len(further), len(rules.candidates)
+    gone_then = len(gone) + sum(len(block.pieces) for block in further)
+    considered = sum(len(block.pieces) for block in rules.candidates)
     if goal.is_met(Cost(macs, params), gone_then, considered):
         return ""
     best = goal.reached(Cost(macs, params), gone_then, considered)

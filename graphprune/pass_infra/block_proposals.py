@@ -30,9 +30,13 @@ class Prefixes:
         self._extend(budget)
         estimates = self.estimates()
         for count, estimate in enumerate(estimates):
-            if estimate <= budget:
+            if estimate <= budget and self._is_whole(count):
                 return self._proposal(count, estimate)
         return self._proposal(len(estimates) - 1, estimates[-1])
+
+    def _is_whole(self, count: int) -> bool:
+        """Whether no layer is cut in two behind so many blocks: the last of what goes together has the scores."""
+        return count == 0 or self._decision is None or bool(self._decision.blocks[count - 1].scores)
 
     def estimates(self) -> list[float]:
         """Estimated share of the present time without the first 0, 1, 2 ... blocks."""

