@@ -68,6 +68,10 @@ def node_macs(node: gs.Node, sizes: Sizes) -> int:
         read = sizes.get(node.inputs[0].name)
         weights = [weight_dims(node, operand) for operand in (1, 2)]
         return prod(read[:2]) * sum(prod(weight) for weight in weights if weight) if read else 0
+    if node.op == "MoE":
+        read, stacks = sizes.get(node.inputs[0].name), [weight_dims(node, operand) for operand in (2, 4, 6)]
+        each = sum(prod(stack[1:]) for stack in stacks if stack)  # of one expert
+        return prod(read[:-1]) * int(node.attrs.get("k", 1)) * each if read else 0
     if node.op in ("Conv", "ConvTranspose"):
         weight = weight_dims(node, 1)
         mapped = sizes.get(node.outputs[0].name if node.op == "Conv" else node.inputs[0].name)

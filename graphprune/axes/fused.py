@@ -12,7 +12,7 @@ from graphprune.ir.quantised import ROUNDING
 log = logging.getLogger(__name__)
 
 ConcreteShape = tuple[int, ...]
-_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding", *ROUNDING)
+_LIKE_FIRST_INPUT = ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding", "MoE", "QMoE", *ROUNDING)
 _NORMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 _PLAIN = {"FusedConv": "Conv", "FusedMatMul": "MatMul"}
 
