@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -31,7 +32,7 @@ def decided(
     data: Arrays | None,
     target: str | None = None,
     *,
-    align: int = 1,
+    align: int | Literal["auto"] = 1,
     batch: int = 4,
     seed: int = 0,
 ) -> Result:

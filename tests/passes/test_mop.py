@@ -84,6 +84,16 @@ def test_fractions_of_a_key_value_group_add_up() -> None:
     assert {units.kind for units in kept.plan.units} == {"neurons"}
 
 
+def test_multiples_that_would_cost_more_than_a_layer_are_halved() -> None:
+    """Of 48 neurons a sixth would go: a step of 16 is worth two layers. Those asked for are kept."""
+    shape = Shape(layers=6, heads=4, kv_heads=4, depth=3, neurons=48, width=8)
+    result = decided(transformer(shape), "mop{path=G,width=neurons}", tokens(shape), "params=0.99", align="auto")
+    saved = result.before.params - result.plan.trajectory[0].params
+    assert saved == pytest.approx(layer_params(shape), rel=0.3)
+    asked = decided(transformer(shape), "mop{path=G,width=neurons}", tokens(shape), "params=0.99", align=16)
+    assert {len(units.removed) for units in asked.plan.units} == {16}
+
+
 def test_neurons_alone() -> None:
     result = decided(transformer(SMALL), "mop{path=G,width=neurons}", tokens(SMALL), "params=0.8")
     assert {units.kind for units in result.plan.units} == {"neurons"}

@@ -86,6 +86,17 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass amp{budget=released} --target flops=0.7",
         "--pass amp --target latency=0.8",
     ),
+    "layer-angular": _passes(
+        _CNN,
+        "--pass layer-angular --target removed=2",
+        "--pass layer-cka{rescore=none,shortlist=3} --target removed=2 --no-bench",
+    ),
+    "mop": _passes(
+        _TF,
+        "--pass mop --target params=0.7 --report report.html",
+        "--pass mop{path=LG,depth=angular} --target flops=0.7",
+        "--pass mop{arbiter=kl} --target params=0.8 --no-bench",
+    ),
     "latency": _passes(
         _CNN,
         "--pass layer-cka{floor=0} --target latency=0.8",

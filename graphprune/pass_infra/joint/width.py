@@ -20,12 +20,14 @@ from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.reach import unreachable
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.pass_infra.unit_pass import matches
+from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.scoring.consumers import consumers
 from graphprune.scoring.projection import HEAD_KINDS, projection_scores
 
 Currency = Literal["params", "flops"]
 
+_SAME_WORTH = 0.2  # of the budget: multiples of widths that cannot come as near are halved, where they may be
 _LEAST_WORTH = 0.5  # of the budget: a child that gives up less would be judged too well
 
 
@@ -49,14 +51,18 @@ class Width:
         groups = self._groups(context)
         if not groups:
             return None
-        counts, carried = self._counts(context, groups, budget, currency)
-        cost = context.analysis.typed_cost()
-        before = cost.cost
-        for group in groups:
-            cost.keep(group.atom, group.size - counts[group.atom])
-        saved = before.params - cost.cost.params if currency == "params" else before.macs - cost.cost.macs
-        if saved < _LEAST_WORTH * budget:
+        multiples = context.widths.measured_for(groups)
+        least = [multiples.width_multiple, *multiples.finer()]
+        worth: dict[int, float] = {}
+        for multiple in least:
+            counts, _ = self._counts(context, groups, budget, currency, replace(multiples, width_multiple=multiple))
+            worth[multiple] = self._saved(context, groups, counts, currency) / max(1, budget)
+            if abs(worth[multiple] - 1) <= _SAME_WORTH:
+                break
+        best = min(worth, key=lambda multiple: abs(worth[multiple] - 1))
+        if worth[best] < _LEAST_WORTH:
             return None
+        counts, carried = self._counts(context, groups, budget, currency, replace(multiples, width_multiple=best))
         chosen = [group for group in groups if counts[group.atom]]
         scores = self._scores(context, chosen)
         removed: dict[Atom, NDArray[np.intp]] = {
@@ -65,6 +71,13 @@ class Width:
         }
         units = removed_units(chosen, scores, removed, context.analysis.typed_cost())
         return Decision("", units=units), replace(self, carried=carried)
+
+    def _saved(self, context: Context, groups: Sequence[Group], counts: dict[Atom, int], currency: Currency) -> int:
+        cost = context.analysis.typed_cost()
+        before = cost.cost
+        for group in groups:
+            cost.keep(group.atom, group.size - counts[group.atom])
+        return before.params - cost.cost.params if currency == "params" else before.macs - cost.cost.macs
 
     def _groups(self, context: Context) -> list[Group]:
         return [
@@ -78,7 +91,7 @@ class Width:
         ]
 
     def _counts(
-        self, context: Context, groups: Sequence[Group], budget: int, currency: Currency
+        self, context: Context, groups: Sequence[Group], budget: int, currency: Currency, multiples: Multiples
     ) -> tuple[dict[Atom, int], dict[str, float]]:
         """How many units of each group go, and what each is owed from then on."""
         cost = context.analysis.typed_cost()
@@ -98,7 +111,6 @@ class Width:
             carried[group.name] = owed - counts[group.atom]
         left = budget - sum(counts[group.atom] * price[group.atom] for group in heads)
         share = left / max(1, sum(group.size * price[group.atom] for group in neurons))
-        multiples = context.widths.measured_for(groups)
         for group in neurons:
             owed = self.carried.get(group.name, 0.0) + share * group.size
             counts[group.atom] = _aligned(group.size, owed, multiples.of(group.kind, group.size))
