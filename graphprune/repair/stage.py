@@ -25,6 +25,7 @@ from graphprune.repair.task import RepairState, Task
 from graphprune.repair.walk import WalkRefit, cut_readers, modest_batch
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.blas import blas_threads
+from graphprune.runtime.memory import trim
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.stepwise import StepwiseRun, Values
 
@@ -118,6 +119,7 @@ def carried_out(
         for index, task in enumerate(tasks):
             progress(index, len(tasks))
             layers.append(carry_out(task, dense.advance(index), cut, index))
+            trim()
     return layers, samples
 
 

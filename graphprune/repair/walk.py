@@ -29,11 +29,11 @@ from graphprune.repair.sites import RepairLayer, find_sites, is_layer, is_own, s
 from graphprune.repair.task import Change, RepairState
 from graphprune.scoring.consumers import consumers
 
-DAMPING = 1e-1
+DAMPING = 3e-1
 """Of each input's variance, while units are chosen. A few inputs of a language model are a thousand times larger than
 the others: a share of their mean would hold all others fast.
 """
-PENALTIES = (1e-2, 3e-2, 1e-1, 3e-1)
+PENALTIES = (3e-2, 1e-1, 3e-1, 1.0, 3.0)
 """The same, for the refit."""
 
 NONE = 1e-12  # there is damping enough

@@ -18,6 +18,7 @@ from graphprune.ir import lean_file
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
+from graphprune.runtime.memory import trim
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
 from graphprune.validation.difference import Extent, relative_error
 from graphprune.validation.masked_original import masked_original
@@ -84,6 +85,7 @@ class OracleCheck:
                         raise self._failure(name, error, limit)
                     worst = max(worst, error)
             del rewritten  # before the oracle is opened again
+            trim()
         return worst, samples
 
     def _look_closer(self, names: list[str], feeds: Feeds, *, on_own_scale: bool) -> None:
@@ -117,6 +119,8 @@ class OracleCheck:
         while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
             expected.append((feeds, run(oracle, feeds, names)))
             held += sum(array.nbytes for array in expected[-1][1])
+        del oracle
+        trim()
         return expected
 
     def _oracle(self, names: list[str], *, is_optimised: bool = True) -> Any:

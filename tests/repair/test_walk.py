@@ -60,7 +60,7 @@ def test_only_readers_of_what_went() -> None:
     wanted = damped(*weighted(target, hidden, target - stream), old["wdown1"].astype(np.float64))
     np.testing.assert_allclose(new["wdown1"], wanted, atol=1e-4)
     outputs = run(net.proto, FEEDS)
-    assert spread(run(fixed, FEEDS), outputs) < 0.8 * spread(run(net.small_proto, FEEDS), outputs)
+    assert spread(run(fixed, FEEDS), outputs) < 0.9 * spread(run(net.small_proto, FEEDS), outputs)
 
 
 def analysed(shape: Shape, feeds: Arrays) -> ModelAnalysis:
