@@ -66,12 +66,13 @@ def _type_nodes(nodes: Iterable[gs.Node], typing: Typing, opsets: Mapping[str, i
 
 
 def _type_bodies(node: gs.Node, typing: Typing, opsets: Mapping[str, int]) -> None:
-    """Each body is a graph of its own; what crosses its border keeps its size."""
+    """Each body is a graph of its own; what the node is given and gives keeps its size.
+
+    What a body takes from outside by name is an operand of its nodes like any other, with the axes it has there.
+    """
     why = Freeze(f"it crosses the border of a body of {node.op}", node.name)
     for operand in range(len(node.inputs)):
         _freeze_all(typing.of(node, operand) or (), why)
-    for tensor in _taken(node):
-        _freeze_all(typing.axes.get(tensor.name, ()), why)
     for body in bodies(node):
         for tensor in body.inputs:
             _give_frozen(tensor, typing, why)

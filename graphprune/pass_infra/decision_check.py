@@ -4,12 +4,12 @@ and leaves something of each group.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.errors import PassError
+from graphprune.plan.faults import UnitFault, blocks_removed_twice, unit_faults
 from graphprune.plan.plan import Decision
 
 
@@ -31,19 +31,18 @@ def check_decision(spec: str, analysis: ModelAnalysis, decision: Decision) -> No
 def _in_itself(spec: str, decision: Decision) -> Iterator[str]:
     if decision.spec != spec:
         yield f"it is signed '{decision.spec}'"
-    joins = Counter(block.join for block in decision.blocks)
-    yield from (f"it removes {block.name} twice" for block in decision.blocks if joins[block.join] > 1)
-    groups = Counter(units.group for units in decision.units)
-    for units in decision.units:
-        name, gone = units.group, units.removed
-        if groups[name] > 1:
-            yield f"it names {name} twice"
-        if len(set(gone)) < len(gone):
-            yield f"it removes a unit of {name} twice"
-        if outside := [index for index in gone if not 0 <= index < units.size]:
-            yield f"it removes unit {outside[0]} of {name}, which has {units.size}"
-        if len(gone) >= units.size:
-            yield f"it leaves nothing of {name}"
+    yield from (f"it removes {block.name} twice" for block in blocks_removed_twice(decision.blocks))
+    yield from map(_in_words, unit_faults(decision.units))
+
+
+def _in_words(fault: UnitFault) -> str:
+    name = fault.units.group
+    return {
+        "outside": f"it removes unit {fault.index} of {name}, which has {fault.units.size}",
+        "unit twice": f"it removes a unit of {name} twice",
+        "nothing left": f"it leaves nothing of {name}",
+        "group twice": f"it names {name} twice",
+    }[fault.kind]
 
 
 def _of_blocks(analysis: ModelAnalysis, decision: Decision) -> Iterator[str]:

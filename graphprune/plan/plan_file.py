@@ -14,7 +14,8 @@ import msgspec
 
 from graphprune.base.documents import plain, text
 from graphprune.errors import InputError, PlanError
-from graphprune.plan.plan import SCHEMA, Decision, Plan, RemovedUnits
+from graphprune.plan.faults import blocks_removed_twice, unit_faults
+from graphprune.plan.plan import SCHEMA, Decision, Plan
 
 REQUIRED = {"Decision": ("representations", "blocks"), "RemovedBlock": ("scores",), "RemovedUnits": ("scores",)}
 """What a file must have, though who makes a plan in Python may leave it out."""
@@ -128,27 +129,18 @@ def _check_figures(plan: Plan, origin: str) -> None:
 
 
 def _check_blocks(plan: Plan, origin: str) -> None:
-    joins = [block.join for block in plan.blocks]
-    for block in plan.blocks:
-        if joins.count(block.join) > 1:
-            raise PlanError(f"{origin} removes {block.name} twice", "delete one of the entries")
+    for block in blocks_removed_twice(plan.blocks):
+        raise PlanError(f"{origin} removes {block.name} twice", "delete one of the entries")
 
 
 def _check_units(decision: Decision, origin: str) -> None:
-    for units in decision.units:
-        _check_indices(units, origin)
-    groups = [units.group for units in decision.units]
-    for name in groups:
-        if groups.count(name) > 1:
+    for fault in unit_faults(decision.units):
+        name, units = fault.units.group, fault.units
+        if fault.kind == "group twice":
             raise PlanError(f"{origin} lists {name} twice in one decision", "join the entries")
-
-
-def _check_indices(units: RemovedUnits, origin: str) -> None:
-    is_sound = all(0 <= index < units.size for index in units.removed)
-    if not is_sound or len(set(units.removed)) != len(units.removed):
+        if fault.kind == "nothing left":
+            raise PlanError(f"{origin} removes every unit of {name}", "leave at least one")
         raise PlanError(
-            f"{origin} removes units {list(units.removed)} of {units.group}, which has {units.size}",
+            f"{origin} removes units {list(units.removed)} of {name}, which has {units.size}",
             "list each index once, from 0 to the size",
         )
-    if len(units.removed) >= units.size:
-        raise PlanError(f"{origin} removes every unit of {units.group}", "leave at least one")

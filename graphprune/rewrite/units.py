@@ -19,7 +19,7 @@ from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.input_origins import note_inputs
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite.attributes import set_attributes
-from graphprune.rewrite.weights import new_constant
+from graphprune.rewrite.weights import cut_constant, new_constant
 
 Joined = dict[tuple[int, str, tuple[int | None, ...]], gs.Variable]
 """A graph, a computed list of sizes and its new numbers -> the list written anew,
@@ -56,7 +56,7 @@ def _is_changed(field: SizeField, counts: Counts) -> bool:
 
 
 def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: Kept, counts: Counts) -> None:
-    """Slice constants, each loaded once for all of its readers."""
+    """Slice constants, once for all readers that are cut alike."""
     uses: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for (name, operand), axes in typing.constants.items():
         if algebra.cut_axes(axes, counts):
@@ -64,7 +64,6 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
     taken = model.derived(names_in)
     for constant, places in uses.items():
         original = nodes[places[0][0]].inputs[places[0][1]]
-        values = read_values(original, model.folder)
         cuts: dict[tuple[algebra.Axis | None, ...], gs.Constant] = {}
         for name, operand in places:
             axes = typing.constants[name, operand]
@@ -72,7 +71,8 @@ def _cut_weights(model: Model, nodes: dict[str, gs.Node], typing: Typing, kept: 
             if key not in cuts:
                 is_only = len(places) == len(original.outputs) and constant not in typing.results
                 label = constant if is_only and not cuts else free_name(constant, taken, "/cut")
-                cuts[key] = new_constant(label, _sliced(values, [algebra.indices_of(axis, kept) for axis in axes]))
+                masks = [algebra.indices_of(axis, kept) for axis in axes]
+                cuts[key] = cut_constant(label, original, model.folder, masks)
             nodes[name].inputs[operand] = cuts[key]
 
 
@@ -102,13 +102,6 @@ def _declare_cache(model: Model, typing: Typing, kept: Kept) -> None:
     narrower = {name: origin for name, origin in made.items() if name in inputs}
     if narrower:
         note_inputs(header, inputs, narrower)
-
-
-def _sliced(values: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
-    for axis, mask in enumerate(masks):
-        if not mask.all():
-            values = np.compress(mask, values, axis=axis)
-    return values
 
 
 def _write_sizes(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from graphprune.errors import GraphpruneError
-from graphprune.ir.model import Model, constant_dims, read_values
+from graphprune.ir.cut_values import CutValues, cut
+from graphprune.ir.model import Model, constant_dims, is_external, read_values
 
 
 def new_constant(name: str, values: np.ndarray) -> gs.Constant:
     """A constant of any ONNX type; graphsurgeon itself knows NumPy's only."""
     return gs.Constant(name, LazyValues(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)))
+
+
+def cut_constant(name: str, original: gs.Constant, folder: Path | None, masks: Sequence[np.ndarray]) -> gs.Constant:
+    """What ``masks``, one for each axis, leave of ``original``; what lies in a file stays there."""
+    values = original._values
+    if folder is not None and (isinstance(values, CutValues) or is_external(original)):
+        return gs.Constant(name, CutValues(values if isinstance(values, CutValues) else values.tensor, folder, masks))
+    return new_constant(name, cut(read_values(original, folder), masks))
 
 
 def set_values(model: Model, node: gs.Node, operand: int, values: np.ndarray) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 
 from graphprune.base import extras
+from graphprune.base.memory import give_back
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
 from graphprune.ir.export import to_proto
 from graphprune.ir.input_origins import KEY, InputOrigins
@@ -160,6 +161,7 @@ def open_session(
             contextlib.nullcontext() if name == CPU else contextlib.redirect_stdout(said)
         ):  # it prints why it falls back
             _preload(ort, name)
+            give_back()  # before the runtime takes its share
             session = ort.InferenceSession(source, session_options, providers=providers)
     except GraphpruneError:  # of what makes the model
         raise
@@ -223,6 +225,11 @@ def run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> list[np
     with failing_in_a_sentence("check the input shapes"):
         results = session.run(outputs, feeds)
     return [result if isinstance(result, np.ndarray) else _as_array(result) for result in results]
+
+
+def detached(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Copies. What a session gives lies in its memory, all of which stays as long as one of its arrays does."""
+    return [array.copy() for array in arrays]
 
 
 def _as_array(result: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from graphprune.axes import algebra
 from graphprune.data.dataset import Data
 from graphprune.errors import ModelError, ValidationFailed
-from graphprune.ir.bodies import bodies, graphs_of
+from graphprune.ir.bodies import all_nodes, bodies, graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
@@ -89,14 +89,16 @@ def check_branches(
 
 def _cut_branches(step: Removal) -> list[Choices]:
     """What must be chosen to enter each branch that holds something that was cut."""
-    if step.typing is None:
+    choices_by_node = choices_to(step.model)
+    if step.typing is None or not choices_by_node:
         return []
-    cut = {
-        name
-        for (name, _), axes in step.typing.constants.items()
-        if any(atom in step.kept for axis in axes for atom in algebra.atoms_of(axis))
-    }
-    found = {tuple(choices.items()): choices for name, choices in choices_to(step.model).items() if name in cut}
+    typing, nodes = step.typing, {node.name: node for node in all_nodes(step.model.graph)}
+    touched = [(name, axis) for (name, _), axes in typing.constants.items() for axis in axes]
+    for place in typing.contractions:  # of what a layer outside makes, maybe, without a weight in the branch
+        axes = typing.of(nodes[place.node], place.operand)
+        touched += [] if axes is None else [(place.node, axes[place.axis])]
+    cut = {name for name, axis in touched if any(atom in step.kept for atom in algebra.atoms_of(axis))}
+    found = {tuple(choices.items()): choices for name, choices in choices_by_node.items() if name in cut}
     return list(found.values())
 
 

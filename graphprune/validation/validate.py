@@ -22,7 +22,7 @@ from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.ir.validity import check_valid, is_plain
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, open_session, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, detached, open_model, open_session, run
 from graphprune.validation.branches import check_branches
 from graphprune.validation.decoding import DecodingCheck
 from graphprune.validation.oracle_check import OracleCheck
@@ -88,7 +88,7 @@ def _check_file(path: Path, original: Model) -> None:
     """
     reason = ""
     try:
-        if is_plain(to_proto(original, with_weights=False)):
+        if is_plain(to_proto(original, with_weights=False)) and not lean_file.is_large(path):
             onnx.checker.check_model(str(path))
         else:
             check_valid(lean_file.read(path), None)
@@ -143,7 +143,7 @@ def check_normalisation(
     feeds = data.first(batch)
     names = [tensor.name for tensor in model.graph.outputs]
     try:
-        given = run(open_session(model.source, options, model.folder), feeds, names)
+        given = detached(run(open_session(model.source, options, model.folder), feeds, names))
     except ModelError as error:
         raise ModelError(f"the model as given does not run: {error.message}", error.fix) from None
     normal = run(open_model(model, options), feeds, names)

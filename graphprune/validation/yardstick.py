@@ -19,7 +19,7 @@ import onnx_graphsurgeon as gs
 from graphprune.data.dataset import Data
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
-from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import Feeds, RuntimeOptions, detached, open_session, run
 from graphprune.validation.difference import Extent, relative_error
 from graphprune.validation.unrounded import is_quantised
 
@@ -99,7 +99,7 @@ class Yardstick:
     ) -> None:
         """Note how far the tensors of a network move between optimised and not, and between many samples and one."""
         session = open_network(True)
-        together, *alone = [run(session, feeds, list(names)) for feeds in self._feeds]
+        together, *alone = [detached(run(session, feeds, list(names))) for feeds in self._feeds]
         del session  # one network at a time in memory
         for name, array in zip(names, together, strict=True) if is_original else ():
             self._extents[name].add(array)

@@ -1,4 +1,6 @@
-"""Bodies of If, Loop and Scan: what lies inside is found and cut as elsewhere, what crosses a border stays."""
+"""Bodies of If, Loop and Scan: what lies inside is found and cut as elsewhere, and so is what they read from outside;
+what the node that holds them is given or gives stays.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,24 @@ CASES = [
          "q = Shape(h) n = Gather(q, first) m = Unsqueeze(n, zero) s = Concat<axis = 0>(m, four, two) g = Reshape(h, s) r = Relu(g) "
          "k = Concat<axis = 0>(m, eight) f = Reshape(r, k) [down] t = MatMul(f, w2) }, else_branch = no () => (float[N, 4] e) { e = Neg(x) }> }",
          {**MLP, "first": np.array(0), "zero": np.array([0]), "four": np.array([4]), "two": np.array([2]), "eight": np.array([8])}, "up:4 up:2"),
-    case("what-others-inside-read-stays", "(float[N, 4] x, bool c) => (float[N, 4] y) { [up] h = MatMul(x, w1) r = Relu(h) [down] z = MatMul(r, w2) f = If(c) <"
+    case("what-others-inside-read", "(float[N, 4] x, bool c) => (float[N, 4] y) { [up] h = MatMul(x, w1) r = Relu(h) [down] z = MatMul(r, w2) f = If(c) <"
          "then_branch = yes () => (float[N, 4] t) { [inner] t = MatMul(r, w2) }, else_branch = no () => (float[N, 4] e) { e = Neg(x) }> y = Add(z, f) }",
+         MLP, "up:8"),
+    case("what-only-others-inside-read", "(float[N, 4] x, bool c) => (float[N, 4] y) { [up] h = MatMul(x, w1) b = Add(h, b1) y = If(c) <"
+         "then_branch = yes () => (float[N, 4] t) { r = Relu(b) [one] t = MatMul(r, w2) }, "
+         "else_branch = no () => (float[N, 4] e) { k = Tanh(b) [two] e = MatMul(k, w3) }> }", {**MLP, "w3": (8, 4)}, "up:8"),
+    case("what-each-step-reads", "(float[N, 4] x) => (float[N, 4] y) { [up] h = MatMul(x, w1) [steps] y = Loop(three, , x) <body = step (int64 i, bool go, float[N, 4] s) "
+         "=> (bool on, float[N, 4] r) { on = Identity(go) [again] a = MatMul(s, w3) c = Add(a, h) d = Relu(c) [down] e = MatMul(d, w2) r = Add(e, s) }> }",
+         {**MLP, "three": THREE, "w3": (4, 8)}, "up:8"),
+    case("what-bodies-in-bodies-read", "(float[N, 4] x, bool c, bool d) => (float[N, 4] y) { [up] h = MatMul(x, w1) y = If(c) <then_branch = yes () => (float[N, 4] u) "
+         "{ u = If(d) <then_branch = deep () => (float[N, 4] t) { r = Relu(h) [one] t = MatMul(r, w2) }, else_branch = flat () => (float[N, 4] e) { e = Neg(x) }> }, "
+         "else_branch = no () => (float[N, 4] v) { [two] v = MatMul(h, w3) }> }", {**MLP, "w3": (8, 4)}, "up:8"),
+    case("what-a-body-hands-on", "(float[N, 4] x, bool c) => (float[N, 4] y) { [up] h = MatMul(x, w1) f = If(c) <"
+         "then_branch = yes () => (float[N, 8] t) { t = Relu(h) }, else_branch = no () => (float[N, 8] e) { e = Neg(h) }> [down] y = MatMul(f, w2) }",
          MLP, "", frozen={"up:8": "it crosses the border of a body of If"}),
+    case("what-a-loop-begins-with", "(float[N, 4] x) => (float[N, 4] y) { [up] h = MatMul(x, w1) [steps] f = Loop(three, , h) <body = step (int64 i, bool go, float[N, 8] s) "
+         "=> (bool on, float[N, 8] r) { on = Identity(go) r = Tanh(s) }> [down] y = MatMul(f, w2) }",
+         {**MLP, "three": THREE}, "", frozen={"up:8": "it crosses the border of a body of Loop"}),
 ]  # fmt: skip  # a table, a row a line
 
 

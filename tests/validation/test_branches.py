@@ -83,6 +83,30 @@ def test_branch_in_a_branch_is_entered_through_both() -> None:
         checked(step, small, feeds)
 
 
+OUTSIDE = """(float[N, 4] x, bool c) => (float[N, 4] y) { [up] h = MatMul(x, w1) [choice] y = If(c) <
+    then_branch = yes () => (float[N, 4] t) { b = Relu(h) [two] t = MatMul(b, w2) },
+    else_branch = no () => (float[N, 4] e) { d = ReduceSum(h, last) e = Add(d, x) }> }"""
+OUTSIDE_WEIGHTS: dict[str, np.ndarray | Sequence[int]] = {"w1": (4, 8), "w2": (8, 4), "last": np.array([1])}
+
+
+def test_a_branch_that_reads_what_was_cut_outside_is_entered() -> None:
+    """It holds no weight of its own, and no sample takes it."""
+    step, small = cut(build(OUTSIDE, OUTSIDE_WEIGHTS))
+    checked(step, small, FEEDS)
+    up = next(node for node in all_nodes(small.graph) if node.name == "up")
+    two = next(node for node in all_nodes(small.graph) if node.name == "two")
+    scale = np.float32(2)  # which the then branch takes back
+    up.inputs[1] = new_constant(up.inputs[1].name, read_values(up.inputs[1], None) * scale)
+    two.inputs[1] = new_constant(two.inputs[1].name, read_values(two.inputs[1], None) / scale)
+    with pytest.raises(ValidationFailed, match="in the else branch of choice, output 'y'"):
+        checked(step, small, FEEDS)
+
+
+def test_passes_cut_what_branches_read() -> None:
+    result = prune(build(OUTSIDE, OUTSIDE_WEIGHTS), ["filter-magnitude"], FEEDS, "removed=2", options=FAST)
+    assert [units.group for units in result.plan.decisions[0].units] == ["up/neurons"]
+
+
 def test_branch_for_other_inputs_cannot_be_checked() -> None:
     """It reads a row that the samples do not have."""
     with pytest.raises(ValidationFailed, match="none of the samples runs in the else branch of choice"):
