@@ -161,7 +161,7 @@ def plain_decoder(sizes: Sizes = Sizes()) -> onnx.ModelProto:
 
 def few_bits(proto: onnx.ModelProto, block: int = 16) -> onnx.ModelProto:
     """A copy with every MatMul by a constant as MatMulNBits of four bits, ``block`` numbers to a scale."""
-    small = onnx.ModelProto.FromString(proto.SerializeToString())
+    small: onnx.ModelProto = onnx.ModelProto.FromString(proto.SerializeToString())
     weights = {tensor.name: tensor for tensor in small.graph.initializer}
     for node in small.graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ class CutValues(LazyValues):  # type: ignore[misc]  # the library has no types
     def __init__(self, source: onnx.TensorProto | CutValues, folder: Path, masks: Sequence[np.ndarray]) -> None:
         self._source, self._folder, self._masks = source, folder, tuple(masks)
         self.shape = tuple(int(np.count_nonzero(mask)) for mask in masks)
-        self.dtype = source.dtype if isinstance(source, CutValues) else get_onnx_tensor_dtype(source)
+        self.dtype: Any = source.dtype if isinstance(source, CutValues) else get_onnx_tensor_dtype(source)
         self.nbytes = prod(self.shape) * get_itemsize(self.dtype)
 
     def load(self) -> np.ndarray:

@@ -16,8 +16,7 @@ from graphprune.data.dataset import load_data
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.importance.divergence import Divergence
 from graphprune.ir.loading import load
-from graphprune.repair import worth
-from graphprune.repair.walk import read_group
+from graphprune.repair.walk import DAMPING, read_group
 from graphprune.repair.worth import Part, Worth, worths
 from graphprune.report.result import Result
 from tests.graphs import Arrays, initialisers, run
@@ -67,7 +66,7 @@ def test_what_is_gone_is_measured_in_the_whole_network() -> None:
     left = np.sort(np.argsort(mlp.losses, kind="stable")[4:])
     old = initialisers(proto)["wdown1"].astype(np.float64)
     gram = x.T @ x
-    gram += worth.DAMPING * np.diag(np.diag(gram) + 1e-3 * np.trace(gram) / 20)
+    gram += DAMPING * np.diag(np.diag(gram) + 1e-3 * np.trace(gram) / 20)
     refitted = np.zeros_like(old)
     refitted[left] = np.linalg.solve(gram[np.ix_(left, left)], gram[left] @ old)
     cut = run(with_weights(proto, {"wdown1": refitted.astype(np.float32)}), judges)[0]
@@ -76,7 +75,7 @@ def test_what_is_gone_is_measured_in_the_whole_network() -> None:
 
 def without(proto: onnx.ModelProto, join: str, entry: str) -> onnx.ModelProto:
     """The join hands its entry on."""
-    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    copy: onnx.ModelProto = onnx.ModelProto.FromString(proto.SerializeToString())
     node = next(node for node in copy.graph.node if node.name == join)
     node.op_type = "Identity"
     del node.input[:]

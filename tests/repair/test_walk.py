@@ -57,7 +57,8 @@ def test_only_readers_of_what_went() -> None:
     assert {name for name, values in old.items() if not np.array_equal(values, new[name])} == {"wdown0", "wdown1"}
     hidden, stream = (rows(each) for each in inner(fixed, FEEDS, "hidden1", "a1"))
     (target,) = (rows(each) for each in inner(net.proto, FEEDS, "h2"))
-    wanted = damped(*weighted(target, hidden, target - stream), old["wdown1"].astype(np.float64))
+    inputs, goal = weighted(target, hidden, target - stream)
+    wanted = damped(inputs, goal, old["wdown1"].astype(np.float64))
     np.testing.assert_allclose(new["wdown1"], wanted, atol=1e-4)
     outputs = run(net.proto, FEEDS)
     assert spread(run(fixed, FEEDS), outputs) < 0.9 * spread(run(net.small_proto, FEEDS), outputs)
