@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from itertools import chain
+from math import prod
 
 import onnx
 
@@ -84,8 +86,27 @@ def infer_again(proto: onnx.ModelProto, shapes: dict[str, Shape], dtypes: dict[s
     for name, shape in found_shapes.items():
         if name not in shapes or any(is_invented(dim) for dim in shapes[name]):
             shapes[name] = shape
+    _resolve_reshapes(proto, shapes)
     for name in found_dtypes.keys() - made:  # in bodies, where tensors have got names of their own
         dtypes.setdefault(name, found_dtypes[name])
+
+
+def _resolve_reshapes(proto: onnx.ModelProto, shapes: dict[str, Shape]) -> None:
+    """The one open size of a Reshape follows from the others where their names cancel, as in
+    ``[N, S, 32]`` to ``[N, S, 4, -1]``; ONNX's inference only works it out of numbers.
+    """
+    for node in proto.graph.node:
+        read, written = shapes.get(node.input[0]) if node.op_type == "Reshape" else None, shapes.get(node.output[0])
+        if read is None or written is None or any(map(is_invented, read)) or sum(map(is_invented, written)) != 1:
+            continue
+        known = [dim for dim in written if not is_invented(dim)]
+        if Counter(dim for dim in read if isinstance(dim, str)) != Counter(
+            dim for dim in known if isinstance(dim, str)
+        ):
+            continue
+        whole, part = (prod(dim for dim in dims if isinstance(dim, int)) for dims in (read, known))
+        if part and whole % part == 0:
+            shapes[node.output[0]] = tuple(whole // part if is_invented(dim) else dim for dim in written)
 
 
 def is_invented(dim: int | str | None) -> bool:

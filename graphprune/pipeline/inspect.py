@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from graphprune.analysis.body_blocks import blocks_in_bodies
 from graphprune.analysis.cost import Cost, node_macs, parameters, part_cost
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.group_graph import group_graph
@@ -25,10 +26,10 @@ from graphprune.run.options import RunOptions
 
 
 def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
-    """Load ``source`` and list its joins; ``data`` only gives the input shape."""
+    """Load ``source`` and list its joins, those in bodies last; ``data`` only gives the input shape."""
     loaded = prepare(source, data, options)
     rows = []
-    for join in loaded.analysis.joins:
+    for join in (*loaded.analysis.joins, *blocks_in_bodies(loaded.model, loaded.analysis.sizes)):
         block, refusal = join.block, join.refusal
         nodes = block.nodes if block else (join.node,)
         cost = part_cost(loaded.model, nodes, loaded.analysis.sizes)

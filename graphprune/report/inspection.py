@@ -32,7 +32,7 @@ class JoinRow:
 
 
 class Inspection(Document, frozen=True, tag="graphprune.inspection/1"):
-    """Cost of the whole model at one sample, and its joins in execution order."""
+    """Cost of the whole model at one sample, and its joins in execution order; blocks in bodies, which stay, follow."""
 
     source: str
     cost: Cost
