@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphprune import RunOptions
@@ -18,7 +20,7 @@ NESTED = f"""(float[2, 4] s, bool c, bool d) => (float[2, 4] y) {{ [outer] y = I
         then_branch = deep () => (float[2, 4] r) {{ {BLOCK} }},
         else_branch = flat () => (float[2, 4] e) {{ e = Neg(s) }}> }},
     else_branch = no () => (float[2, 4] v) {{ v = Abs(s) }}> }}"""
-WEIGHTS = {"w1": (4, 8), "w2": (8, 4), "three": np.array(3)}
+WEIGHTS: dict[str, Sequence[int] | np.ndarray] = {"w1": (4, 8), "w2": (8, 4), "three": np.array(3)}
 
 
 def test_blocks_in_bodies_at_any_depth() -> None:
