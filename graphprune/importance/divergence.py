@@ -23,7 +23,7 @@ class Divergence:
 
     def _crossed(self, logits: Logits) -> Logits:
         """The mean of ``log softmax`` under the reference, for each row."""
-        return np.einsum("rc,rc->r", self._probabilities, logits) - _log_sums(logits)
+        return np.asarray(np.einsum("rc,rc->r", self._probabilities, logits) - _log_sums(logits))
 
 
 def _log_sums(logits: Logits) -> Logits:
