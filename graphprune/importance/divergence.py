@@ -23,8 +23,7 @@ class Divergence:
 
     def _crossed(self, logits: Logits) -> Logits:
         """The mean of ``log softmax`` under the reference, for each row."""
-        mean: Logits = np.einsum("rc,rc->r", self._probabilities, logits) - _log_sums(logits)
-        return mean
+        return np.asarray(np.einsum("rc,rc->r", self._probabilities, logits) - _log_sums(logits))
 
 
 def _log_sums(logits: Logits) -> Logits:

@@ -126,12 +126,8 @@ def _order(task: WalkRefit, part: Part, worth: Worth, path: Path) -> None:
     def keep(gone: int, left: list[int]) -> None:
         inputs = np.flatnonzero((read.owner < 0) | np.isin(read.owner, left))
         lost = (sums.x[0] / sums.n) @ (matrix[0] - reader.weights) if has_bias else np.zeros(len(shift[0]))
-        fit: dict[str, Any] = {
-            "left": inputs,
-            "matrix": reader.weights[inputs].astype(np.float32),
-            "shift": site.shift + lost,
-        }
-        np.savez(path.with_name(f"{path.name}-{gone}.npz"), **fit)
+        weights = reader.weights[inputs].astype(np.float32)
+        np.savez(path.with_name(f"{path.name}-{gone}.npz"), left=inputs, matrix=weights, shift=site.shift + lost)
 
     stops = stops_of(read.group.size)
     worth.losses = removal_losses([reader], read.group.size, max(stops, default=0), stops, keep).tolist()
