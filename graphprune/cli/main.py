@@ -329,7 +329,8 @@ def _run() -> int:
         click.echo(error.format_message(), err=True)
         return _USAGE_ERROR
     except click.UsageError as error:
-        return _say(f"error: {error.format_message()}", "see graphprune --help", _USAGE_ERROR)
+        said = error.format_message().replace(". Did you mean", "; did you mean")  # one sentence
+        return _say(f"error: {said}", "see graphprune --help", _USAGE_ERROR)
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted; nothing was written", "", _INTERRUPTED)
     except BrokenPipeError:

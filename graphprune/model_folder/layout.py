@@ -48,7 +48,7 @@ class Members:
 
 def is_folder(source: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a source is the path of a folder."""
-    return isinstance(source, str | os.PathLike) and Path(source).is_dir()
+    return isinstance(source, str | os.PathLike) and os.path.isdir(source)  # noqa: PTH112 - Path raises where a name is too long
 
 
 def find(path: Path) -> ModelFolder:

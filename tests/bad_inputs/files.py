@@ -132,7 +132,7 @@ def sort(model: onnx.ModelProto) -> None:
 CASES = [
     Case("model missing", 1, "there is no file nowhere.onnx", model="nowhere.onnx"),
     Case("model name too long", 1, "name too long", model="m" * 300 + ".onnx"),
-    Case("model is a folder", 1, "not a file", folder_model),
+    Case("model is a folder", 1, "is a folder", folder_model),
     Case("empty file", 1, "is empty", content(b"")),
     Case("git-lfs pointer", 1, "not an ONNX file", content(LFS_POINTER)),
     Case("web page", 1, "ONNX", content(b"<!DOCTYPE html><html><body>404</body></html>\n")),
