@@ -22,6 +22,7 @@ from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
 from graphprune.report.evidence.html_report import Write
 from graphprune.report.result import Result
+from graphprune.run.batch import fitting_batch
 from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.notes import Note, NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
@@ -64,6 +65,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
     if job.folder is None:
         output_files.spare_weights(job.output, loaded.model)
     options = decider.options(loaded, _with_training_data(job.options, job.data))
+    options = replace(options, batch=fitting_batch(loaded.analysis, options.batch))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
     rounds = Rounds(loaded, options)

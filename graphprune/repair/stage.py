@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal, get_args
 
 from graphprune.analysis.sizes import Sizes
+from graphprune.base.memory import give_back
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir.model import Model
@@ -25,7 +26,6 @@ from graphprune.repair.task import RepairState, Task
 from graphprune.repair.walk import WalkRefit, cut_readers, modest_batch
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.blas import blas_threads
-from graphprune.runtime.memory import trim
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.stepwise import StepwiseRun, Values
 
@@ -119,7 +119,7 @@ def carried_out(
         for index, task in enumerate(tasks):
             progress(index, len(tasks))
             layers.append(carry_out(task, dense.advance(index), cut, index))
-            trim()
+            give_back()
     return layers, samples
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import onnx
 
+from graphprune.base.memory import give_back
 from graphprune.data.dataset import Data
 from graphprune.errors import ValidationFailed
 from graphprune.ir import lean_file
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.memory import trim
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_session, run
 from graphprune.validation.difference import Extent, relative_error
 from graphprune.validation.masked_original import masked_original
@@ -85,7 +85,7 @@ class OracleCheck:
                         raise self._failure(name, error, limit)
                     worst = max(worst, error)
             del rewritten  # before the oracle is opened again
-            trim()
+            give_back()
         return worst, samples
 
     def _look_closer(self, names: list[str], feeds: Feeds, *, on_own_scale: bool) -> None:
@@ -120,7 +120,7 @@ class OracleCheck:
             expected.append((feeds, run(oracle, feeds, names)))
             held += sum(array.nbytes for array in expected[-1][1])
         del oracle
-        trim()
+        give_back()
         return expected
 
     def _oracle(self, names: list[str], *, is_optimised: bool = True) -> Any:
