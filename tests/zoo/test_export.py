@@ -49,7 +49,6 @@ UNDECIDED: dict[tuple[str, Exporter], int] = {
     ("squeezebert", "torchscript"): 0,
     ("perceiver", "torchscript"): 4,
     # The number of tokens is known only behind the first layer that reshapes them to a grid of known size.
-    ("swin", "torchscript"): 6,
     ("swinv2", "torchscript"): 6,
     ("focalnet", "torchscript"): 6,
     ("mobilevit", "torchscript"): 17,
