@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
+from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import GraphpruneError
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model
@@ -52,7 +53,7 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
             join.outputs = join.outputs[:1]
     gone = cache_of(blocks)
     if gone:
-        shut(small, gone)
+        shut(small, decoder_interface(model), gone)
     small.graph.cleanup().toposort()
     if gone:
         count_anew(small, gone, new_names(model, gone))

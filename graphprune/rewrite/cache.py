@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import SHAPE_OPS
-from graphprune.decoder.interface import CacheTensor, decoder_interface
+from graphprune.decoder.interface import CacheTensor, DecoderInterface, decoder_interface
 from graphprune.errors import GraphpruneError, PlanError
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.input_origins import note_inputs
@@ -37,8 +37,10 @@ def new_names(model: Model, gone: Collection[CacheTensor]) -> dict[str, str]:
     return names
 
 
-def shut(model: Model, gone: Collection[CacheTensor]) -> None:
+def shut(model: Model, decoder: DecoderInterface | None, gone: Collection[CacheTensor]) -> None:
     """Take ``gone`` from the inputs and outputs of a graph that is being rewritten, before it is cleaned up.
+
+    ``decoder`` is how the network before the rewrite is used.
 
     Who asks for the shape of a past (masks and positions hang on that of the first layer, say) asks for another's.
 
@@ -47,7 +49,6 @@ def shut(model: Model, gone: Collection[CacheTensor]) -> None:
     PlanError
         No layer would be left that has a cache.
     """
-    decoder = decoder_interface(model)
     left = [tensor for tensor in decoder.cache if tensor not in gone] if decoder is not None else []
     if not left:
         raise PlanError(

@@ -10,8 +10,10 @@ import onnx
 import pytest
 
 from graphprune.analysis.blocks import Block
+from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import PlanError
 from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.rewrite import remove_blocks
 from graphprune.rewrite.removal import Removal
@@ -92,3 +94,12 @@ def test_a_second_removal_starts_from_what_the_first_has_left() -> None:
     together = to_proto(remove_blocks(model, attentions[1:3]))
     for one, other in zip(steps(twice, IDS, (1,)), steps(together, IDS, (1,)), strict=True):
         assert_same(list(one.values()), list(other.values()))
+
+
+@pytest.mark.parametrize("style", range(len(STYLES)))
+def test_the_smaller_network_is_used_as_its_file_is(style: int) -> None:
+    model, attentions, _ = with_blocks(STYLES[style]())
+    small = remove_blocks(model, attentions[1:2])
+    found = decoder_interface(small)
+    assert found is not None and found.layers == (0, 1)
+    assert found == decoder_interface(load(to_proto(small)))
