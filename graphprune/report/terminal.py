@@ -91,7 +91,7 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
             f"to {check.max_relative_error:.1e} (limit {check.tolerance:.0e})"
         )
         noise = f"{check.self_difference:.0e}" if check.self_difference else "0"
-        console.print(f"  the network itself varies by {noise} with optimisation level and batch size")
+        console.print(f"  the network itself varies by {noise} (optimiser, batch size, rounding)")
     if result.repair:
         _print_repair(console, result.repair, verbose)
     for training in result.training:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
@@ -23,16 +25,25 @@ from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
 
+_DIGITS: dict[int, int] = {  # of two, that a number keeps
+    onnx.TensorProto.FLOAT16: 11,
+    onnx.TensorProto.BFLOAT16: 8,
+    onnx.TensorProto.DOUBLE: 53,
+}
 
-def masked_original(removal: Removal, outputs: Sequence[str] = ()) -> onnx.ModelProto:
+
+def masked_original(removal: Removal, outputs: Sequence[str] = (), *, is_rounded: bool = False) -> onnx.ModelProto:
     """The model of ``removal`` with everything it takes out silenced;
     ``outputs`` are inner tensors that it gives, too.
+
+    ``is_rounded`` moves what units are left, where they are summed over, by as much as the rounding of that sum may:
+    a sum over fewer numbers rounds otherwise.
     """
     proto = to_proto(removal.model, outputs)
     taken = tensor_names(proto.graph)
     _silence_blocks(proto, removal.model, removal.blocks, taken)
     if removal.typing is not None:
-        _silence_units(proto, removal.model, removal.typing, removal.kept, taken)
+        _silence_units(proto, removal.model, removal.typing, removal.kept, taken, is_rounded)
     for graph in graphs_of(proto.graph):
         _sort_nodes(graph)
     return proto
@@ -69,7 +80,9 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
             proto.graph.node.append(onnx.helper.make_node("Add", [silent, block.entry], [block.exit]))
 
 
-def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str]) -> None:
+def _silence_units(
+    proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str], is_rounded: bool
+) -> None:
     """Multiply by zero, at every node that sums over it, what is not kept."""
     found = {node.name: (node, graph) for graph in graphs_of(proto.graph) for node in graph.node}
     readers = {node.name: node for node in all_nodes(model.graph)}
@@ -84,10 +97,20 @@ def _silence_units(proto: onnx.ModelProto, model: Model, typing: Typing, kept: K
         source = node.input[place.operand]
         dtype = model.dtypes.get(readers[place.node].inputs[place.operand].name, onnx.TensorProto.FLOAT)
         shape = [len(keep) if axis == place.axis else 1 for axis in range(len(axes))]
-        values = keep.astype(onnx.helper.tensor_dtype_to_np_dtype(dtype)).reshape(shape)
+        factors = keep * _rounding(len(keep), dtype) if is_rounded else keep
+        values = factors.astype(onnx.helper.tensor_dtype_to_np_dtype(dtype)).reshape(shape)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
         graph.node.append(onnx.helper.make_node("Mul", [source, name], [silent]))
         node.input[place.operand] = silent
+
+
+def _rounding(count: int, dtype: int) -> NDArray[np.float64]:
+    """Factors (count,) a little off 1. Rounding leaves a sum of n numbers about ``sqrt(n) u`` of their sizes off, where
+    u is half a unit in the last place (Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis").
+    """
+    signs = np.random.default_rng(count).choice([-1.0, 1.0], count)
+    factors: NDArray[np.float64] = 1 + signs * 2.0 ** -_DIGITS.get(dtype, 24) * np.sqrt(count)
+    return factors
 
 
 def _sort_nodes(graph: onnx.GraphProto) -> None:

@@ -76,7 +76,7 @@ class OracleCheck:
                     extents[name].add(reference)
                     error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
                     if not error <= yardstick.limit(name, on_own_scale=on_own_scale):
-                        self._look_closer(names, feeds, on_own_scale=on_own_scale)
+                        self._look_closer(names, feeds, references, on_own_scale=on_own_scale)
                         error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
                     if yardstick.is_noise(name) and isfinite(error):
                         continue  # what is before its activation tells
@@ -88,11 +88,18 @@ class OracleCheck:
             give_back()
         return worst, samples
 
-    def _look_closer(self, names: list[str], feeds: Feeds, *, on_own_scale: bool) -> None:
-        """The masked original may be noisier than the original, and that may give more for these samples."""
+    def _look_closer(self, names: list[str], feeds: Feeds, references: list[np.ndarray], *, on_own_scale: bool) -> None:
+        """The masked original, which gave ``references`` for these samples, may be noisier than the original, also by
+        what its sums round; and the original may give more for them.
+        """
         self.yardstick.hear(
             lambda is_optimised: self._oracle(names, is_optimised=is_optimised), names, on_own_scale=on_own_scale
         )
+        rounded = self.yardstick.open(
+            lambda: masked_original(self.step, names, is_rounded=True), self.step.model.folder
+        )
+        for name, one, other in zip(names, references, run(rounded, feeds, names), strict=True):
+            self.yardstick.note(name, one, other, on_own_scale=on_own_scale)
         if not on_own_scale:
             self.yardstick.widen(feeds)
 
@@ -101,7 +108,7 @@ class OracleCheck:
         return ValidationFailed(
             f"{what} of the rewritten model differs from the masked original by {error:.2g} "
             f"(tolerance {limit:g}; the network itself varies by {self.yardstick.self_difference:.1g} with "
-            "optimisation level and batch size); nothing was written",
+            "optimiser, batch size and rounding); nothing was written",
             "please report this model; exclude the unit concerned to go on",
         )
 

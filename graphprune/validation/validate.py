@@ -37,7 +37,8 @@ _STRICT_INFERENCE_LIMIT_BYTES = 1 << 30
 class Validation:
     """How far the written model is from the masked original, relative to the outputs of the original.
 
-    ``self_difference`` is how far the networks differ from themselves between optimisation levels and batch sizes;
+    ``self_difference`` is how far the networks differ from themselves between optimisation levels and batch sizes, and
+    by the rounding of sums where these do not explain a difference;
     ``tolerance`` is the limit, raised to a multiple of that where it needs to be.
     """
 

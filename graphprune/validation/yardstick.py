@@ -109,10 +109,14 @@ class Yardstick:
             for values in alone:
                 rows = _rows_of_first(together[index], values[index])
                 pairs += [] if rows is None else [(rows, values[index])]
-            found = [self.error(name, *pair, on_own_scale=on_own_scale) for pair in pairs]
-            # a class or a box that flips is no noise that a limit could be raised by
-            heard = self._noise[name, on_own_scale]
-            self._noise[name, on_own_scale] = max([heard, *filter(isfinite, found)])
+            for pair in pairs:
+                self.note(name, *pair, on_own_scale=on_own_scale)
+
+    def note(self, name: str, one: np.ndarray, other: np.ndarray, *, on_own_scale: bool = False) -> None:
+        """Tensor ``name`` of one network was computed in two ways that mean the same: their difference is noise."""
+        error = self.error(name, one, other, on_own_scale=on_own_scale)
+        if isfinite(error):  # a class or a box that flips is no noise that a limit could be raised by
+            self._noise[name, on_own_scale] = max(self._noise[name, on_own_scale], error)
 
     def error(self, name: str, reference: np.ndarray, result: np.ndarray, *, on_own_scale: bool = False) -> float:
         """:func:`relative_error` on the scale of the original's tensor ``name``, or of the reference alone."""

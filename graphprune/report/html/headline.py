@@ -49,7 +49,7 @@ def _figures(result: Result) -> Iterator[Figure]:
         error = f"{check.max_relative_error:.1e}" if check.max_relative_error else "0"
         about = f"largest relative difference to the masked original on {check.samples:,} samples"
         noise = f"{check.self_difference:.0e}" if check.self_difference else "0"
-        varies = f"the network itself varies by {noise} with optimisation level and batch size"
+        varies = f"the network itself varies by {noise} (optimiser, batch size, rounding)"
         yield Figure("validation error", error, (about, f"limit {check.tolerance:.0e}", varies), "good")
 
 
