@@ -13,6 +13,7 @@ from graphprune.data.batching import Arrays, Batch
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.evaluation.paired import Difference, Estimate, interval
+from graphprune.importance.logits import log_shares
 from graphprune.runtime.sessions import run
 
 _ROWS = 32  # positions whose scores are in float64 at a time
@@ -114,8 +115,8 @@ class TextScores:
         agreeing = 0
         for start in range(0, len(places), _ROWS):
             rows = places[start : start + _ROWS]
-            first = _log_shares(original[rows])
-            second = first if own is None else _log_shares(own[rows])
+            first = log_shares(original[rows])
+            second = first if own is None else log_shares(own[rows])
             loss -= float(second[np.arange(len(rows)), ids[rows + 1]].sum())
             if own is not None:
                 shares = np.exp(first)
@@ -199,11 +200,3 @@ def _mean(sums: Sequence[float], tokens: Sequence[int]) -> Mean:
     value = float(total.sum() / counts.sum())
     with np.errstate(invalid="ignore"):  # where a loss is infinite
         return Mean(value, (total - value * counts) / counts.mean())
-
-
-def _log_shares(scores: np.ndarray) -> np.ndarray:
-    """Logarithms of the softmax over the last axis, in float64."""
-    values = scores.astype(np.float64)
-    values -= values.max(-1, keepdims=True)
-    values -= np.log(np.exp(values).sum(-1, keepdims=True))
-    return values

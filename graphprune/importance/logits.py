@@ -16,7 +16,7 @@ def divergences(reference: Logits, logits: Logits) -> NDArray[np.float64]:
     """``KL(p || q)`` (n,) in nats, p and q the softmax of paired rows of ``reference`` and ``logits`` (n, classes)."""
     parts = [np.zeros(0)]
     for rows in _chunks(reference):
-        p, q = _log_shares(reference[rows]), _log_shares(logits[rows])
+        p, q = log_shares(reference[rows]), log_shares(logits[rows])
         parts.append(np.einsum("nc,nc->n", np.exp(p), p - q))
     return np.concatenate(parts)
 
@@ -25,7 +25,7 @@ def class_losses(logits: Logits, classes: NDArray[np.integer]) -> NDArray[np.flo
     """``-log`` (n,) of the share that the softmax of each row (n, classes) gives to the class (n,) that came."""
     parts = [np.zeros(0)]
     for rows in _chunks(logits):
-        shares = _log_shares(logits[rows])
+        shares = log_shares(logits[rows])
         parts.append(-shares[np.arange(len(shares)), classes[rows]])
     return np.concatenate(parts)
 
@@ -35,7 +35,8 @@ def _chunks(logits: Logits) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(logits), step))
 
 
-def _log_shares(logits: Logits) -> NDArray[np.float64]:
+def log_shares(logits: Logits) -> NDArray[np.float64]:
+    """Logarithms of the softmax of each row of ``logits`` (n, classes), in float64."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -29,7 +29,8 @@ def without_a_layer(context: Context, depth: Depth, exclude: Sequence[str]) -> D
     layer that turns the stream least. Layers with a block that ``exclude`` names stay.
     """
     layers = find_layers(context.model, context.joins)
-    free = [layer for layer in layers if _may_go(context, layer, exclude)]
+    removable = _removable(context, exclude)
+    free = [layer for layer in layers if all(block.join in removable for block in layer)]
     if depth == "third-to-last":
         end = len(layers) - _FROM_THE_END
         free = [layer for layer in layers[: end + 1] if layer in free] if end >= 0 else []
@@ -50,13 +51,13 @@ def layer_cost(context: Context, layer: Layer) -> tuple[int, int]:
     return sum(cost.macs for cost in costs), sum(cost.params for cost in costs)
 
 
-def _may_go(context: Context, layer: Layer, exclude: Sequence[str]) -> bool:
+def _removable(context: Context, exclude: Sequence[str]) -> set[str]:
+    """Joins of the blocks that may go."""
     try:
         rules = allowance(context.model, context.joins, 0, False, exclude)
     except NothingToPrune:
-        return False
-    free = {block.join for block in rules.candidates}
-    return all(block.join in free for block in layer)
+        return set()
+    return {block.join for block in rules.candidates}
 
 
 def _turns(context: Context, layers: Sequence[Layer]) -> list[tuple[float, float]]:
