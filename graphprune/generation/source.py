@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphprune.errors import ModelError
+from graphprune.model_folder.layout import inside
 
 _CONFIGS = ("genai_config.json", "config.json")
 _FILES = ("model.onnx", "onnx/model.onnx", "decoder_model_merged.onnx")
@@ -35,7 +36,7 @@ def decoder_source(path: Path) -> DecoderSource:
     Raises
     ------
     ModelError
-        There is nothing of that name, no model in the folder, or a configuration that is no JSON.
+        There is nothing of that name, no model in the folder or one outside it, or a configuration that is no JSON.
     """
     if not path.exists():
         raise ModelError(f"there is no file or folder {path}", "check the path of the model")
@@ -47,11 +48,11 @@ def decoder_source(path: Path) -> DecoderSource:
     model, search = _part(genai, "model"), _part(genai, "search")
     decoder, config = _part(model, "decoder"), configs.get("config.json", {})
     names = (str(decoder["filename"]),) if "filename" in decoder else _FILES
-    file = next((path / name for name in names if (path / name).is_file()), None)
-    if file is None:
+    name = next((name for name in names if (path / name).is_file()), None)
+    if name is None:
         raise ModelError(f"there is no {' or '.join(names)} in {path}", "give the model file itself")
     return DecoderSource(
-        file,
+        inside(path, name),
         genai_folder=path if decoder else None,
         context=_number(model.get("context_length", config.get("max_position_embeddings"))),
         head_size=_number(decoder.get("head_size", config.get("head_dim"))),

@@ -108,3 +108,12 @@ def test_the_files_of_a_folder_say_what_it_is(tmp_path: Path) -> None:
         decoder_source(tmp_path / "g")
     with pytest.raises(ModelError, match="there is no file or folder"):
         decoder_source(tmp_path / "none")
+
+
+def test_a_folder_names_no_file_outside_it(tmp_path: Path) -> None:
+    folder = genai_folder(tmp_path / "g")
+    (tmp_path / "other.onnx").write_bytes(b"")
+    config = folder / "genai_config.json"
+    config.write_text(config.read_text().replace('"model.onnx"', '"../other.onnx"'))
+    with pytest.raises(ModelError, match="no file inside the folder"):
+        decoder_source(folder)
