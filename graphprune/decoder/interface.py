@@ -14,9 +14,9 @@ from typing import Any
 from graphprune.ir.model import Dim, Model, Shape
 
 _NUMBER = re.compile(r"\d+")
-_IDS = ("input_ids", "decoder_input_ids")
-_MASK = ("attention_mask", "decoder_attention_mask")
-_POSITIONS = ("position_ids",)
+IDS = ("input_ids", "decoder_input_ids")
+MASK = ("attention_mask", "decoder_attention_mask")
+POSITIONS = ("position_ids",)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _interface(model: Model) -> DecoderInterface | None:
 
 def interface_of(dims: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> DecoderInterface | None:
     """The same of a network known by the ``dims`` of its inputs and of its ``outputs``, in their order."""
-    ids = next((name for name in _IDS if name in dims), "")
+    ids = next((name for name in IDS if name in dims), "")
     logits = next((name for name in outputs if name.endswith("logits")), "")
     cache = tuple(
         CacheTensor(layer, name, present, shape, axis)
@@ -93,8 +93,8 @@ def interface_of(dims: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Dec
     )
     if not (ids and logits and cache):
         return None
-    mask = next((name for name in _MASK if name in dims), "")
-    positions = next((name for name in _POSITIONS if name in dims), "")
+    mask = next((name for name in MASK if name in dims), "")
+    positions = next((name for name in POSITIONS if name in dims), "")
     return DecoderInterface(ids, mask, positions, logits, cache)
 
 

@@ -11,14 +11,11 @@ from graphprune.data.batching import Arrays
 from graphprune.data.dataset import Data, TokenNames, input_specs
 from graphprune.data.fitting import InputSpec
 from graphprune.decoder.cache_sizes import cache_sizes
-from graphprune.decoder.interface import DecoderInterface, decoder_interface
+from graphprune.decoder.interface import IDS, MASK, POSITIONS, DecoderInterface, decoder_interface
 from graphprune.decoder.steps import prefill
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
 
-_IDS = ("input_ids", "decoder_input_ids")
-_MASK = ("attention_mask", "decoder_attention_mask")
-_POSITIONS = ("position_ids",)
 _TYPES = ("token_type_ids",)
 
 
@@ -85,11 +82,11 @@ def token_inputs(model: Model) -> TokenInputs | None:
     """
     specs = {spec.name: spec for spec in input_specs(model)}
     plain = [spec.name for spec in specs.values() if spec.dtype.kind in "iu" and len(spec.dims) == 2]
-    ids = next((name for name in _IDS if name in plain), plain[0] if plain and len(specs) == 1 else None)
+    ids = next((name for name in IDS if name in plain), plain[0] if plain and len(specs) == 1 else None)
     if ids is None:
         return None
     mask, positions, types = (
-        next((name for name in names if name in plain), "") for names in (_MASK, _POSITIONS, _TYPES)
+        next((name for name in names if name in plain), "") for names in (MASK, POSITIONS, _TYPES)
     )
     decoder = decoder_interface(model)
     return TokenInputs(specs, TokenNames(ids, mask), positions, types, decoder, cache_sizes(model))
