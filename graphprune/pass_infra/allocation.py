@@ -10,9 +10,10 @@ import numpy as np
 from graphprune.analysis.cost import part_cost
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposal, Proposals
+from graphprune.pass_infra.removed_block import removed_block
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.plan.goal import Goal
-from graphprune.plan.plan import Decision, RemovedBlock, Score
+from graphprune.plan.plan import Decision, Score
 from graphprune.repair.worth import Part, Worth
 
 _STEPS = 24  # of an MLP's width: enough for a target, few enough for the solver
@@ -125,9 +126,7 @@ class Allocation:
         for part, worth, score, left in zip(self.parts, self.worths, scores, chosen, strict=True):
             block = part.block
             if left == 0:
-                cost = part_cost(analysis.model, block.nodes, analysis.sizes)
-                named = (block.name, block.join, block.entry, block.exit)
-                blocks.append(RemovedBlock(*named, cost.macs, cost.params, score.score, score.standard_error, scores))
+                blocks.append(removed_block(self.context, block, score.score, score.standard_error, scores))
             elif part.read is not None and left < part.read.group.size:
                 groups.append(part.read.group)
                 losses.append(np.array(worth.losses))

@@ -22,6 +22,7 @@ from graphprune.pass_infra.block_proposals import Prefixes
 from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.removed_block import removed_block
 from graphprune.pass_infra.turns import shortlisted
 from graphprune.pass_infra.whole_layers import whole_layers
 from graphprune.plan.plan import Decision, RemovedBlock, Score
@@ -201,18 +202,8 @@ class BlockPass(Pass):
 def _removals(context: Context, block: Block, scores: Sequence[Score], chosen: int) -> Iterator[RemovedBlock]:
     """The entries of the plan for the candidate ``chosen``, which is ``block``; the last tells all scores."""
     for piece in block.pieces:
-        cost = part_cost(context.model, piece.nodes, context.sizes)
-        yield RemovedBlock(
-            name=piece.name,
-            join=piece.join,
-            entry=piece.entry,
-            exit=piece.exit,
-            macs=cost.macs,
-            params=cost.params,
-            score=scores[chosen].score,
-            standard_error=scores[chosen].standard_error,
-            scores=tuple(scores) if piece is block.pieces[-1] else (),
-        )
+        told = tuple(scores) if piece is block.pieces[-1] else ()
+        yield removed_block(context, piece, scores[chosen].score, scores[chosen].standard_error, told)
 
 
 def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:

@@ -13,7 +13,8 @@ from graphprune.analysis.layers import Layer, find_layers
 from graphprune.analysis.stages import allowance
 from graphprune.errors import NothingToPrune
 from graphprune.pass_infra.context import Context
-from graphprune.plan.plan import Decision, RemovedBlock
+from graphprune.pass_infra.removed_block import removed_block
+from graphprune.plan.plan import Decision
 from graphprune.scoring.angular import token_blocks, turns
 from graphprune.segments.runner import Segments
 
@@ -42,7 +43,7 @@ def without_a_layer(context: Context, depth: Depth, exclude: Sequence[str]) -> D
     if not chosen:
         return None
     score = scores[free.index(chosen[0])]
-    return Decision("", blocks=tuple(_removal(context, chosen[0], index, score) for index in range(len(chosen[0]))))
+    return Decision("", blocks=tuple(removed_block(context, block, score) for block in chosen[0]))
 
 
 def layer_cost(context: Context, layer: Layer) -> tuple[int, int]:
@@ -74,9 +75,3 @@ def _turns(context: Context, layers: Sequence[Layer]) -> list[tuple[float, float
         "cosine",
         token_blocks(context.model, context.joins, context.sizes),
     )
-
-
-def _removal(context: Context, layer: Layer, index: int, score: float) -> RemovedBlock:
-    block = layer[index]
-    cost = part_cost(context.model, block.nodes, context.sizes)
-    return RemovedBlock(block.name, block.join, block.entry, block.exit, cost.macs, cost.params, score, 0.0)
