@@ -13,9 +13,11 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
 from graphprune.errors import DataError, OptionError
+from graphprune.importance.estimator_input import EstimatorInputError, checked_features, checked_labels
 from graphprune.importance.vip import Matrix, vip
 
 Variant = Literal["normalised", "released"]
@@ -72,10 +74,13 @@ class CIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.variant = variant
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
-        """Forget everything and learn from (n, m) features and (n,) labels. Raises as :meth:`partial_fit`."""
+        """Forget everything and learn from (n, m) features and (n,) labels. Raises as :meth:`partial_fit`.
+
+        Here any two labels will do, for all of them are seen: the smaller one is -1.
+        """
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
-        return self.partial_fit(X, y)
+        return self.partial_fit(X, _two_as_signs(y))
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
         """Learn from more samples, one after the other: how they are cut into calls does not matter.
@@ -90,15 +95,18 @@ class CIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
 
         Raises
         ------
+        EstimatorInputError
+            A :class:`DataError` and ``ValueError``: shapes or labels are not as above, or values are not finite.
         DataError
-            Shapes or labels are not as above, values are not finite, or the released variant has outgrown float64.
+            The released variant has outgrown float64.
         OptionError
             ``n_components`` or ``variant`` is not legal.
         """
         self._check_options()
-        features = self._checked(X)
-        labels = _signs(y, len(features))
-        if not hasattr(self, "n_samples_seen_"):
+        starts = not hasattr(self, "n_samples_seen_")
+        features = checked_features(X, self, first=starts)
+        labels = _signs(checked_labels(y, len(features)))
+        if starts:
             self._start(features.shape[1])
         np.minimum(self.low_, features.min(0), out=self.low_)
         np.maximum(self.high_, features.max(0), out=self.high_)
@@ -119,11 +127,11 @@ class CIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         ------
         sklearn.exceptions.NotFittedError
             Nothing has been learnt yet.
-        DataError
+        EstimatorInputError
             Features are not as in :meth:`partial_fit`.
         """
         check_is_fitted(self, "n_samples_seen_")
-        return np.asarray((self._checked(X) - self.mean_) @ self.unit_weights().T)
+        return np.asarray((checked_features(X, self, first=False) - self.mean_) @ self.unit_weights().T)
 
     def unit_weights(self) -> Matrix:
         """(c, m) weights of unit length; a component without a direction yet is 0."""
@@ -153,7 +161,7 @@ class CIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         return self.n_components
 
     def _start(self, width: int) -> None:
-        self.n_samples_seen_, self.n_features_in_, self.label_sum_ = 0, width, 0.0
+        self.n_samples_seen_, self.label_sum_ = 0, 0.0
         self.distance_sum_ = 0.0
         self.mean_ = np.zeros(width)
         self.low_, self.high_ = np.full(width, np.inf), np.full(width, -np.inf)
@@ -215,8 +223,11 @@ class CIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         if self.variant not in get_args(Variant):
             raise OptionError(f"CIPLS has no variant '{self.variant}'", f"write {' or '.join(get_args(Variant))}")
 
-    def _checked(self, X: ArrayLike) -> Matrix:  # noqa: N803
-        return checked_features(X, getattr(self, "n_features_in_", None))
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.classifier_tags = ClassifierTags(multi_class=False)
+        return tags
 
 
 def spread(alive: NDArray[np.bool_], weights: Matrix, scores_squared: Matrix, loadings_squared: Matrix) -> Matrix:
@@ -226,34 +237,22 @@ def spread(alive: NDArray[np.bool_], weights: Matrix, scores_squared: Matrix, lo
     return scores
 
 
-def checked_features(features: ArrayLike, width: int | None) -> Matrix:
-    """As (n, m) float64, finite, with n at least 1 and m = ``width`` if given.
-
-    Raises
-    ------
-    DataError
-        They are not.
-    """
-    array: NDArray[Any] = np.asarray(features)
-    if array.ndim != 2 or not array.size or (width is not None and array.shape[1] != width):
-        wanted = "samples in rows" if width is None else f"samples in rows of the {width} features seen first"
-        raise DataError(f"CIPLS got features of shape {array.shape}, not {wanted}", "give a matrix (samples, features)")
-    matrix = np.asarray(array, np.float64)
-    if not np.isfinite(matrix).all():
-        raise DataError("the features given to CIPLS are not all finite", "look for NaN in the samples")
-    return matrix
-
-
-def _signs(y: ArrayLike, n: int) -> Matrix:
-    """Labels (n,) as -1.0 and +1.0."""
+def _two_as_signs(y: ArrayLike) -> ArrayLike:
+    """Labels of exactly two kinds as -1 and +1, others as they are."""
     labels: NDArray[Any] = np.asarray(y)
-    if labels.shape != (n,):
-        raise DataError(f"CIPLS got labels of shape {labels.shape} for {n} samples", "give one label per sample")
+    values = np.unique(labels) if labels.dtype.kind in "biufUS" else np.array([])
+    return np.where(labels == values[1], 1, -1) if values.size == 2 else y
+
+
+def _signs(labels: NDArray[Any]) -> Matrix:
+    """Labels (n,) as -1.0 and +1.0."""
     values = set(np.unique(labels).tolist())
     if labels.dtype == np.bool_ or values == {0, 1}:
         return np.where(labels == 1, 1.0, -1.0)
     if not values <= {-1, 1}:
         some = ", ".join(map(repr, sorted(values)[:4]))
         why = " (0 alone does not say that 1 is the other class)" if values == {0} else ""
-        raise DataError(f"CIPLS needs labels -1 and +1, not {some}{why}", "map them, or use ClassCIPLS for classes")
+        raise EstimatorInputError(
+            f"CIPLS needs labels -1 and +1, not {some}{why}", "map them, or use ClassCIPLS for classes"
+        )
     return labels.astype(np.float64)

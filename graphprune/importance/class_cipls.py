@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from graphprune.errors import DataError
-from graphprune.importance.cipls import CIPLS, Variant, checked_features, spread
+from graphprune.importance.cipls import CIPLS, Variant, spread
+from graphprune.importance.estimator_input import EstimatorInputError, checked_features, checked_labels
 from graphprune.importance.vip import Floats, Matrix, informative
 
 Batches = Callable[[], Iterable[tuple[Floats, NDArray[Any]]]]
@@ -42,38 +44,40 @@ class ClassCIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
         """Forget everything and learn from (n, m) features and (n,) labels. Raises as :meth:`partial_fit`."""
-        self._start(np.asarray(y))
+        self._start(checked_labels(y, len(checked_features(X, self))))
         return self.partial_fit(X, y)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:  # noqa: N803
         """Learn from more samples, (n, m) features and (n,) labels.
 
-        ``classes``, all labels there will ever be, must be given on the first call: a class met later would have
-        missed the samples before.
+        ``classes`` are all labels there will ever be, those of the first call if not given there: a class met later
+        would have missed the samples before, and is refused.
 
         Raises
         ------
-        DataError
+        EstimatorInputError
             Fewer than two classes, a label that is none of them, or as :meth:`CIPLS.partial_fit`.
         """
-        if not hasattr(self, "models_"):
-            if classes is None:
-                raise DataError("ClassCIPLS does not know the classes yet", "pass classes= to the first partial_fit")
-            self._start(np.asarray(classes))
-        labels = np.asarray(y)
+        starts = not hasattr(self, "models_")
+        features = checked_features(X, self, first=starts)
+        labels = checked_labels(y, len(features))
+        if starts:
+            self._start(labels if classes is None else np.asarray(classes))
         unknown = np.setdiff1d(labels, self.classes_)
         if unknown.size:
-            raise DataError(
-                f"label {unknown.tolist()[0]!r} is none of the {len(self.classes_)} classes", "name every class"
+            raise EstimatorInputError(
+                f"label {unknown.tolist()[0]!r} is none of the {len(self.classes_)} classes",
+                "pass classes= with every label to the first partial_fit",
             )
         for name, model in zip(self.classes_, self.models_, strict=True):
-            model.partial_fit(X, labels == name)
+            model.partial_fit(features, labels == name)
         return self
 
     def transform(self, X: ArrayLike) -> Matrix:  # noqa: N803
         """Scores (n, k c) of (n, m) features: the c scores of the first class, of the second, ..."""
         check_is_fitted(self, "models_")
-        return np.hstack([model.transform(X) for model in self.models_])
+        features = checked_features(X, self, first=False)
+        return np.hstack([model.transform(features) for model in self.models_])
 
     def vip(self) -> Matrix:
         """VIP of every feature, (m,) float64, by the formula over the components of all classes together.
@@ -93,10 +97,16 @@ class ClassCIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _n_features_out(self) -> int:
         return self.n_components * len(self.models_)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
     def _start(self, labels: NDArray[Any]) -> None:
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
-            raise DataError(f"ClassCIPLS got {len(self.classes_)} class, and there is nothing to tell apart", "give 2")
+            count = len(self.classes_)
+            raise EstimatorInputError(f"ClassCIPLS got {count} class, and there is nothing to tell apart", "give 2")
         self.models_ = [CIPLS(self.n_components, self.variant) for _ in self.classes_]
 
 
@@ -126,7 +136,9 @@ def cipls_vip(batches: Batches, components: int = 2, variant: Variant = "normali
     first: Matrix | None = None
     dtype: DTypeLike = np.float64
     for features, labels in batches():
-        x = checked_features(features, None if first is None else len(first))
+        x = checked_features(features)
+        if first is not None and x.shape[1] != len(first):
+            raise DataError(f"a batch has {x.shape[1]} features after one of {len(first)}", "give equal batches")
         if first is None:
             first, dtype, classes = x[0].copy(), features.dtype, np.unique(labels)
         scaler.partial_fit(x - first)  # leaves exact zeros of what is constant, where a mean is off by rounding
@@ -138,7 +150,7 @@ def cipls_vip(batches: Batches, components: int = 2, variant: Variant = "normali
         raise DataError(f"none of the {len(alive)} features varies over the samples", "give other samples")
     model = ClassCIPLS(components, variant)
     for features, labels in batches():
-        x = checked_features(features, len(first)) - first
+        x = checked_features(features) - first
         model.partial_fit(scaler.transform(x)[:, alive], labels, classes)
     scores = np.zeros(len(alive))
     scores[alive] = model.vip()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,9 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
 
+from graphprune import importance
 from graphprune.errors import DataError, OptionError
 from graphprune.importance.cipls import CIPLS, Variant
 from graphprune.importance.class_cipls import ClassCIPLS, cipls_vip
@@ -178,26 +183,28 @@ def test_labels_taken_for_signs(labels: object) -> None:
         (np.eye(4), [1, 2, 1, 2], "not 1, 2"),
         (np.eye(4), [1, np.nan, 1, 1], "not .*nan"),
         (np.eye(4), ["a", "b", "a", "b"], "not 'a', 'b'"),
-        (np.eye(4), [[1], [1], [-1], [1]], r"labels of shape \(4, 1\) for 4 samples"),
+        (np.eye(4), [[1, 1], [1, 1], [-1, 1], [1, 1]], r"labels of shape \(4, 2\) for 4 samples"),
+        (np.eye(4), None, "requires y to be passed"),
         (np.eye(4), [1, -1], r"labels of shape \(2,\) for 4 samples"),
-        (np.ones(4), [1, 1, 1, 1], r"features of shape \(4,\)"),
-        (np.ones((0, 4)), [], r"features of shape \(0, 4\)"),
-        (np.full((2, 2), np.nan), [1, -1], "not all finite"),
+        (np.ones(4), [1, 1, 1, 1], "Expected 2D array, got 1D array"),
+        (np.ones((0, 4)), [], r"0 sample\(s\)"),
+        (np.full((2, 2), np.nan), [1, -1], "contains NaN"),
     ],
 )
 def test_refuses(features: np.ndarray, labels: list[object], message: str) -> None:
     model = CIPLS()
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         model.partial_fit(features, labels)  # type: ignore[arg-type]
+    assert isinstance(caught.value, ValueError)  # what pipelines of scikit-learn expect
     assert not hasattr(model, "n_samples_seen_")
 
 
 def test_refuses_other_widths_and_keeps_what_it_has() -> None:
     x, y = signed(1)
     model = CIPLS().fit(x, y)
-    with pytest.raises(DataError, match="of the 6 features"):
+    with pytest.raises(DataError, match="expecting 6 features"):
         model.partial_fit(x[:, :5], y)
-    with pytest.raises(DataError, match="of the 6 features"):
+    with pytest.raises(DataError, match="expecting 6 features"):
         model.transform(x[:, :5])
     np.testing.assert_array_equal(model.vip(), CIPLS().fit(x, y).vip())
 
@@ -234,6 +241,27 @@ def test_transform_projects_on_unit_weights() -> None:
     expected = [[(row - x.mean(0)) @ w / np.sqrt(w @ w) for w in model.weights_] for row in x]
     np.testing.assert_allclose(scores, expected, atol=1e-12)
     np.testing.assert_array_equal(CIPLS(3).fit_transform(x, y), scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [CIPLS(), CIPLS(2, "released"), ClassCIPLS()])
+def test_scikit_learn_finds_nothing_wrong(estimator: CIPLS | ClassCIPLS) -> None:
+    outcomes = check_estimator(estimator, on_fail=None, on_skip=None)
+    assert {outcome["check_name"]: outcome["exception"] for outcome in outcomes if outcome["status"] == "failed"} == {}
+    assert sum(outcome["status"] == "passed" for outcome in outcomes) > 30
+
+
+@pytest.mark.parametrize("labels", [[3, 7, 7, 3], ["cat", "dog", "dog", "cat"]])
+def test_fit_sees_all_labels_and_takes_any_two(labels: list[object]) -> None:
+    x, _ = signed(1, 4)
+    np.testing.assert_array_equal(CIPLS(1).fit(x, labels).weights_, CIPLS(1).fit(x, [-1, 1, 1, -1]).weights_)
+
+
+def test_importance_names_the_estimators_and_imports_them_when_asked() -> None:
+    code = "import sys, graphprune.importance as i; assert 'sklearn' not in sys.modules; i.CIPLS(), i.ClassCIPLS()"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="no attribute 'PLS'"):
+        importance.PLS  # noqa: B018
 
 
 def test_is_a_scikit_learn_estimator() -> None:
@@ -305,8 +333,8 @@ def test_classes_are_one_against_the_rest() -> None:
 
 def test_classes_refuse() -> None:
     x, labels = classes3(0)
-    with pytest.raises(DataError, match="does not know the classes"):
-        ClassCIPLS().partial_fit(x, labels)
+    with pytest.raises(DataError, match="label 9 is none of the 2 classes; pass classes="):
+        ClassCIPLS().partial_fit(x[labels != 9], labels[labels != 9]).partial_fit(x, labels)
     with pytest.raises(DataError, match="label 9 is none of the 2 classes"):
         ClassCIPLS().partial_fit(x, labels, classes=[2, 5])
     with pytest.raises(DataError, match="got 1 class"):
@@ -340,7 +368,7 @@ def test_streamed_vip_refuses() -> None:
         cipls_vip(lambda: [])
     with pytest.raises(DataError, match="none of the 5 features varies"):
         cipls_vip(lambda: batches(np.full_like(x, 0.1), labels, 64))
-    with pytest.raises(DataError, match="of the 5 features"):
+    with pytest.raises(DataError, match="4 features after one of 5"):
         cipls_vip(lambda: [(x, labels), (x[:, :4], labels)])
     with pytest.raises(DataError, match="got 1 class"):
         cipls_vip(lambda: [(x, np.zeros(600))])
