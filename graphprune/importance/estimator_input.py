@@ -1,4 +1,4 @@
-"""What the estimators take: features and labels, refused as scikit-learn's contract asks and as graphprune's commands do."""
+"""What the estimators take: features and labels, refused as scikit-learn's contract and as graphprune's commands ask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graphprune.importance.vip import Matrix
 
 
 class EstimatorInputError(DataError, ValueError):
-    """Features or labels that an estimator cannot learn from: a ``ValueError`` for pipelines, exit code 1 for commands."""
+    """Features or labels nothing can be learnt from: a ``ValueError`` for pipelines, exit code 1 for commands."""
 
 
 def checked_features(features: ArrayLike, estimator: BaseEstimator | None = None, *, first: bool = True) -> Matrix:
@@ -34,9 +34,8 @@ def checked_features(features: ArrayLike, estimator: BaseEstimator | None = None
         else:
             array = validate_data(estimator, features, reset=first, dtype=np.float64)
     except ValueError as error:
-        raise EstimatorInputError(
-            str(error).rstrip("."), "give a matrix (samples, features) of finite numbers"
-        ) from error
+        why = str(error).rstrip(".")
+        raise EstimatorInputError(why, "give a matrix (samples, features) of finite numbers") from error
     return np.asarray(array)
 
 

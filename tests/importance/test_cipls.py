@@ -252,7 +252,7 @@ def test_scikit_learn_finds_nothing_wrong(estimator: CIPLS | ClassCIPLS) -> None
 
 
 @pytest.mark.parametrize("labels", [[3, 7, 7, 3], ["cat", "dog", "dog", "cat"]])
-def test_fit_sees_all_labels_and_takes_any_two(labels: list[object]) -> None:
+def test_fit_sees_all_labels_and_takes_any_two(labels: list[int] | list[str]) -> None:
     x, _ = signed(1, 4)
     np.testing.assert_array_equal(CIPLS(1).fit(x, labels).weights_, CIPLS(1).fit(x, [-1, 1, 1, -1]).weights_)
 
