@@ -17,6 +17,7 @@ import msgspec
 from graphprune.cli.listing import PassListing
 from graphprune.doctor.checks import Diagnosis
 from graphprune.evaluation.robustness_report import RobustnessReport
+from graphprune.pipeline.check_data import DataCheck
 from graphprune.plan.plan import Plan
 from graphprune.plan.plan_file import REQUIRED
 from graphprune.report.inspection import GroupsFile, Inspection
@@ -26,6 +27,7 @@ from graphprune.training.report import TrainingFile
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 KINDS: dict[str, type] = {
     "bench": BenchFile,
+    "data-check": DataCheck,
     "doctor": Diagnosis,
     "generation": GenerationFile,
     "groups": GroupsFile,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graphprune.cli.apply_hf import apply_hf
+from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
@@ -310,6 +311,7 @@ def passes(as_json: bool) -> None:
 cli.add_command(apply_hf)
 cli.add_command(finetune)
 cli.add_command(evaluate)
+cli.add_command(check_data)
 cli.add_command(doctor)
 cli.add_command(olive_config)
 

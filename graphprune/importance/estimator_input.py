@@ -1,4 +1,4 @@
-"""What the estimators take: features and labels, refused as scikit-learn's contract and as graphprune's commands ask."""
+"""What the estimators take: features and labels, refused as scikit-learn and graphprune's commands ask."""
 
 from __future__ import annotations
 
