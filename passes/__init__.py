@@ -21,6 +21,7 @@ if __name__ != "graphprune.passes":
 _GROUP = "graphprune.passes"
 _BUILT_IN = {
     "layer-cka": "graphprune.passes.layer_cka:LayerCKA",
+    "layer-kl": "graphprune.passes.layer_kl:LayerKL",
     "layer-angular": "graphprune.passes.layer_angular:LayerAngular",
     "layer-consensus": "graphprune.passes.layer_consensus:LayerConsensus",
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",

@@ -57,6 +57,32 @@ def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[
     return list(dict.fromkeys(found))
 
 
+def class_scores(model: Model, blocks: Sequence[Block]) -> Representation:
+    """The first output as logits of classes, or of tokens, along the last axis; of a final Softmax what it reads.
+
+    Raises
+    ------
+    OptionError
+        The first output has no such axis.
+    """
+    flow = model.derived(DataFlow)
+    presents = {tensor.present for tensor in flow.cache}
+    output = next(tensor.name for tensor in model.graph.outputs if tensor.name not in presents)
+    shape = model.shapes.get(output)
+    if shape is None or len(shape) not in (2, 3):
+        raise OptionError(
+            f"the first output '{output}' {list(shape or ())} holds neither class scores nor logits of tokens",
+            "name a tensor of logits with the option representation, or take layer-cka",
+        )
+    node = flow.nodes[flow.producer[output]] if output in flow.producer else None
+    if node is not None and node.op == "Softmax" and node.attrs.get("axis", -1) in (-1, len(shape) - 1):
+        before = flow.producer_input(output)
+        owner = {name for block in blocks for name in block.nodes}
+        if before in flow.producer and flow.producer[before] not in owner:
+            return Representation(before, "last")
+    return Representation(output, "last")
+
+
 def _named(flow: DataFlow, owner: dict[str, Block], name: str) -> Representation:
     producer = flow.producer.get(name)
     if producer is None:

@@ -74,6 +74,14 @@ class BlockPass(Pass):
     def memory_bytes(self, rows: int, width: int) -> int:
         """At most what one candidate takes in memory after ``rows`` rows of ``width`` features."""
 
+    def compared_tensors(self, context: Context, blocks: Sequence[Block]) -> list[Representation]:
+        """What two versions of the network are compared by."""
+        return find_representations(context.model, blocks, self.representation)
+
+    def rows_held(self, scoring: BlockScoring, representation: Representation) -> int:
+        """How many rows of a candidate are in memory at once, at most."""
+        return scoring.row_limit(representation)
+
     def choose(self, scores: Sequence[Score]) -> int:
         """Which of the candidates goes: the lowest score, of equals the first."""
         return int(np.argmin([score.score for score in scores]))
@@ -94,7 +102,7 @@ class BlockPass(Pass):
             rules = whole_layers(rules, find_layers(context.model, context.joins))
         costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
         blocks = [join.block for join in context.joins if join.block]
-        representations = find_representations(context.model, blocks, self.representation)
+        representations = self.compared_tensors(context, blocks)
         tensors = [representation.tensor for representation in representations]
         # opened when first needed
         pieces = [piece for block in rules.candidates for piece in block.pieces]
@@ -193,7 +201,8 @@ class BlockPass(Pass):
 
     def _parts(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Sequence[Block]]:
         """The candidates in portions that fit the memory at once, of each worker its own."""
-        needed_bytes = sum(self.memory_bytes(scoring.row_limit(r), scoring.width(r)) for r in scoring.representations)
+        rows = {r: self.rows_held(scoring, r) for r in scoring.representations}
+        needed_bytes = sum(self.memory_bytes(count, scoring.width(r)) for r, count in rows.items())
         size = max(1, _MEMORY_BUDGET_BYTES // max(1, needed_bytes))
         size *= 1 if scoring.context.execution.workers is None else scoring.context.execution.workers.count
         return [candidates[start : start + size] for start in range(0, len(candidates), size)]

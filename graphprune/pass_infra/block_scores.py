@@ -41,9 +41,17 @@ class BlockScoring:
 
     def row_limit(self, representation: Representation) -> int:
         """The most rows that the data may give."""
+        return (self.context.data.limit or sys.maxsize) * self._rows_of_a_sample(representation)
+
+    def batch_rows(self, representation: Representation) -> int:
+        """The rows of a batch; as many batches are worked on at once as there are threads."""
+        execution = self.context.execution
+        samples = execution.batch * execution.runtime.thread_count
+        return min(samples, self.context.data.limit or samples) * self._rows_of_a_sample(representation)
+
+    def _rows_of_a_sample(self, representation: Representation) -> int:
         shape = self.context.sizes[representation.tensor]
-        each = 1 if self._is_by_channel(representation) else prod(shape[1:-1])
-        return (self.context.data.limit or sys.maxsize) * each
+        return 1 if self._is_by_channel(representation) else prod(shape[1:-1])
 
     def _is_by_channel(self, representation: Representation) -> bool:
         return representation.layout == "channels" or len(self.context.sizes[representation.tensor]) <= 2

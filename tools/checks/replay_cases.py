@@ -86,6 +86,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass amp{budget=released} --target flops=0.7",
         "--pass amp --target latency=0.8",
     ),
+    "layer-kl": _passes(
+        _CNN,
+        "--pass layer-kl --target removed=2",
+        "--pass layer-kl{reference=original} --target flops=0.8 --no-bench",
+    ),
     "layer-angular": _passes(
         _CNN,
         "--pass layer-angular --target removed=2",
