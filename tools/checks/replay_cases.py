@@ -91,6 +91,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass layer-kl --target removed=2",
         "--pass layer-kl{reference=original} --target flops=0.8 --no-bench",
     ),
+    "filter-kl": _passes(
+        _CNN,
+        "--pass filter-kl --target flops=0.7",
+        "--pass filter-kl{samples=16,scope=group} --target ratio=0.25 --no-bench",
+    ),
     "layer-angular": _passes(
         _CNN,
         "--pass layer-angular --target removed=2",
