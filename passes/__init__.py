@@ -25,6 +25,8 @@ _BUILT_IN = {
     "layer-angular": "graphprune.passes.layer_angular:LayerAngular",
     "layer-consensus": "graphprune.passes.layer_consensus:LayerConsensus",
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",
+    "layer-magnitude": "graphprune.passes.layer_magnitude:LayerMagnitude",
+    "filter-cka": "graphprune.passes.filter_cka:FilterCKA",
     "filter-kl": "graphprune.passes.filter_kl:FilterKL",
     "filter-obs": "graphprune.passes.filter_obs:FilterOBS",
     "filter-pls-vip": "graphprune.passes.filter_pls_vip:FilterPLSVIP",

@@ -19,21 +19,33 @@ from typing import ClassVar, Literal
 
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.block_pass import BlockPass
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.joint.arbiter import Arbiter
+from graphprune.pass_infra.joint.arbiter import Arbiter, Similarity
 from graphprune.pass_infra.joint.children import Match
+from graphprune.pass_infra.joint.judge import Judge, Select
 from graphprune.pass_infra.joint.search import Search
 from graphprune.pass_infra.unit_pass import UnitPass, check_patterns
 from graphprune.passes.amp import AMP
+from graphprune.passes.filter_cka import FilterCKA
+from graphprune.passes.filter_kl import FilterKL
 from graphprune.passes.filter_magnitude import FilterMagnitude
 from graphprune.passes.filter_obs import FilterOBS
 from graphprune.passes.head_projection import HeadProjection
 from graphprune.passes.layer_cka import LayerCKA
+from graphprune.passes.layer_kl import LayerKL
+from graphprune.passes.layer_magnitude import LayerMagnitude
 from graphprune.passes.neuron_projection import NeuronProjection
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Scope
 from graphprune.scoring.projection import HEAD_KINDS
 
+_CRITERIA: dict[str, tuple[type[BlockPass], type[UnitPass]]] = {
+    "obs": (LayerCKA, FilterOBS),
+    "magnitude": (LayerMagnitude, FilterMagnitude),
+    "kl": (LayerKL, FilterKL),
+    "cka": (LayerCKA, FilterCKA),
+}
 _LEAST_SAMPLES = 8
 _FILTERS = (r"re:/filters(\.\d+)?$",)
 
@@ -50,8 +62,16 @@ class JointCKA(Pass):
         metadata={"help": "what both children lose alike: filters (transformers: parameters), MACs, or measured time"},
     )
     arbiter: Arbiter = field(default="cka", metadata={"help": "likeness to the parent, or cross-entropy on labels"})
-    criterion: Literal["obs", "magnitude"] = field(
-        default="obs", metadata={"help": "how filters are scored; heads and neurons always by projection"}
+    similarity: Similarity = field(
+        default="cka", metadata={"help": "what likeness is: CKA, or a distance; gaussian needs labels"}
+    )
+    epsilon: float = field(
+        default=0.0, metadata={"help": "held against the child without filters, which saves less time"}
+    )
+    select: Select = field(default="arbiter", metadata={"help": "the arbiter decides, or a coin (--seed): a baseline"})
+    criterion: Literal["obs", "magnitude", "kl", "cka"] = field(
+        default="obs",
+        metadata={"help": "how layers and filters are scored; obs: layers by CKA. Heads and neurons: by projection"},
     )
     scope: Scope = field(
         default="group", metadata={"help": "filters: the same share of each layer, or the lowest of all"}
@@ -77,6 +97,8 @@ class JointCKA(Pass):
                 f"pass joint-cka weighs blocks against units and cannot count both for {context.goal.target}",
                 "give --target flops= or params=",
             )
+        if self.epsilon < 0:
+            raise OptionError(f"epsilon of pass joint-cka is {self.epsilon:g}", "write 0 or more")
         if self.samples < _LEAST_SAMPLES:
             raise OptionError(
                 f"pass joint-cka cannot choose and judge with {self.samples} samples",
@@ -85,15 +107,17 @@ class JointCKA(Pass):
 
     def decisions(self, context: Context) -> Iterator[Decision]:
         units, kind = self._units(context)
-        layers = LayerCKA(
+        layers = _CRITERIA[self.criterion][0](
             floor=self.floor,
             skip_first=self.skip_first,
             exclude=self.exclude,
-            representation=self.representation,
+            representation=() if self.criterion == "kl" else self.representation,
             rescore="none",  # the children are repaired here
         )
         repairs = self.refit and context.data.kind != "synthetic"
-        yield from Search(str(self), layers, units, kind, self.match, self.arbiter, repairs, self.samples).run(context)
+        judge = Judge(self.arbiter, self.similarity, self.epsilon, self.select)
+        search = Search(str(self), layers, self.representation, units, kind, self.match, judge, repairs, self.samples)
+        yield from search.run(context)
 
     def _units(self, context: Context) -> tuple[UnitPass | None, str]:
         """What competes with layers: heads and neurons where there are heads, else filters, else neurons.
@@ -113,7 +137,7 @@ class JointCKA(Pass):
         if has_heads:
             return HeadProjection(scope="group", floor=0.0, exclude=kept), "heads"
         if "filters" in free:
-            kind = FilterOBS if self.criterion == "obs" else FilterMagnitude
+            kind = _CRITERIA[self.criterion][1]
             return kind(scope=self.scope, floor=0.0, include=_FILTERS, exclude=kept), "filters"
         if "neurons" in free:
             return NeuronProjection(scope="group", floor=0.0, exclude=kept), "neurons"

@@ -69,8 +69,9 @@ class TrajectoryPoint:
     ``kind`` is what went (``layer``, ``filters``, ``units``), ``removed`` tells it in short texts: the name of a block,
     or ``group: 3 of 16``. ``macs`` and ``params`` are those of the whole model after the step.
     ``score`` is the winner's figure before the arbiter: with ``cka`` the similarity to the network before the step
-    (higher wins), with ``loss`` the cross-entropy, with ``kl`` and ``perplexity`` these (lower wins); None where a coin
-    or a path decides. ``rival_kind`` and ``rival_score`` are the child that lost; None where there was none.
+    (higher wins), with ``linear``, ``gaussian`` and ``wasserstein`` these distances from it, with ``loss`` the
+    cross-entropy, with ``kl`` and ``perplexity`` these (lower wins); None where a coin or a path decides.
+    ``rival_kind`` and ``rival_score`` are the child that lost; None where there was none.
     ``latency_ratio`` is the measured time after the step over that of the dense network; None where it was not
     measured.
     """

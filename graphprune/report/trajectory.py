@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 30
 _CHOSEN = {
     "cka": "the one with the higher CKA to the network before the step",
+    "linear": "the one whose representation is nearer to that of the network before",
+    "gaussian": "the one whose representation is nearer to that of the network before",
+    "wasserstein": "the one whose representation is nearer to that of the network before",
     "kl": "the one whose outputs are nearer to those of the network as given",
     "perplexity": "that of lower perplexity",
     "random": "the one that a coin fell for",

@@ -6,7 +6,8 @@ from collections import ChainMap, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,14 +21,17 @@ from graphprune.axes.typing import Typing
 from graphprune.base import extras
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
-from graphprune.importance.divergence import StreamedDivergence
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
+from graphprune.runtime.blas import one_blas_thread
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.scoring.blocks import FeatureComparison
 from graphprune.segments.cuts import at_layers
 from graphprune.segments.in_order import in_order
 from graphprune.segments.partition import Segment, partition
 from graphprune.segments.runner import Environment, Segments, SessionChain
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,15 @@ class _Place:
 
     def without(self, values: np.ndarray, unit: int) -> np.ndarray:
         keep = (self.units != unit).reshape([-1 if axis == self.axis else 1 for axis in range(values.ndim)])
-        return values * keep.astype(values.dtype)
+        silent: np.ndarray = values * keep.astype(values.dtype)
+        return silent
+
+
+class _Question(NamedTuple):
+    """What becomes of the network without one unit of the group that is summed over at ``places``."""
+
+    places: Sequence[_Place]
+    unit: int
 
 
 def silenceable(model: Model, typing: Typing, groups: Sequence[Group]) -> list[Group]:
@@ -50,48 +62,54 @@ def silenceable(model: Model, typing: Typing, groups: Sequence[Group]) -> list[G
     return [group for group, places in found if places and all(place.tensor in written for place in places)]
 
 
-def silenced_divergences(
+def compared_without(
     model: Model,
     typing: Typing,
     groups: Sequence[Group],
-    logits: Representation,
+    seen: Representation,
     data: Data,
     batch: int,
     options: RuntimeOptions,
+    make: Callable[[], FeatureComparison[R]],
     progress: Callable[[int, int], None],
-) -> list[NDArray[np.float64]]:
-    """``KL(p || p_u)`` (size,) in nats of every unit u of every group, the mean over the rows of ``logits``.
+) -> list[list[R]]:
+    """For every unit of every group what a comparison says of the network with it and without, on all of ``data``.
 
-    p is the softmax of the network's logits and p_u that of the network without u. For each batch the network runs
-    once, and what follows the layers that read u once more for each u. ``progress`` is told how many of these runs are
-    done, and of how many, as far as the number of samples is known.
+    ``seen`` is what they are compared by. For each batch the network runs once, and what follows the layers that read
+    a unit once more for each unit. ``progress`` is told how many of these runs are done, and of how many, as far as the
+    number of samples is known.
 
     Raises
     ------
     DataError
-        As :meth:`graphprune.data.dataset.Data.batches`, or the logits are not finite.
+        As :meth:`graphprune.data.dataset.Data.batches`, or nothing can be told from the data.
     """
-    targets = [logits.tensor]
+    targets = [seen.tensor]
     segments = Segments(SessionChain.of(model, _at_layers(model, targets), options), targets, model)
     places = [_places(model, typing, group) for group in groups]
-    units = [(own, unit) for group, own in zip(groups, places, strict=True) for unit in range(group.size)]
-    comparison = StreamedDivergence()
+    units = [_Question(own, unit) for group, own in zip(groups, places, strict=True) for unit in range(group.size)]
+    comparison = make()
     threads = options.thread_count
     runs = len(units) * max(1, -(-(data.limit or 0) // batch))
     done = 0
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool, one_blas_thread():
         for part in data.batches(batch):
             env = segments.run(part.feeds)
-            comparison.reference(_features(logits, env))
-            changed = in_order(pool, lambda asked, env=env: _without(segments, env, *asked), units, 2 * threads)
+            comparison.reference(_features(seen, env), part.labels)
+            changed = in_order(pool, partial(_without, segments, env), units, 2 * threads)
             for index, values in enumerate(changed):
-                comparison.candidate(index, _features(logits, values))
+                comparison.candidate(index, _features(seen, values))
                 done += 1
                 progress(done, runs)
-    if not comparison.is_informative:
-        raise DataError(f"the logits '{logits.tensor}' of {data.origin} are not finite", "look for NaN in the data")
-    scores = np.array([comparison.result(index)[0] for index in range(len(units))])
-    return np.split(scores, np.cumsum([group.size for group in groups])[:-1])
+    if not comparison.is_informative or comparison.rows < comparison.least_rows:
+        raise DataError(
+            f"{data.origin} says nothing of '{seen.tensor}': it gives {comparison.rows} rows, {comparison.least_rows} "
+            "are needed, which differ and are finite",
+            "give other or more data",
+        )
+    results = [comparison.result(index) for index in range(len(units))]
+    ends = np.cumsum([group.size for group in groups]).tolist()
+    return [results[end - group.size : end] for group, end in zip(groups, ends, strict=True)]
 
 
 def _at_layers(model: Model, targets: Sequence[str]) -> list[Segment]:
@@ -99,21 +117,21 @@ def _at_layers(model: Model, targets: Sequence[str]) -> list[Segment]:
     return partition(flow, at_layers(flow), targets)
 
 
-def _features(logits: Representation, values: Environment) -> NDArray[np.floating]:
-    return logits.features(values[logits.tensor].numpy())
+def _features(seen: Representation, values: Environment) -> NDArray[np.floating]:
+    return seen.features(values[seen.tensor].numpy())
 
 
-def _without(segments: Segments, env: Environment, places: Sequence[_Place], unit: int) -> Environment:
+def _without(segments: Segments, env: Environment, asked: _Question) -> Environment:
     """The targets as they would be with one unit silenced wherever it is summed over; ``env`` is of a whole run."""
     chain = segments.chain
     by_tensor: dict[str, list[_Place]] = defaultdict(list)
-    for place in places:
+    for place in asked.places:
         by_tensor[place.tensor].append(place)
 
     def silent(name: str, given: Any) -> Any:
         values = given.numpy()
         for place in by_tensor[name]:
-            values = place.without(values, unit)
+            values = place.without(values, asked.unit)
         return extras.onnxruntime().OrtValue.ortvalue_from_numpy(values)
 
     changed: Environment = {name: silent(name, env[name]) for name in list(by_tensor)}

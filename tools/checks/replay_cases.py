@@ -96,6 +96,12 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass filter-kl --target flops=0.7",
         "--pass filter-kl{samples=16,scope=group} --target ratio=0.25 --no-bench",
     ),
+    "joint-criteria": _passes(
+        _CNN,
+        "--pass joint-cka{criterion=kl,samples=32} --target flops=0.7 --no-bench",
+        "--pass joint-cka{criterion=magnitude,similarity=wasserstein} --target flops=0.8 --no-bench",
+        "--pass joint-cka{select=random,refit=false} --target flops=0.7 --no-bench",
+    ),
     "layer-angular": _passes(
         _CNN,
         "--pass layer-angular --target removed=2",

@@ -1,8 +1,8 @@
 """Who judges two children: CKA with their parent's representation, or the loss on labels.
 Samples as the network sees them.
 
-Linear CKA, biased, as in "Pruning Everything, Everywhere, All at Once" (IJCNN 2025); there on test images,
-here on samples that took no part in choosing or repairing.
+Linear CKA, biased, as in "Pruning Everything, Everywhere, All at Once" (IJCNN 2025), or one of the other measures that
+the paper tries; there on test images, here on samples that took no part in choosing or repairing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 from graphprune.analysis.representation import Representation
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
-from graphprune.importance.streaming import StreamedCKA
 from graphprune.ir.model import Model
 from graphprune.runtime.execution import Execution
 from graphprune.runtime.sessions import open_model, run
+from graphprune.scoring.dissimilarity import Dissimilarities
 from graphprune.segments.capture import capture
 
 Arbiter = Literal["cka", "loss"]
+Similarity = Literal["cka", "linear", "gaussian", "wasserstein"]
+"""What stands in for CKA where it is not asked for: a distance, small where two networks are alike."""
+
+_METRICS: dict[Similarity, str] = {
+    "cka": "cka",
+    "linear": "linear_1",
+    "gaussian": "gaussian_stochastic_1",
+    "wasserstein": "wasserstein",
+}
 
 _MIN_ROWS = 3  # the centred rows of two samples are opposite: their CKA is always 1
 
@@ -30,29 +39,36 @@ Seen = tuple[Model, Sequence[Representation]]
 """A network and the tensors that stand for what it knows."""
 
 
-def similarities(parent: Seen, children: Sequence[Seen], data: Data, execution: Execution) -> list[float]:
-    """CKA of each child with the parent, the mean over the representations; high = alike.
+def distances(
+    parent: Seen, children: Sequence[Seen], data: Data, execution: Execution, similarity: Similarity
+) -> list[float]:
+    """How far each child is from the parent, the mean over the representations; of CKA what it lacks of 1.
 
     Raises
     ------
     DataError
-        There are too few samples, or the parent's representation does not vary.
+        There are too few samples, the parent's representation does not vary, or the measure needs labels.
     """
-    streams = [StreamedCKA() for _ in parent[1]]
+    metric = _METRICS[similarity]
+    streams = [Dissimilarities([metric]) for _ in parent[1]]
     runs = [
         capture(model, [each.tensor for each in representations], data, execution.batch, execution.runtime)
         for model, representations in (parent, *children)
     ]
     for parts in zip(*runs, strict=True):
         for place, stream in enumerate(streams):
-            stream.reference(_features(parent, parts[0][1], place))
+            stream.reference(_features(parent, parts[0][1], place), parts[0][0].labels)
             for index, (child, (_, values)) in enumerate(zip(children, parts[1:], strict=True)):
                 stream.candidate(index, _features(child, values, place))
     if min(stream.rows for stream in streams) < _MIN_ROWS:
         raise DataError(f"{data.origin} leaves fewer than {_MIN_ROWS} samples to judge by", "give more data")
     if not any(stream.is_informative for stream in streams):
         raise DataError(f"the representation is the same for all samples of {data.origin}, or not finite", "check them")
-    return [float(np.mean([stream.result(index)[0] for stream in streams])) for index in range(len(children))]
+    found = [[stream.result(index) for stream in streams] for index in range(len(children))]
+    why = next((each.left_out[metric] for each in found[0] if each.left_out), "")
+    if why:
+        raise DataError(f"similarity={similarity} cannot be told: {why}", "add them, or take similarity=cka")
+    return [float(np.mean([each.values[metric] for each in one])) for one in found]
 
 
 def losses(models: Sequence[Model], data: Data, execution: Execution) -> list[float]:

@@ -14,8 +14,8 @@ from graphprune.data.dataset import Data
 from graphprune.errors import GraphpruneError, NothingToPrune
 from graphprune.pass_infra.block_pass import BlockPass
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.joint.arbiter import Arbiter, losses, similarities
 from graphprune.pass_infra.joint.children import Match, matched
+from graphprune.pass_infra.joint.judge import Judge
 from graphprune.pass_infra.joint.network import Network
 from graphprune.pass_infra.joint.split import split
 from graphprune.pass_infra.joint.widths import Widths
@@ -31,24 +31,25 @@ _ALONE = 0.9
 @dataclass(frozen=True)
 class Search:
     """One run of a joint pass: ``layers`` finds the block that may go, ``units`` what competes with it (None: nothing),
-    which the trajectory calls ``unit_kind``."""
+    which the trajectory calls ``unit_kind``; ``compared`` are the tensors to judge by, where the user named some."""
 
     spec: str
     layers: BlockPass
+    compared: tuple[str, ...]
     units: UnitPass | None
     unit_kind: str
     match: Match
-    arbiter: Arbiter
+    judge: Judge
     repairs: bool
     samples: int
 
     def run(self, context: Context) -> Iterator[Decision]:
         """A decision per step, until the target is met, or with the limit that stands before it."""
         fit, held_out = split(context.data, self.samples)
-        first = parent = Network.first(context.analysis, self.layers.representation)
+        first = parent = Network.first(context.analysis, self.compared)
         notes: tuple[str, ...] = (
             f"children were chosen{' and repaired' if self.repairs else ''} with the even ones of the first "
-            f"{self.samples} samples, judged by {'loss' if self.arbiter == 'loss' else 'CKA'} on the odd ones",
+            f"{self.samples} samples, {self.judge.how} on the odd ones",
         )
         limit = self._best_case(context) if context.goal.is_last else ""
         number = 0
@@ -59,7 +60,8 @@ class Search:
             if not children:
                 limit = self._limit(context, parent.cost)
                 break
-            parent, decision = self._judged(context, held_out, parent, children)
+            coin = np.random.default_rng([context.seed, context.goal.removed_before, number, 1])
+            parent, decision = self._judged(context, held_out, parent, children, coin)
             yield replace(decision, notes=notes)
             notes, number = (), number + 1
             if context.goal.in_rounds:
@@ -111,17 +113,16 @@ class Search:
         return decision if decision.units else None
 
     def _judged(
-        self, context: Context, held_out: Data, parent: Network, children: list[tuple[str, Network]]
+        self,
+        context: Context,
+        held_out: Data,
+        parent: Network,
+        children: list[tuple[str, Network]],
+        coin: np.random.Generator,
     ) -> tuple[Network, Decision]:
-        """The child that goes on, and what it took as the plan tells it. Of equals the first, the layer, goes."""
-        networks = [child for _, child in children]
-        if self.arbiter == "loss":
-            models = [child.analysis.model for child in networks]
-            scores = losses(models, held_out, context.execution)
-        else:
-            seen = [(each.analysis.model, each.representations) for each in (parent, *networks)]
-            scores = similarities(seen[0], seen[1:], held_out, context.execution)
-        best = int(np.argmin(scores) if self.arbiter == "loss" else np.argmax(scores))
+        """The child that goes on, and what it took as the plan tells it."""
+        verdict = self.judge.of(parent, children, held_out, context.execution, coin)
+        best, scores = verdict.best, verdict.scores
         (kind, winner), rival = children[best], 1 - best
         decision = winner.decision
         assert decision is not None  # children come from one
@@ -134,10 +135,10 @@ class Search:
             ),
             macs=winner.cost.macs,
             params=winner.cost.params,
-            score=scores[best],
-            arbiter=self.arbiter,
+            score=scores[best] if scores else None,
+            arbiter=self.judge.title,
             rival_kind=None if is_alone else children[rival][0],
-            rival_score=None if is_alone else scores[rival],
+            rival_score=None if is_alone or not scores else scores[rival],
         )
         return winner, replace(decision, spec=self.spec, limit="", considered=0, notes=(), trajectory=(step,))
 
