@@ -1,9 +1,9 @@
 """Pass ``allocate``: how much of each MLP goes, and which attentions, so that the outputs move least.
 
-What a part is worth is measured, not guessed: the divergence (KL) of the outputs from the original's without a tenth,
-two tenths ... of an MLP's neurons, or without the whole block, after the layer that reads the rest has been refitted. A
-knapsack picks one of these for each block, such that the target is met. The measuring is done once and kept in the
-cache: a plan for another target takes seconds.
+What a part is worth is measured, not guessed: the divergence (KL) of the outputs from the original's without a quarter,
+half or three quarters of an MLP's neurons, after the layer that reads the rest has been refitted, or without the whole
+block. A knapsack picks a width of each MLP, and what else goes, such that the target is met. The measuring is done once
+and kept in the cache: a plan for another target takes seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``shape=uniform``: one number of neurons and of heads in all layers, for which ``config.json`` has one number each."""
+"""``shape=uniform``: one number of neurons and of heads in all layers, as ``config.json`` has one number each."""
 
 from __future__ import annotations
 

@@ -70,6 +70,10 @@ class UnitPass(Pass):
         """Those of ``groups`` that the pass has a score for; the others stay whole, and a note says so."""
         return list(groups)
 
+    def why_unscored(self, context: Context, group: Group) -> str:
+        """Why a group on offer is not :meth:`scorable`."""
+        return self.unscored
+
     def requires(self, context: Context) -> None:
         """Refuse options outside their range."""
         if not 0 <= self.floor <= 1:
@@ -195,7 +199,11 @@ class UnitPass(Pass):
         whole = {group.name: unreachable(context, group, needs_activations=self.needs_data) for group in offered}
         found = self.scorable(context, [group for group in offered if not whole[group.name]])
         scored = {group.name for group in found}
-        unscored = {name: why or self.unscored for name, why in whole.items() if name not in scored}
+        unscored = {
+            group.name: whole[group.name] or self.why_unscored(context, group)
+            for group in offered
+            if group.name not in scored
+        }
         torn = kept_for_others(context.analysis, found) if self.uniform else {}
         if self.shape == "uniform":
             torn |= kept_for_other_layers(context.analysis.groups, [group for group in found if group.name not in torn])
@@ -314,7 +322,11 @@ def matches(pattern: str, group: Group) -> bool:
     OptionError
         The regular expression is not one.
     """
-    names = (group.name, *group.writers, *group.readers)
+    return is_match(pattern, (group.name, *group.writers, *group.readers))
+
+
+def is_match(pattern: str, names: Sequence[str]) -> bool:
+    """Whether a glob, or a regular expression after ``re:``, matches one of ``names``. OptionError: see above."""
     if not pattern.startswith("re:"):
         return any(fnmatchcase(name, pattern) for name in names)
     try:
