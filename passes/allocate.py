@@ -1,9 +1,9 @@
 """Pass ``allocate``: how much of each MLP goes, and which attentions, so that the outputs move least.
 
-What a part is worth is measured, not guessed: the divergence (KL) of the outputs from the original's without a tenth,
-two tenths ... of an MLP's neurons, or without the whole block, after the layer that reads the rest has been refitted. A
-knapsack picks one of these for each block, such that the target is met. The measuring is done once and kept in the
-cache: a plan for another target takes seconds.
+What a part is worth is measured, not guessed: the divergence (KL) of the outputs from the original's without a quarter,
+half or three quarters of an MLP's neurons, after the layer that reads the rest has been refitted, or without the whole
+block. A knapsack picks a width of each MLP, and what else goes, such that the target is met. The measuring is done once
+and kept in the cache: a plan for another target takes seconds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from graphprune.pass_infra.allocation import Allocation
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.uniform_shape import SHAPE_HELP, Shape
 from graphprune.pass_infra.worth_cache import measured_worths
 from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
@@ -40,6 +41,7 @@ class Allocate(Pass):
     samples: int = field(default=2, metadata={"help": "samples that judge; the others are fitted to"})
     attention: bool = field(default=True, metadata={"help": "whether blocks without neurons may go as a whole"})
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
+    shape: Shape = field(default="free", metadata={"help": SHAPE_HELP})
 
     def requires(self, context: Context) -> None:
         if self.samples < 1:
@@ -64,7 +66,7 @@ class Allocate(Pass):
     def _allocation(self, context: Context) -> Allocation:
         parts = self._parts(context)
         worths, notes = measured_worths(context, parts, self.samples)
-        return Allocation(str(self), context, parts, worths, notes)
+        return Allocation(str(self), context, parts, worths, notes, self.shape)
 
     def _parts(self, context: Context) -> Sequence[Part]:
         """Every block on offer, in order, with the neurons in it.

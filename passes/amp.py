@@ -22,9 +22,10 @@ from graphprune.axes.algebra import Atom
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.importance.budget import Rounding, amp_counts
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.projected import projected
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.passes.head_projection import UNREAD, projectable, projected
+from graphprune.passes.head_projection import UNREAD, projectable
 from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Scope
@@ -80,7 +81,7 @@ class AMP(UnitPass):
             missing = "attention heads" if not heads else "MLP neurons"
             other = "neuron-projection" if not heads else "head-projection"
             raise NothingToPrune(f"pass amp finds no {missing} to prune", f"use the pass {other}")
-        return projected(self.name, context, groups), ()
+        return projected(f"{self.name}: activations", context, groups), ()
 
     def limit_rules(self, context: Context) -> list[str]:
         own = [f"the rounding of budget={self.budget}"] if self.budget == "released" else []

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.projected import projected
 from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.scoring.consumers import consumers
-from graphprune.scoring.projection import projection_scores
 
 UNREAD = "no layer with constant weights reads them as one axis"
 
@@ -36,7 +36,7 @@ class HeadProjection(UnitPass):
         return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-        scores = projected(self.name, context, groups)
+        scores = projected(f"{self.name}: activations", context, groups)
         return by_layer(scores) if self.scope == "global" else scores, ()
 
 
@@ -48,18 +48,3 @@ def by_layer(scores: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]
 def projectable(context: Context, groups: Sequence[Group]) -> list[Group]:
     """The groups that some layer with constant weights sums over."""
     return [group for group in groups if consumers(context.model, context.analysis.typing, group)]
-
-
-def projected(name: str, context: Context, groups: Sequence[Group]) -> list[NDArray[np.float64]]:
-    """Projection scores with progress shown in the name of a pass."""
-    total = context.data.limit or 0
-    return projection_scores(
-        context.model,
-        context.analysis.typing,
-        groups,
-        context.analysis.groups,
-        context.data,
-        context.execution.batch,
-        context.execution.runtime,
-        lambda done: context.execution.progress(f"{name}: activations", done, total),
-    )

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.projected import projected
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.passes.head_projection import UNREAD, by_layer, projectable, projected
+from graphprune.passes.head_projection import UNREAD, by_layer, projectable
 from graphprune.plan.selection import Scope
 
 
@@ -38,5 +39,5 @@ class NeuronProjection(UnitPass):
         return projectable(context, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-        scores = projected(self.name, context, groups)
+        scores = projected(f"{self.name}: activations", context, groups)
         return by_layer(scores) if self.scope == "global" else scores, ()

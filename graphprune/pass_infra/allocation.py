@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphprune.analysis.cost import part_cost
+from graphprune.analysis.layers import find_layers
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposal, Proposals
 from graphprune.pass_infra.removed_block import removed_block
 from graphprune.pass_infra.removed_units import removed_units
+from graphprune.pass_infra.uniform_shape import Shape, kept_for_other_layers
 from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision, Score
 from graphprune.repair.worth import Part, Worth
@@ -25,13 +27,14 @@ Choice = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Allocation:
-    """What the pass ``spec`` knows of ``parts``."""
+    """What the pass ``spec`` knows of ``parts``; ``worths`` are in their order."""
 
     spec: str
     context: Context
     parts: Sequence[Part]
     worths: Sequence[Worth]
     notes: tuple[str, ...]
+    shape: Shape = "free"
 
     def for_cost(self, goal: Goal) -> Decision:
         """The least divergence that meets a target of parameters or MACs."""
@@ -55,14 +58,15 @@ class Allocation:
         chosen = self._solved(lambda index, left: -saved(index, left), -need)
         limit = ""
         if chosen is None:
-            chosen = tuple(0 for _ in self.parts)
-            best = (present - sum(saved(index, 0) for index in range(len(self.parts)))) / dense
-            limit = f"at most {goal.target.kind}={best:.4g} with every block on offer gone"
+            chosen = self._least()
+            best = (present - sum(saved(index, left) for index, left in enumerate(chosen))) / dense
+            what = "layer" if self.shape == "uniform" else "block"
+            limit = f"at most {goal.target.kind}={best:.4g} with every {what} on offer gone"
         return self.decision(chosen, limit)
 
     def for_times(self, profiler: Profiler) -> Proposals:
         """The least divergence for a share of the present time."""
-        widths = {part.read.group: self._widths(part) for part in self.parts if part.read}
+        widths = {part.read.group: self._widths(index) for index, part in enumerate(self.parts) if part.read}
         multiples = self.context.widths.measured()
         levels = {group.atom: [left for left in lefts[1:] if left] for group, lefts in widths.items()}
         steps = {group.atom: multiples.of(group.kind, group.size) for group in widths}
@@ -79,7 +83,7 @@ class Allocation:
             return table.group_share(atom, left, {}) - table.group_share(atom, atom.size, {})
 
         def propose(budget: float) -> Proposal[Decision]:
-            chosen = self._solved(cost, budget - 1) or tuple(0 for _ in self.parts)
+            chosen = self._solved(cost, budget - 1) or self._least()
             estimate = 1 + sum(cost(index, left) for index, left in enumerate(chosen))
             return Proposal(chosen, estimate, self.decision(chosen))
 
@@ -89,19 +93,79 @@ class Allocation:
         """One width of each part; ``cost`` of a part with so many units left, all of them: 0."""
         from graphprune.plan.knapsack import Option, solve  # SciPy's solver takes longer to import than all passes
 
-        options = [
-            [Option(left, self.loss(index, left), cost(index, left)) for left in self._widths(part)]
-            for index, part in enumerate(self.parts)
-        ]
-        found = solve(options, budget)
-        return None if found is None else tuple(option.kept for option in found)
+        best, least = None, np.inf
+        for sets in self._offers():
+            options = [
+                [
+                    Option(
+                        number,
+                        sum(self.loss(index, left) for index, left in lefts.items()),
+                        sum(cost(index, left) for index, left in lefts.items()),
+                    )
+                    for number, lefts in enumerate(choices)
+                ]
+                for choices in sets
+            ]
+            found = solve(options, budget)
+            loss = np.inf if found is None else sum(option.loss for option in found)
+            if found is not None and loss < least:
+                chosen = {}
+                for choices, option in zip(sets, found, strict=True):
+                    chosen |= choices[option.kept]
+                best, least = tuple(chosen[index] for index in range(len(self.parts))), loss
+        return best
 
-    def _widths(self, part: Part) -> list[int]:
+    def _offers(self) -> Iterator[Sequence[Sequence[dict[int, int]]]]:
+        """Knapsacks, of which the best counts: for each thing that is decided, what may be left of which parts."""
+        if self.shape == "free":
+            yield [[{index: left} for left in self._widths(index)] for index in range(len(self.parts))]
+            return
+        layers = self._layers()
+        for width in self._common_widths():
+            kept = [{index: width if self.parts[index].read else 1 for index in layer} for layer, _ in layers]
+            yield [
+                [whole, *([dict.fromkeys(whole, 0)] if may_go else [])]
+                for whole, (_, may_go) in zip(kept, layers, strict=True)
+            ]
+
+    def _layers(self) -> list[tuple[list[int], bool]]:
+        """The parts by layer, and whether the layer as a whole is on offer."""
+        place = {part.block.join: index for index, part in enumerate(self.parts)}
+        layers = find_layers(self.context.model, self.context.joins)
+        longest = max(map(len, layers), default=0)  # a shorter one lacks an attention or an MLP that must stay
+        found = []
+        for layer in layers:
+            mine = [place[block.join] for block in layer if block.join in place]
+            if mine:
+                found.append((mine, len(mine) == len(layer) == longest))
+        return found
+
+    def _common_widths(self) -> list[int]:
+        """Those that all MLPs can have."""
+        indices = [index for index, part in enumerate(self.parts) if part.read]
+        groups = [part.read.group for part in self.parts if part.read]
+        if not groups:
+            return [1]
+        widths = self._widths(indices[0])[:-1]
+        return widths[:1] if kept_for_other_layers(self.context.analysis.groups, groups) else widths
+
+    def _least(self) -> Choice:
+        """With everything gone that may go."""
+        if self.shape == "free":
+            return tuple(0 for _ in self.parts)
+        least = self._common_widths()[-1]
+        left = {i: least if self.parts[i].read else 1 for i in range(len(self.parts))}
+        for layer, may_go in self._layers():
+            left |= dict.fromkeys(layer, 0) if may_go else {}
+        return tuple(left[index] for index in range(len(self.parts)))
+
+    def _widths(self, index: int) -> list[int]:
         """Those on offer, from all to none: multiples that the runtime likes."""
-        if part.read is None:
+        read = self.parts[index].read
+        if read is None:
             return [1, 0]
-        group, worth = part.read.group, next(each for each in self.worths if each.join == part.block.join)
-        size, least = group.size, group.size - max(worth.partial, default=0)
+        group = read.group
+        size, least = group.size, group.size - max(self.worths[index].partial, default=0)
         multiple = self.context.widths.measured().of(group.kind, size)
         step = max(1, -(-size // _STEPS // multiple)) * multiple
         return [size, *(left for left in range(size - 1, 0, -1) if left % step == 0 and left >= least), 0]

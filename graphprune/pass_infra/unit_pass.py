@@ -24,6 +24,7 @@ from graphprune.pass_infra.equal_cache import RULE, equal_groups, kept_for_other
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.reach import unreachable
 from graphprune.pass_infra.removed_units import removed_units
+from graphprune.pass_infra.uniform_shape import SHAPE_HELP, UNIFORM, Shape, equal_layers, kept_for_other_layers
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Candidate, Scope, select
 from graphprune.plan.target import Target
@@ -59,6 +60,7 @@ class UnitPass(Pass):
     uniform: bool = field(
         default=True, metadata={"help": "whether all layers of a decoder keep equally many heads in the cache"}
     )
+    shape: Shape = field(default="free", metadata={"help": SHAPE_HELP})
 
     @abstractmethod
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
@@ -68,12 +70,20 @@ class UnitPass(Pass):
         """Those of ``groups`` that the pass has a score for; the others stay whole, and a note says so."""
         return list(groups)
 
+    def why_unscored(self, context: Context, group: Group) -> str:
+        """Why a group on offer is not :meth:`scorable`."""
+        return self.unscored
+
     def requires(self, context: Context) -> None:
         """Refuse options outside their range."""
         if not 0 <= self.floor <= 1:
             raise OptionError(f"the floor of pass {self.name} is {self.floor:g}", "write a share from 0 to 1")
         if self.ratio is not None and not 0 < self.ratio < 1:
             raise OptionError(f"the ratio of pass {self.name} is {self.ratio:g}", "write a share between 0 and 1")
+        if self.shape == "uniform" and not self.uniform:
+            raise OptionError(f"{self} asks for layers that are alike and for caches that are not", "leave one out")
+        if self.shape == "uniform" and self.widths:
+            raise OptionError(f"{self} cuts residual widths, which shape=uniform keeps", "leave one out")
 
     def decide(self, context: Context) -> Decision:
         groups = self.eligible(context)
@@ -176,6 +186,8 @@ class UnitPass(Pass):
                     f"pass {self.name} leaves {names} whole: {why}",
                     "add uniform=false where the cache of each layer may have a size of its own",
                 )
+            if UNIFORM in why:
+                raise NothingToPrune(f"pass {self.name} leaves {names} whole: {why}", "leave shape=uniform out")
             raise NothingToPrune(
                 f"pass {self.name} has no score for {names}: {why}", "use another pass: graphprune passes lists them"
             )
@@ -187,12 +199,20 @@ class UnitPass(Pass):
         whole = {group.name: unreachable(context, group, needs_activations=self.needs_data) for group in offered}
         found = self.scorable(context, [group for group in offered if not whole[group.name]])
         scored = {group.name for group in found}
-        unscored = {name: why or self.unscored for name, why in whole.items() if name not in scored}
+        unscored = {
+            group.name: whole[group.name] or self.why_unscored(context, group)
+            for group in offered
+            if group.name not in scored
+        }
         torn = kept_for_others(context.analysis, found) if self.uniform else {}
+        if self.shape == "uniform":
+            torn |= kept_for_other_layers(context.analysis.groups, [group for group in found if group.name not in torn])
         return [group for group in found if group.name not in torn], unscored | torn
 
     def together(self, context: Context, groups: Sequence[Group]) -> list[list[int]]:
         """Places in ``groups`` of those that lose equally many units."""
+        if self.shape == "uniform":
+            return equal_layers(groups)
         return equal_groups(context.analysis, groups) if self.uniform else []
 
     def _on_offer(self, context: Context) -> list[Group]:
@@ -238,7 +258,10 @@ class UnitPass(Pass):
         if context.widths.min_multiple is None and (multiple := context.widths.measured().width_multiple) > 1:
             rules.append(f"kept counts in multiples of {multiple}")
         mine = [group for group in context.analysis.groups if group.kind in self.kinds]
-        rules += [RULE] if self.together(context, mine) else []
+        if self.shape == "uniform":
+            rules.append(UNIFORM)
+        elif self.together(context, mine):
+            rules.append(RULE)
         return rules if self.widths else [*rules, "residual widths staying"]
 
     def limit(self, context: Context, cost: UnitCost, removed: int, considered: int) -> str:
@@ -299,7 +322,11 @@ def matches(pattern: str, group: Group) -> bool:
     OptionError
         The regular expression is not one.
     """
-    names = (group.name, *group.writers, *group.readers)
+    return is_match(pattern, (group.name, *group.writers, *group.readers))
+
+
+def is_match(pattern: str, names: Sequence[str]) -> bool:
+    """Whether a glob, or a regular expression after ``re:``, matches one of ``names``. OptionError: see above."""
     if not pattern.startswith("re:"):
         return any(fnmatchcase(name, pattern) for name in names)
     try:

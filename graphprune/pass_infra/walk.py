@@ -40,8 +40,8 @@ def walked(context: Context, groups: Sequence[Group], counted: Decision) -> Deci
     )
     kept = {}
     for task in tasks:
-        kept[task.read.group.atom] = np.ones(task.read.group.size, dtype=bool)
-        kept[task.read.group.atom][task.removed] = False
+        kept[task.read.group.name] = np.ones(task.read.group.size, dtype=bool)
+        kept[task.read.group.name][task.removed] = False
     report = RepairReport(("walk",), tuple(layers), samples, time.perf_counter() - started)
     context.refits.last = Refitted(scene.pruned, kept, report, len(history.removals))
     units = removed_units(

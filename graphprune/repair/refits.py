@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graphprune.axes.algebra import Kept
+from graphprune.analysis.groups import find_groups
 from graphprune.ir.model import Model
 from graphprune.repair.outcome import RepairReport
 from graphprune.rewrite import remove_units
@@ -16,10 +17,12 @@ from graphprune.rewrite.removal import Removal
 
 @dataclass(frozen=True)
 class Refitted:
-    """``model`` is the network before a cut, refitted to what ``kept`` will leave; ``after`` so many removals."""
+    """``model`` is the network before a cut, refitted to the units that ``kept`` will leave of the groups it names;
+    ``after`` so many removals.
+    """
 
     model: Model
-    kept: Kept
+    kept: Mapping[str, NDArray[np.bool_]]
     report: RepairReport
     after: int
 
@@ -36,9 +39,13 @@ class Refits:
         if found is None or len(steps) != found.after + 1:
             return None
         step = steps[-1]
-        is_same = step.kept.keys() == found.kept.keys() and all(
-            np.array_equal(mask, found.kept[atom]) for atom, mask in step.kept.items()
+        if step.typing is None:
+            return None
+        names = {group.atom: group.name for group in find_groups(step.model, step.typing)}
+        kept = {names.get(atom, ""): mask for atom, mask in step.kept.items()}
+        is_same = kept.keys() == found.kept.keys() and all(
+            np.array_equal(mask, found.kept[name]) for name, mask in kept.items()
         )
-        if step.typing is None or not is_same:
+        if not is_same:
             return None
         return remove_units(found.model, step.typing, step.kept), found.report

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graphprune.analysis.blocks import Block
 from graphprune.base import extras
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
-from graphprune.importance.divergence import Divergence
 from graphprune.importance.obs import Reader, removal_losses
 from graphprune.ir.model import Model
-from graphprune.repair import matrices, padding
+from graphprune.repair import matrices
+from graphprune.repair.judged import Judged
 from graphprune.repair.ridge import Solver
 from graphprune.repair.stage import WALK_BYTES
 from graphprune.repair.task import RepairState
@@ -34,8 +33,8 @@ from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.runner import Environment, Segments
 from graphprune.segments.stepwise import StepwiseRun
 
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Of the neurons of an MLP that are tried."""
+SHARES = (0.25, 0.5, 0.75)
+"""Of the neurons of an MLP that are tried: between them the divergence grows nearly evenly."""
 
 
 @dataclass(frozen=True)
@@ -143,15 +142,14 @@ def _judge(
     progress: Callable[[int, int], None],
 ) -> None:
     """Try every part, on one sample after another."""
-    output, mask = model.graph.outputs[0].name, padding.mask_input(model)
+    output = model.graph.outputs[0].name
     targets = [output, *(part.read.site.reads for part in parts if part.read is not None)]
     segments = Segments.at_blocks(model, [part.block for part in parts], targets, options)
     with blas_threads(1), ThreadPoolExecutor(options.thread_count) as pool:  # a segment runs on one thread, too
         for number, batch in enumerate(judges):
             env = segments.run(batch.feeds)
-            scores = env[output].numpy()
-            counted = padding.counted(batch.feeds[mask], scores.shape) if mask else None
-            trial = _Trial(model, segments, env, output, counted, Divergence(_rows(scores, counted)), folder)
+            judged = Judged(model, batch.feeds, env[output].numpy())
+            trial = _Trial(model, segments, env, output, judged, folder)
             jobs = [(index, gone) for index, part in enumerate(parts) for gone in _tried(part)]
             values = pool.map(lambda job, trial=trial: trial.divergence_of(parts[job[0]], *job), jobs)
             for (index, gone), value in zip(jobs, values, strict=True):
@@ -161,14 +159,13 @@ def _judge(
 
 @dataclass(frozen=True)
 class _Trial:
-    """One sample: everything that ``segments`` compute for it (``env``), and the scores in it to compare with."""
+    """One sample: everything that ``segments`` compute for it (``env``), and what its scores are compared with."""
 
     model: Model
     segments: Segments
     env: Environment
     output: str
-    counted: NDArray[np.bool_] | None
-    divergence: Divergence
+    judged: Judged
     folder: Path
 
     def divergence_of(self, part: Part, index: int, gone: int | None) -> float:
@@ -178,7 +175,7 @@ class _Trial:
         else:
             fit = self.folder / f"{index}-{gone}.npz"
             values = self.segments.following(self.env, _narrowed(self.model, part, self.env, fit))
-        return self.divergence.of(_rows(values[self.output].numpy(), self.counted))
+        return self.judged.divergence(values[self.output].numpy())
 
 
 def _tried(part: Part) -> Iterator[int | None]:
@@ -202,7 +199,3 @@ def _narrowed(model: Model, part: Part, env: Environment, path: Path) -> dict[st
     change = x[:, left] @ matrix - x @ old + (shift - site.shift).astype(np.float32)
     value = extras.onnxruntime().OrtValue.ortvalue_from_numpy
     return {part.block.exit: value(exit_values + change.reshape(exit_values.shape))}
-
-
-def _rows(scores: np.ndarray, counted: NDArray[np.bool_] | None) -> np.ndarray:
-    return scores.reshape(-1, scores.shape[-1]) if counted is None else scores[counted]

@@ -97,6 +97,19 @@ def test_repaired_weights_come_from_the_pruned_file(llama: Path, tmp_path: Path)
     assert result.difference is not None and result.difference < 1e-5
 
 
+@pytest.mark.parametrize("spec", ["filter-obs", "allocate", "neuron-projection", "filter-magnitude"])
+def test_layers_that_stay_alike_are_taken(llama: Path, tmp_path: Path, spec: str) -> None:
+    """Walked and repaired, with whole layers where the pass takes any."""
+    small = tmp_path / "small.onnx"
+    plan = pruned(llama, f"{spec}{{shape=uniform}}", "params=0.7", small, None).plan
+    assert plan.repair
+    result = apply_hf(plan, llama, tmp_path / "out", pruned=small)
+    assert result.difference is not None and result.difference < 1e-5
+    module = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert module.config.num_hidden_layers == result.layers[1]
+    assert result.parameters[1] < result.parameters[0]
+
+
 def test_layers_that_differ_are_refused(llama: Path, tmp_path: Path) -> None:
     plan = pruned(llama, "neuron-projection{scope=global,include=*0*}", "ratio=0.25", tmp_path / "small.onnx").plan
     with pytest.raises(PlanError, match="differs from layer to layer"):

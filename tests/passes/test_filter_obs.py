@@ -235,7 +235,9 @@ def test_language_models_are_walked_by_default(zoo: Zoo, name: str, tmp_path: Pa
     path, feed = zoo(name, "torchscript")
     ids = np.random.default_rng(0).integers(1, 50, (240, feed["input_ids"].shape[1]))
     data = {"input_ids": ids.astype(np.int64), "attention_mask": (ids.cumsum(1) < 400).astype(np.int64)}
-    result = graphprune.prune(path, ["filter-obs"], data, "params=0.9", tmp_path / "small.onnx", options=QUIET)
+    result = graphprune.prune(
+        path, ["filter-obs{attention=keep}"], data, "params=0.9", tmp_path / "small.onnx", options=QUIET
+    )
     assert {units.kind for units in result.plan.units} == {"neurons"}
     assert result.plan.repair == ("walk",)
     assert result.repair is not None

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.axes.algebra import Atom
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.projected import projected
 from graphprune.pass_infra.reach import unreachable
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.pass_infra.unit_pass import matches
 from graphprune.plan.multiples import Multiples
 from graphprune.plan.plan import Decision
 from graphprune.scoring.consumers import consumers
-from graphprune.scoring.projection import HEAD_KINDS, projection_scores
+from graphprune.scoring.projection import HEAD_KINDS
 
 Currency = Literal["params", "flops"]
 
@@ -64,7 +65,7 @@ class Width:
             return None
         counts, carried = self._counts(context, groups, budget, currency, replace(multiples, width_multiple=best))
         chosen = [group for group in groups if counts[group.atom]]
-        scores = self._scores(context, chosen)
+        scores = projected("activations", context, chosen)  # each group's own: nothing is compared across layers
         removed: dict[Atom, NDArray[np.intp]] = {
             group.atom: np.sort(np.argsort(values, kind="stable")[: counts[group.atom]])
             for group, values in zip(chosen, scores, strict=True)
@@ -117,20 +118,6 @@ class Width:
             # what a multiple took too much is not held against the next step, which might find nothing to take
             carried[group.name] = max(0.0, owed - counts[group.atom])
         return counts, carried
-
-    def _scores(self, context: Context, groups: Sequence[Group]) -> list[NDArray[np.float64]]:
-        """Each group's own: nothing is compared across layers."""
-        total = context.data.limit or 0
-        return projection_scores(
-            context.model,
-            context.analysis.typing,
-            groups,
-            context.analysis.groups,
-            context.data,
-            context.execution.batch,
-            context.execution.runtime,
-            lambda done: context.execution.progress("activations", done, total),
-        )
 
 
 def _aligned(size: int, owed: float, align: int) -> int:
