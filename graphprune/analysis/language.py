@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import onnx
+import onnx_graphsurgeon as gs
 
 from graphprune.analysis.sizes import Sizes
 from graphprune.ir.model import Model, constant_dims
-from graphprune.ir.node_reading import NodeReading
 
 _IDS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 _SAME = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
@@ -22,8 +22,18 @@ def is_language_model(model: Model, sizes: Sizes) -> bool:
     for node in model.graph.nodes:  # in topological order
         if node.op in _SAME and node.inputs[0].name in ids:
             ids.add(node.outputs[0].name)
-        elif node.op == "Gather" and node.inputs[1].name in ids and NodeReading(node).is_constant(0):
-            dims = constant_dims(node.inputs[0])
+        elif node.op == "Gather" and node.inputs[1].name in ids and _is_weight(node.inputs[0]):
+            dims = _dims(node.inputs[0], sizes)
             tables |= {dims[0]} if len(dims) == _TABLE_RANK else set()
     outputs = (sizes.get(tensor.name, ()) for tensor in model.graph.outputs)
     return any(len(size) == _RANK and size[-1] in tables for size in outputs)
+
+
+def _is_weight(tensor: gs.Tensor) -> bool:
+    """Whether it is a constant, or made of constants: tied to the last layer, an embedding is that layer's transpose."""
+    made_by = tensor.inputs[0].inputs if tensor.inputs else []
+    return isinstance(tensor, gs.Constant) or (bool(made_by) and all(map(_is_weight, made_by)))
+
+
+def _dims(tensor: gs.Tensor, sizes: Sizes) -> tuple[int, ...]:
+    return constant_dims(tensor) if isinstance(tensor, gs.Constant) else tuple(sizes.get(tensor.name, ()))

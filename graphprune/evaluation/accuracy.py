@@ -18,7 +18,8 @@ from graphprune.errors import DataError
 from graphprune.evaluation.language import TextQuality, score_text
 from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
-from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.sessions import RuntimeOptions, run
+from graphprune.runtime.turns import Turns
 
 Kind = Literal["top1", "agreement", "error", "metric", "perplexity"]
 
@@ -62,7 +63,7 @@ def evaluate(
         The ``metric`` cannot be used.
     """
     named = None if metric is None else load_metric(metric)
-    sessions = [open_session(model, options, folder) for model in (original, pruned)]
+    sessions = Turns((original, pruned), options, folder)
     if named is None and (found := score_text(sessions, data)) is not None:
         text = TextQuality(*(scores.figures for scores in found))
         dense, small = text.before.perplexity.value, text.after.perplexity.value

@@ -14,6 +14,7 @@ from graphprune.evaluation.metric import MetricFunction, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
+from graphprune.runtime.turns import Turns
 from graphprune.text.options import TextOptions
 from graphprune.text.source import Limit, open_data
 
@@ -52,7 +53,7 @@ class Compared:
         """What each model makes of text; None where the samples are none, or the first model is no language model."""
         if self.data.tokens is None:
             return None
-        return score_text([open_session(path, self._options) for path in self._paths], self.data)
+        return score_text(Turns(self._paths, self._options), self.data)
 
     @property
     def are_classifiers(self) -> bool:
@@ -60,7 +61,7 @@ class Compared:
         if len(self.data.specs) != 1 or not self.data.batching.is_rows:
             return False
         part = next(self.data.batches(self._batch))
-        return are_class_scores(part, run(open_session(self._paths[0], self._options), part.feeds)[0])
+        return are_class_scores(part, run(open_session(self._paths[0], self._options, is_lean=True), part.feeds)[0])
 
     def outputs(self, metric: tuple[str, MetricFunction] | None) -> tuple[tuple[ModelOutputs, ...], int]:
         """What each model has for outputs, and on how many samples.

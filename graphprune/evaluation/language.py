@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from graphprune.data.batching import Arrays, Batch
-from graphprune.data.dataset import Data
+from graphprune.data.dataset import Data, TokenNames
 from graphprune.errors import DataError
 from graphprune.evaluation.paired import Difference, Estimate, interval
 from graphprune.importance.logits import log_shares
 from graphprune.runtime.sessions import run
 
+_HELD_BYTES = 128 << 20  # of the original's scores, while the other models are asked
 _ROWS = 32  # positions whose scores are in float64 at a time
 _LOOKED_AHEAD = 1e-3  # of the largest score: more than rounding changes at a position when a later token is another
 _LARGEST_LOSS = log(np.finfo(np.float64).max)
@@ -134,8 +135,8 @@ def score_text(sessions: Sequence[Any], data: Data) -> tuple[TextScores, ...] | 
     """Every model on every chunk, the first being the original; None where that is no language model.
 
     It is one if it gives scores [N, S, V] at each position, which tokens further on do not change, and the samples have
-    no labels. The scores of the original and of one other model for one chunk are in memory. A model may take less of
-    an empty cache than the original.
+    no labels. The models are asked in turn: what the original gives for some chunks is held until all others have
+    seen these. A model may take less of an empty cache than the original.
 
     Raises
     ------
@@ -147,19 +148,39 @@ def score_text(sessions: Sequence[Any], data: Data) -> tuple[TextScores, ...] | 
     if names is None or output is None:
         return None
     found = tuple(TextScores() for _ in sessions)
-    for number, part in enumerate(data.batches(1)):
-        first = run(sessions[0], part.feeds, [output])[0]
-        if number == 0 and not _is_language_model(sessions[0], part, names.ids, output, first):
+    chunks, is_known = data.batches(1), False
+    while held := _held(sessions[0], chunks, output):
+        if not is_known and not _is_language_model(sessions[0], held[0][0], names.ids, output, held[0][1]):
             return None
-        mask = part.feeds.get(names.mask)
-        for place, (scores, session) in enumerate(zip(found, sessions, strict=True)):
-            own = None if place == 0 else run(session, _taken(session, part.feeds), [output])[0]
-            for row, ids in enumerate(part.feeds[names.ids]):
-                seen = None if mask is None else mask[row][-len(ids) :]
-                scores.add(first[row], None if own is None else own[row], ids, seen)
+        is_known = True
+        for place, scores in enumerate(found):
+            _score(scores, held, sessions[place] if place else None, names, output)
+        held.clear()  # before the next ones are there
     if not found[0].tokens:
         raise DataError(f"{data.origin} holds no two tokens in a row", "give more text")
     return found
+
+
+def _score(
+    scores: TextScores, held: Sequence[tuple[Batch, np.ndarray]], session: Any, names: TokenNames, output: str
+) -> None:
+    """Add what a model makes of chunks, for which the original's scores are held; ``session`` is None for it."""
+    for part, first in held:
+        own = None if session is None else run(session, _taken(session, part.feeds), [output])[0]
+        mask = part.feeds.get(names.mask)
+        for row, ids in enumerate(part.feeds[names.ids]):
+            seen = None if mask is None else mask[row][-len(ids) :]
+            scores.add(first[row], None if own is None else own[row], ids, seen)
+
+
+def _held(session: Any, chunks: Iterator[Batch], output: str) -> list[tuple[Batch, np.ndarray]]:
+    """The next chunks with their scores, as many as fit the memory for these, at least one; none at the end."""
+    held, held_bytes, latest_bytes = [], 0, 0
+    while held_bytes + latest_bytes <= _HELD_BYTES and (part := next(chunks, None)) is not None:
+        held.append((part, run(session, part.feeds, [output])[0]))
+        latest_bytes = held[-1][1].nbytes
+        held_bytes += latest_bytes
+    return held
 
 
 def _taken(session: Any, feeds: Arrays) -> Arrays:
@@ -191,7 +212,8 @@ def _is_language_model(session: Any, part: Batch, name: str, output: str, scores
     before, after = scores[:, :-1], run(session, {**part.feeds, name: other}, [output])[0][:, :-1]
     moved = before != after
     gaps = np.abs(before[moved].astype(np.float64) - after[moved])
-    limit = _LOOKED_AHEAD * float(np.abs(before[np.isfinite(before)]).max(initial=0.0))
+    ends = (reduce(before, where=np.isfinite(before), initial=0.0) for reduce in (np.min, np.max))
+    limit = _LOOKED_AHEAD * max(abs(float(end)) for end in ends)
     return bool(gaps.max(initial=0.0) <= limit)
 
 

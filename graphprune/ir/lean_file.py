@@ -31,6 +31,17 @@ def is_large(path: Path) -> bool:
     return path.stat().st_size >= LEAST_BYTES
 
 
+def skeleton(path: Path) -> onnx.ModelProto:
+    """The model without the weights of data files, nor, if it is large, its own: all are references into its folder.
+
+    Raises
+    ------
+    DecodeError
+        The file is no protobuf message.
+    """
+    return read(path) if is_large(path) else onnx.load(str(path), format="protobuf", load_external_data=False)
+
+
 def read(path: Path) -> onnx.ModelProto:
     """The model with each large weight as a reference into ``path`` itself.
 

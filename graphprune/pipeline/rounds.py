@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
+from graphprune.base.memory import give_back
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir import export
@@ -18,7 +19,7 @@ from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 from graphprune.text.source import ALL_BUT_HELD_OUT, WHOLE, open_data
 from graphprune.training import TrainingReport, checkpoint, finetune
-from graphprune.validation.validate import Validation, check_normalisation, check_written, validate
+from graphprune.validation.validate import Validation, check_normalisation, check_written, outputs_of, validate
 from graphprune.validation.yardstick import Yardstick
 
 
@@ -61,6 +62,7 @@ class Rounds:
         data, options = self._loaded.data, self._options
         options.progress("writing", 0, 0)
         export.write(small.model, path)
+        give_back()
         options.progress("validating", 0, 0)
         if self._yardstick is None:
             self._yardstick = Yardstick(self._loaded.model, data, options.batch, options.runtime)
@@ -115,9 +117,11 @@ class Rounds:
         """
         self._done += self.fresh
         self.fresh = []
+        feeds, runtime = self._loaded.data.first(1), self._options.runtime
+        expected = outputs_of(path, proved.model, feeds, runtime)
         path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # the new file may need none
         export.write(better.model, path)
-        check_written(path, proved.model, self._loaded.data.first(1), self._options.runtime)
+        check_written(path, proved.model, expected, feeds, runtime)
 
     def close(self, small: ModelAnalysis) -> ModelAnalysis:
         """A whole round between two removals, of which no file stays;

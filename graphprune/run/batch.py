@@ -6,7 +6,7 @@ from math import prod
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 
-_OUTPUT_BYTES = 256 << 20
+_OUTPUT_BYTES = 128 << 20
 
 
 def fitting_batch(analysis: ModelAnalysis, batch: int) -> int:

@@ -110,7 +110,7 @@ class WorkerOptions:
 class RunOptions:
     """Everything about a run that is not the decision itself.
 
-    ``batch`` is for scoring and validation; fewer run where their outputs would take over 256 MiB. Widths are kept to
+    ``batch`` is for scoring and validation; fewer run where their outputs would take over 128 MiB. Widths are kept to
     multiples of ``align``;
     "auto" takes what the runtime was measured to like. ``report`` is an HTML file to write; ``command`` is what the
     user typed, for that report. ``between`` is called after each decision of a pass.

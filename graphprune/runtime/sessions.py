@@ -20,6 +20,7 @@ import onnx
 from graphprune.base import extras
 from graphprune.base.memory import give_back
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
+from graphprune.ir import external_data, lean_file
 from graphprune.ir.export import to_proto
 from graphprune.ir.input_origins import KEY, InputOrigins
 from graphprune.ir.model import Model
@@ -97,10 +98,12 @@ def require_provider(options: RuntimeOptions) -> None:
 def open_model(
     model: Model, options: RuntimeOptions, outputs: Sequence[str] | None = None, *, is_optimised: bool = True
 ) -> Any:
-    """A session of a model in memory, as :func:`open_session` opens it;
+    """A lean session of a model in memory, as :func:`open_session` opens it;
     ``outputs`` are inner tensors that it gives, too.
     """
-    return open_session(lambda: to_proto(model, outputs), options, model.folder, is_optimised=is_optimised)
+    return open_session(
+        lambda: to_proto(model, outputs), options, model.folder, is_optimised=is_optimised, is_lean=True
+    )
 
 
 def open_session(
@@ -112,6 +115,7 @@ def open_session(
     record_assignment: bool = False,
     is_optimised: bool = True,
     keeps_memory: bool = True,
+    is_lean: bool = False,
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
@@ -122,7 +126,8 @@ def open_session(
     A session of a model that takes less than the file it was made from (:mod:`graphprune.ir.input_origins`) may be
     given feeds of either.
     Without ``keeps_memory`` it gives back after each run what it took for it: one of many sessions, which wait for
-    their turn, would hold it for nothing.
+    their turn, would hold it for nothing. A lean session is not for timing: the large weights of a large model stay
+    where they are in its file, rather than in another order in memory, and it keeps no memory, either.
 
     Raises
     ------
@@ -139,13 +144,8 @@ def open_session(
     session_options.log_severity_level = 4
     if not is_optimised:
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if not keeps_memory:
-        session_options.enable_cpu_mem_arena = session_options.enable_mem_pattern = False
     if optimised_path is not None:
         session_options.optimized_model_filepath = str(optimised_path)
-    if folder is not None and not isinstance(model, Path):  # a file's own folder is known to the runtime
-        key = "session.model_external_initializers_file_folder_path"
-        session_options.add_session_config_entry(key, str(folder))
     if record_assignment:
         session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     settings = dict(options.extra)
@@ -156,7 +156,14 @@ def open_session(
     providers = [(name, settings)] if settings else [name]
     said = io.StringIO()
     try:
-        source = str(model) if isinstance(model, Path) else _content(model)
+        source, folder, in_file = _source(model, folder, is_lean=is_lean and name == CPU)
+        if in_file:
+            session_options.add_session_config_entry("session.disable_prepacking", "1")
+        if in_file or not keeps_memory:
+            session_options.enable_cpu_mem_arena = session_options.enable_mem_pattern = False
+        if folder is not None:
+            key = "session.model_external_initializers_file_folder_path"
+            session_options.add_session_config_entry(key, str(folder))
         with (
             contextlib.nullcontext() if name == CPU else contextlib.redirect_stdout(said)
         ):  # it prints why it falls back
@@ -201,9 +208,25 @@ class _WithOrigins:
         return getattr(self.inner, name)
 
 
-def _content(model: Proto | Callable[[], Proto]) -> bytes:
-    content: bytes = (model if isinstance(model, onnx.ModelProto) else model()).SerializeToString()
-    return content
+def is_large(model: Proto) -> bool:
+    """Whether so many weights lie in files that a network is not to be in memory twice."""
+    outside = filter(external_data.is_external, model.graph.initializer)
+    return sum(map(external_data.tensor_bytes, outside)) >= lean_file.LEAST_BYTES
+
+
+def _source(
+    model: Proto | Callable[[], Proto] | Path, folder: Path | None, *, is_lean: bool
+) -> tuple[str | bytes, Path | None, bool]:
+    """What the runtime reads, the folder of its external data where only we know it, and whether weights are to stay
+    there.
+    """
+    if isinstance(model, Path):
+        proto = lean_file.skeleton(model) if is_lean else None
+        if proto is None or not is_large(proto):
+            return str(model), None, False
+        return proto.SerializeToString(), model.resolve().parent, True
+    proto = model if isinstance(model, onnx.ModelProto) else model()
+    return proto.SerializeToString(), folder, is_lean and is_large(proto)
 
 
 def _preload(ort: Any, provider: str) -> None:

@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from graphprune.axes import algebra
 from graphprune.data.dataset import Data
 from graphprune.errors import ModelError, ValidationFailed
+from graphprune.ir import lean_file
 from graphprune.ir.bodies import all_nodes, bodies, graphs_of
 from graphprune.ir.export import to_proto
 from graphprune.ir.free_names import free_name, tensor_names
@@ -75,7 +76,7 @@ def check_branches(
             )
         feeds, references = expected
         folder = result.parent if isinstance(result, Path) else result.folder
-        rewritten = open_session(_forcing(lambda: _proto(result), choices), options, folder)
+        rewritten = open_session(_forcing(lambda: _proto(result), choices), options, folder, is_lean=True)
         for name, whole, found in zip(names, references, run(rewritten, feeds, names), strict=True):
             reference = step.left_of(name, whole)
             error, limit = yardstick.error(name, reference, found), yardstick.limit(name)
@@ -112,7 +113,7 @@ def _first_run(
 ) -> tuple[Feeds, list[np.ndarray]] | None:
     """The first samples that run where the choices lead, and what comes out; None where none do."""
     try:
-        session = open_session(_forcing(make, choices), options, folder)
+        session = open_session(_forcing(make, choices), options, folder, is_lean=True)
     except ModelError:
         return None
     names = [value.name for value in session.get_outputs()]
@@ -127,7 +128,7 @@ def _first_run(
 def _proto(result: Path | Model) -> onnx.ModelProto:
     if isinstance(result, Model):
         return to_proto(result)
-    return onnx.load(str(result), format="protobuf", load_external_data=False)
+    return lean_file.skeleton(result)
 
 
 def _forcing(make: Callable[[], onnx.ModelProto], choices: Choices) -> Callable[[], onnx.ModelProto]:

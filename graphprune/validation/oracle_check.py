@@ -25,7 +25,7 @@ from graphprune.validation.masked_original import masked_original
 from graphprune.validation.unrounded import without_rounding
 from graphprune.validation.yardstick import Yardstick
 
-_OUTPUTS_LIMIT_BYTES = 256 << 20
+_OUTPUTS_LIMIT_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,47 @@ class OracleCheck:
         self, names: list[str], data: Data, batch: int, extents: dict[str, Extent], *, on_own_scale: bool
     ) -> tuple[float, int]:
         """As :meth:`run`, for tensors of both networks; their ``extents`` in the masked original are noted."""
-        yardstick, batches = self.yardstick, (part.feeds for part in data.batches(batch))
+        batches, worst, samples = (part.feeds for part in data.batches(batch)), 0.0, 0
         theirs = [self.step.outputs.get(name, name) for name in names]
-        worst, samples = 0.0, 0
         while expected := self._expected(batches, names):
             rewritten = self._rewritten(theirs)
-            for feeds, references in expected:
-                samples += data.batching.count(feeds)
-                for name, whole, found in zip(names, references, run(rewritten, feeds, theirs), strict=True):
-                    reference = self.step.left_of(name, whole)
-                    extents[name].add(reference)
-                    error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
-                    if not error <= yardstick.limit(name, on_own_scale=on_own_scale):
-                        self._look_closer(names, feeds, references, on_own_scale=on_own_scale)
-                        error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
-                    if yardstick.is_noise(name) and isfinite(error):
-                        continue  # what is before its activation tells
-                    limit = yardstick.limit(name, on_own_scale=on_own_scale)
-                    if not error <= limit:
-                        raise self._failure(name, error, limit)
-                    worst = max(worst, error)
+            found = [run(rewritten, feeds, theirs) for feeds, _ in expected]
             del rewritten  # before the oracle is opened again
+            for (feeds, references), results in zip(expected, found, strict=True):
+                samples += data.batching.count(feeds)
+                worst = max(worst, self._error(names, feeds, references, results, extents, on_own_scale=on_own_scale))
+            del references, results
+            expected.clear()
+            found.clear()
             give_back()
         return worst, samples
+
+    def _error(
+        self,
+        names: list[str],
+        feeds: Feeds,
+        references: list[np.ndarray],
+        results: list[np.ndarray],
+        extents: dict[str, Extent],
+        *,
+        on_own_scale: bool,
+    ) -> float:
+        """The largest error of the tensors for a batch."""
+        yardstick, worst = self.yardstick, 0.0
+        for name, whole, found in zip(names, references, results, strict=True):
+            reference = self.step.left_of(name, whole)
+            extents[name].add(reference)
+            error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
+            if not error <= yardstick.limit(name, on_own_scale=on_own_scale):
+                self._look_closer(names, feeds, references, on_own_scale=on_own_scale)
+                error = yardstick.error(name, reference, found, on_own_scale=on_own_scale)
+            if yardstick.is_noise(name) and isfinite(error):
+                continue  # what is before its activation tells
+            limit = yardstick.limit(name, on_own_scale=on_own_scale)
+            if not error <= limit:
+                raise self._failure(name, error, limit)
+            worst = max(worst, error)
+        return worst
 
     def _look_closer(self, names: list[str], feeds: Feeds, references: list[np.ndarray], *, on_own_scale: bool) -> None:
         """The masked original, which gave ``references`` for these samples, may be noisier than the original, also by
@@ -100,6 +118,7 @@ class OracleCheck:
         )
         for name, one, other in zip(names, references, run(rounded, feeds, names), strict=True):
             self.yardstick.note(name, one, other, on_own_scale=on_own_scale)
+        del rounded
         if not on_own_scale:
             self.yardstick.widen(feeds)
 
@@ -122,10 +141,11 @@ class OracleCheck:
             return []
         oracle = self._oracle(names)
         expected = [(feeds, run(oracle, feeds, names))]
-        held = sum(array.nbytes for array in expected[0][1])
-        while held < _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
+        held = latest = sum(array.nbytes for array in expected[0][1])
+        while held + latest <= _OUTPUTS_LIMIT_BYTES and (feeds := next(batches, None)) is not None:
             expected.append((feeds, run(oracle, feeds, names)))
-            held += sum(array.nbytes for array in expected[-1][1])
+            latest = sum(array.nbytes for array in expected[-1][1])
+            held += latest
         del oracle
         give_back()
         return expected
@@ -139,7 +159,7 @@ class OracleCheck:
         """How far what a quantised oracle computes is from the same without rounding."""
         names, folder = list(self.step.outputs), self.step.model.folder
         rounded = run(self._oracle(names), feeds, names)
-        exact = open_session(lambda: without_rounding(masked_original(self.step), folder), self.options, folder)
+        exact = open_session(lambda: without_rounding(masked_original(self.step), folder), self.options, folder, is_lean=True)
         errors = map(relative_error, run(exact, feeds, names), rounded)
         return max(filter(isfinite, errors), default=0.0)
 
@@ -148,11 +168,11 @@ class OracleCheck:
             model = self.result
             return self.yardstick.open(lambda: to_proto(model, names), model.folder)
         if set(names) <= set(self.yardstick.outputs) and self.yardstick.is_plain:
-            return open_session(self.result, self.options)
+            return open_session(self.result, self.options, is_lean=True)
         path, dtypes = self.result, self.step.model.dtypes
 
         def with_inner() -> onnx.ModelProto:
-            proto = onnx.load(str(path), format="protobuf", load_external_data=False)
+            proto = lean_file.skeleton(path)
             for name in set(names) - set(self.yardstick.outputs):
                 value = proto.graph.output.add(name=name)
                 value.type.tensor_type.elem_type = dtypes.get(name, onnx.TensorProto.FLOAT)

@@ -117,8 +117,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def check_written(written: Path, before: Model, feeds: Feeds, options: RuntimeOptions) -> None:
-    """Whether a repaired or trained file still is the model it was, but for its weights, and runs.
+def outputs_of(path: Path, before: Model, feeds: Feeds, options: RuntimeOptions) -> list[np.ndarray]:
+    """What the file of ``before`` gives."""
+    return run(open_session(path, options, is_lean=True), feeds, [tensor.name for tensor in before.graph.outputs])
+
+
+def check_written(
+    written: Path, before: Model, expected: Sequence[np.ndarray], feeds: Feeds, options: RuntimeOptions
+) -> None:
+    """Whether a repaired or trained file still is the model it was, but for its weights, and runs; ``expected`` are the
+    :func:`outputs_of` what it was.
 
     Raises
     ------
@@ -127,8 +135,7 @@ def check_written(written: Path, before: Model, feeds: Feeds, options: RuntimeOp
     """
     _check_file(written, before)
     names = [tensor.name for tensor in before.graph.outputs]
-    expected = run(open_model(before, options), feeds, names)
-    for name, reference, found in zip(names, expected, run(open_session(written, options), feeds, names), strict=True):
+    for name, reference, found in zip(names, expected, outputs_of(written, before, feeds, options), strict=True):
         is_same = reference.shape == found.shape and reference.dtype == found.dtype
         if not is_same or (reference.dtype.kind == "f" and not np.isfinite(found[np.isfinite(reference)]).all()):
             raise ValidationFailed(
@@ -144,7 +151,7 @@ def check_normalisation(
     feeds = data.first(batch)
     names = [tensor.name for tensor in model.graph.outputs]
     try:
-        given = detached(run(open_session(model.source, options, model.folder), feeds, names))
+        given = detached(run(open_session(model.source, options, model.folder, is_lean=True), feeds, names))
     except ModelError as error:
         raise ModelError(f"the model as given does not run: {error.message}", error.fix) from None
     normal = run(open_model(model, options), feeds, names)

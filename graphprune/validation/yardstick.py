@@ -72,7 +72,11 @@ class Yardstick:
         """A session of what ``make`` gives, as seen; ``folder`` is where its external data lies."""
         seen = self._seen
         return open_session(
-            make if seen is None else lambda: seen(make(), folder), self._options, folder, is_optimised=is_optimised
+            make if seen is None else lambda: seen(make(), folder),
+            self._options,
+            folder,
+            is_optimised=is_optimised,
+            is_lean=True,
         )
 
     def allow(self, tolerance: float) -> None:

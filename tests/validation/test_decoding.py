@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,14 @@ import pytest
 from graphprune.data.dataset import Data, load_data
 from graphprune.errors import ValidationFailed
 from graphprune.ir.export import to_proto
-from graphprune.rewrite import remove_blocks
+from graphprune.rewrite import remove_blocks, remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.validation.decoding import DecodingCheck
 from graphprune.validation.oracle_check import OracleCheck
 from graphprune.validation.validate import validate
 from graphprune.validation.yardstick import Yardstick
-from tests.decoder_graphs import fused_decoder, plain_decoder
+from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder
 from tests.decoder_steps import first_feeds, looked_at
 
 OPTIONS = RuntimeOptions(threads=1)
@@ -53,3 +54,29 @@ def test_layers_that_read_each_others_past_are_found(tmp_path: Path, make: Calla
         DecodingCheck(step, tmp_path / "wrong.onnx", OPTIONS, yardstick).run(data, 4)
     with pytest.raises(ValidationFailed, match="after the first step"):
         validate([step], tmp_path / "wrong.onnx", data, 4, OPTIONS, yardstick)
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
+@pytest.mark.parametrize("is_right", [True, False])
+def test_rounding_of_what_is_left_is_noise_and_a_wrong_neuron_is_none(
+    scale: float, is_right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = fused_decoder(Sizes(neurons=600))
+    for tensor in proto.graph.initializer:
+        if tensor.name.startswith("down"):
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * scale, tensor.name))
+    analysis = looked_at(proto)
+    group = next(group for group in analysis.groups if group.size == 600)
+    keep = np.arange(group.size) % 2 == 0
+    kept, cut = ({group.atom: mask} for mask in (keep, keep if is_right else np.roll(keep, 1)))
+    step = Removal(analysis.model, typing=analysis.typing, kept=kept)
+    data = load_data(first_feeds(analysis.model, np.arange(24).reshape(4, 6)), analysis.model, None)
+    yardstick = Yardstick(analysis.model, data, 4, OPTIONS)
+    yardstick.tolerance = 1e-9  # below what single precision keeps
+    monkeypatch.setattr(yardstick, "_noise", defaultdict(float))
+    check = DecodingCheck(step, remove_units(analysis.model, analysis.typing, cut), OPTIONS, yardstick)
+    if is_right:
+        assert 1e-9 < check.run(data, 4) < 1e-5
+    else:
+        with pytest.raises(ValidationFailed, match="after the first step"):
+            check.run(data, 4)
