@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-LAYERS = "removed"
 SPECS = {
     "filter-obs": "filter-obs",
     "allocate": "allocate",
@@ -49,24 +48,22 @@ def cut(
         timing=TimingOptions(measure_latency=False, cache_dir=out.parent.parent / "cache"),
         runtime=RuntimeOptions(threads=threads),
     )
-    with _proof(prove):
+    with nullcontext() if prove else unproved():
         result = graphprune.prune(folder, SPECS[method], {"input_ids": ids}, goal, out, options=options)
     result.plan.save(plan)
     return Cut(prove, ",".join(result.repair.methods) if result.repair else "none")
 
 
 @contextmanager
-def _proof(prove: bool) -> Iterator[None]:
-    """Where not wanted, files are written without their comparison with the masked original."""
+def unproved() -> Iterator[None]:
+    """While inside, files are written without their comparison with the masked original, which takes as long again."""
     from graphprune.ir import export
     from graphprune.pipeline.rounds import Rounds
 
     def write(_: Any, small: Any, path: Path) -> None:
         export.write(small.model, path)
 
-    proving = Rounds.prove
-    if not prove:
-        Rounds.prove = write  # type: ignore[method-assign]
+    proving, Rounds.prove = Rounds.prove, write  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -33,8 +33,8 @@ def transformers_folder(folder: Path) -> None:
     AutoTokenizer.from_pretrained(source, gguf_file=FILE).save_pretrained(folder)
 
 
-def genai_folder(hf: Path, folder: Path) -> None:
-    words = ["-m", hf, "-i", hf, "-o", folder, "-p", "fp32", "-e", "cpu", "-c", folder.parent / "cache"]
+def genai_folder(hf: Path, folder: Path, precision: str = "fp32") -> None:
+    words = ["-m", hf, "-i", hf, "-o", folder, "-p", precision, "-e", "cpu", "-c", folder.parent / "cache"]
     words += ["--extra_options", "hf_token=false"]
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", *map(str, words)]
     subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
