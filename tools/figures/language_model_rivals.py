@@ -1,62 +1,102 @@
-"""Training-free pruning of a Llama by the rules of other papers, made again from their texts, and its perplexity.
+"""Training-free pruning of a Llama in transformers by the rules of other papers, made again from their texts.
 
-python tools/figures/language_model_rivals.py FOLDER --calibration valid.npz --test test.npz --out rivals.jsonl
-
-FOLDER is a transformers folder; the files hold ``input_ids``, int64 [chunks, tokens]. Shares are of all parameters,
-embedding included; where whole layers go, the nearest count is taken and what was reached is said. ``--out`` is
-continued: what it holds is not done again.
+Each rule cuts the model in place, as near as it can to a share of all parameters (embedding included).
 
 ShortGPT (Men et al. 2024): whole layers whose input and output point the same way. FLAP (An et al. 2024): neurons by
 fluctuation of their activation times the squared norm of their outgoing weights, standardised in each layer and
 compared over all; their mean output goes into a bias. Wanda-sp (in the same paper): neurons by activation norm times
 weights, the same share in each layer. 2SSP (Sandri et al. 2025): neurons by the norm of their activations, and whole
-attentions one after the other by perplexity. Heads are left alone in FLAP and Wanda-sp: with three groups of keys and
-values each is a third of a layer's attention, and both lose more with them.
+attentions one after the other by perplexity. FLAP and Wanda-sp leave heads alone here: with three groups of keys and
+values each is a third of a layer's attention.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from language_model_quality import layer_count, torch_parameters
 
-SHARES = (0.10, 0.20, 0.25, 0.30)
 FEW = 4  # chunks that 2SSP compares attentions on
 
 
-def parameters(model: Any) -> int:
-    return sum(int(each.numel()) for each in model.parameters())
+@dataclass(frozen=True)
+class Moments:
+    """What one pass of the dense model over the calibration chunks tells, by layer.
+
+    ``sums``, ``squares`` and ``norms`` [layers, neurons] are of what the neurons hand on: sum, sum of squares, mean
+    over chunks of the norm; ``turned`` [layers] is the mean of 1 - cosine between a layer's input and output.
+    """
+
+    sums: np.ndarray
+    squares: np.ndarray
+    norms: np.ndarray
+    turned: np.ndarray
+    tokens: int
+    seconds: float
+    processor_seconds: float
 
 
-def perplexity(model: Any, chunks: np.ndarray) -> float:
+@dataclass(frozen=True)
+class Calibration:
+    """The chunks [chunks, tokens] int64, and the file that keeps their moments: one pass serves all rules."""
+
+    chunks: np.ndarray
+    kept: Path
+
+    def moments(self, model: Any) -> Moments:
+        """Of the dense ``model``."""
+        if not self.kept.exists():
+            np.savez(self.kept, **asdict(moments(model, self.chunks)))
+        with np.load(self.kept) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        return Moments(**{name: value if value.ndim else value.item() for name, value in found.items()})
+
+
+Rule = Callable[[Any, Calibration, float], None]
+
+
+def moments(model: Any, chunks: np.ndarray) -> Moments:
     import torch
 
-    total = count = 0.0
-    with torch.no_grad():
+    started = time.perf_counter(), time.process_time()
+    layers = list(model.model.layers)
+    downs = [layer.mlp.down_proj for layer in layers]
+    sums, squares, norms = (np.zeros((len(downs), downs[0].in_features)) for _ in range(3))
+    turned = np.zeros(len(layers))
+
+    def see_neurons(number: int, given: Any, _: Any) -> None:
+        rows = given.reshape(-1, given.shape[-1]).double()
+        square = (rows**2).sum(0).numpy()
+        sums[number] += rows.sum(0).numpy()
+        squares[number] += square
+        norms[number] += np.sqrt(square) / len(chunks)
+
+    def see_stream(number: int, given: Any, gave: Any) -> None:
+        cosine = torch.nn.functional.cosine_similarity(given, gave, dim=-1)
+        turned[number] += float((1 - cosine).mean()) / len(chunks)
+
+    with torch.no_grad(), hooked(downs, see_neurons), hooked(layers, see_stream):
         for chunk in chunks:
-            ids = torch.from_numpy(chunk)[None]
-            logits = model(ids, use_cache=False).logits[0, :-1].float()
-            total += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
-            count += ids.shape[1] - 1
-    return math.exp(total / count)
+            model.model(torch.from_numpy(chunk)[None], use_cache=False)
+    seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+    return Moments(sums, squares, norms, turned, int(chunks.size), *seconds)
 
 
 @contextmanager
-def hooked(modules: list[Any], see: Callable[[int, Any, Any], None]) -> Iterator[None]:
+def hooked(modules: Sequence[Any], see: Callable[[int, Any, Any], None]) -> Iterator[None]:
     """While inside, ``see`` is given number, input and output of each module that runs."""
     import torch
 
     def watch(number: int) -> Callable[[Any, Any, Any], None]:
         def forward(_: Any, given: Any, gave: Any) -> None:
-            first = given[0] if given else None
-            see(number, first, gave if isinstance(gave, torch.Tensor) else gave[0])
+            see(number, given[0], gave if isinstance(gave, torch.Tensor) else gave[0])
 
         return forward
 
@@ -68,161 +108,128 @@ def hooked(modules: list[Any], see: Callable[[int, Any, Any], None]) -> Iterator
             handle.remove()
 
 
-def feed(model: Any, chunks: np.ndarray) -> None:
-    import torch
-
-    with torch.no_grad():
-        for chunk in chunks:
-            model.model(torch.from_numpy(chunk)[None], use_cache=False)
-
-
 def neuron_size(model: Any) -> int:
+    """Parameters of a neuron: a row of gate and up, a column of down."""
     return 3 * int(model.config.hidden_size)
 
 
-def silence(model: Any, gone: list[np.ndarray], means: list[Any] | None = None) -> int:
-    """Zero the outgoing weights of the neurons ``gone`` of each layer, their mean output into a bias where given;
-    returns the parameters this removes.
-    """
+def cut_neurons(model: Any, kept: Sequence[np.ndarray], biases: Sequence[Any] | None = None) -> None:
+    """Keep the neurons ``kept`` of each layer; ``biases`` are what its MLP then adds."""
     import torch
 
-    for layer, (block, which) in enumerate(zip(model.model.layers, gone, strict=True)):
-        down = block.mlp.down_proj
-        with torch.no_grad():
-            index = torch.from_numpy(which)
-            if means is not None:
-                down.bias = torch.nn.Parameter(down.weight[:, index] @ means[layer][index].float())
-            down.weight[:, index] = 0
-    return sum(len(which) for which in gone) * neuron_size(model)
+    def linear(weight: Any, bias: Any = None) -> Any:
+        found = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        found.weight = torch.nn.Parameter(weight.detach().clone())
+        if bias is not None:
+            found.bias = torch.nn.Parameter(bias.detach().clone())
+        return found
+
+    for number, (layer, which) in enumerate(zip(model.model.layers, kept, strict=True)):
+        mlp, index = layer.mlp, torch.from_numpy(np.sort(which))
+        bias = None if biases is None else biases[number].float()
+        mlp.gate_proj = linear(mlp.gate_proj.weight[index])
+        mlp.up_proj = linear(mlp.up_proj.weight[index])
+        mlp.down_proj = linear(mlp.down_proj.weight[:, index], bias)
 
 
-def short_gpt(model: Any, chunks: np.ndarray, share: float) -> int:
+def short_gpt(model: Any, calibration: Calibration, share: float) -> None:
     import torch
 
+    turned = calibration.moments(model).turned
     layers = model.model.layers
-    turned = np.zeros(len(layers))
-
-    def see(number: int, given: Any, gave: Any) -> None:
-        turned[number] += float((1 - torch.nn.functional.cosine_similarity(given, gave, dim=-1)).mean())
-
-    with hooked(list(layers), see):
-        feed(model, chunks)
-    size = parameters(layers[0])
-    count = round(share * parameters(model) / size)
-    kept = sorted(np.argsort(turned)[count:])
+    count = layer_count(torch_parameters(model), torch_parameters(layers[0]), share)
+    kept = sorted(np.argsort(turned, kind="stable")[count:])
     model.model.layers = torch.nn.ModuleList([layers[each] for each in kept])
     for number, layer in enumerate(model.model.layers):
         layer.self_attn.layer_idx = number
-    return count * size
+    model.config.num_hidden_layers = len(kept)
 
 
-def _activation_moments(model: Any, chunks: np.ndarray) -> tuple[list[Any], list[Any], int]:
-    """Sum and sum of squares of what enters each down projection, float64, and the number of tokens."""
+def flap(model: Any, calibration: Calibration, share: float) -> None:
     import torch
 
-    downs = [block.mlp.down_proj for block in model.model.layers]
-    sums = [torch.zeros(down.in_features, dtype=torch.float64) for down in downs]
-    squares = [torch.zeros(down.in_features, dtype=torch.float64) for down in downs]
-
-    def see(number: int, given: Any, _: Any) -> None:
-        rows = given.reshape(-1, given.shape[-1]).double()
-        sums[number] += rows.sum(0)
-        squares[number] += (rows**2).sum(0)
-
-    with hooked(downs, see):
-        feed(model, chunks)
-    return sums, squares, int(chunks.size)
-
-
-def flap(model: Any, chunks: np.ndarray, share: float) -> int:
-    sums, squares, tokens = _activation_moments(model, chunks)
-    means = [total / tokens for total in sums]
-    scores = []
-    for block, mean, square in zip(model.model.layers, means, squares, strict=True):
-        variance = square / tokens - mean**2
-        score = variance * (block.mlp.down_proj.weight.double() ** 2).sum(0)
-        scores.append(((score - score.mean()) / score.std()).detach().numpy())
-    count = round(share * parameters(model) / neuron_size(model))
-    threshold = np.sort(np.concatenate(scores))[count]
-    return silence(model, [np.flatnonzero(score < threshold) for score in scores], means)
+    seen = calibration.moments(model)
+    means = seen.sums / seen.tokens
+    columns = [layer.mlp.down_proj.weight.detach().double() for layer in model.model.layers]
+    squares = np.stack([(weight**2).sum(0).numpy() for weight in columns])
+    scores = (seen.squares / seen.tokens - means**2) * squares
+    scores = (scores - scores.mean(1, keepdims=True)) / scores.std(1, ddof=1, keepdims=True)
+    limit = np.sort(scores, axis=None)[round(share * torch_parameters(model) / neuron_size(model))]
+    gone = [torch.from_numpy(np.flatnonzero(row < limit)) for row in scores]
+    biases = [
+        weight[:, index] @ torch.from_numpy(mean)[index]
+        for weight, index, mean in zip(columns, gone, means, strict=True)
+    ]
+    cut_neurons(model, [np.flatnonzero(row >= limit) for row in scores], biases)
 
 
-def _per_layer(model: Any, share: float) -> int:
-    return round(share * parameters(model) / neuron_size(model) / len(model.model.layers))
+def wanda_sp(model: Any, calibration: Calibration, share: float) -> None:
+    norms = np.sqrt(calibration.moments(model).squares)
+    weights = [layer.mlp.down_proj.weight.detach().double().abs().sum(0).numpy() for layer in model.model.layers]
+    _cut_alike(model, norms * np.stack(weights), share * torch_parameters(model))
 
 
-def wanda_sp(model: Any, chunks: np.ndarray, share: float) -> int:
-    _, squares, _ = _activation_moments(model, chunks)
-    each = _per_layer(model, share)
-    gone = []
-    for block, square in zip(model.model.layers, squares, strict=True):
-        score = (block.mlp.down_proj.weight.double().abs() * square.sqrt()).sum(0).detach().numpy()
-        gone.append(np.argsort(score)[:each])
-    return silence(model, gone)
-
-
-def two_stage(model: Any, chunks: np.ndarray, share: float) -> int:
+def two_stage(model: Any, calibration: Calibration, share: float) -> None:
     """2SSP: the number of attentions by its formula, the rest neurons."""
-    import torch
-
-    blocks = model.model.layers
-    attention, mlp = parameters(blocks[0].self_attn), parameters(blocks[0].mlp)
-    count = round(len(blocks) * math.pow(share, mlp / attention / 1.5))
-    whole = parameters(model)
-    _, squares, _ = _activation_moments(model, chunks)
-    each = round((share * whole - count * attention) / neuron_size(model) / len(blocks))
-    removed = silence(model, [np.argsort(square.sqrt().numpy())[:each] for square in squares])
-    left = list(range(len(blocks)))
+    layers = model.model.layers
+    attention, mlp = torch_parameters(layers[0].self_attn), torch_parameters(layers[0].mlp)
+    count = round(len(layers) * math.pow(share, mlp / attention / 1.5))
+    _cut_alike(model, calibration.moments(model).norms, share * torch_parameters(model) - count * attention)
+    left = list(range(len(layers)))
     for _ in range(count):
-        losses = {}
-        for number in left:
-            projection = blocks[number].self_attn.o_proj
-            kept = projection.weight.data
-            projection.weight.data = torch.zeros_like(kept)
-            losses[number] = perplexity(model, chunks[:FEW])
-            projection.weight.data = kept
-        best = min(left, key=losses.__getitem__)
-        blocks[best].self_attn.o_proj.weight.data.zero_()
-        left.remove(best)
-    return removed + count * attention
+        losses = _without_attention(model, calibration.chunks[:FEW], left)
+        worst = min(left, key=losses.__getitem__)
+        layers[worst].self_attn = no_attention()
+        left.remove(worst)
 
 
-METHODS: dict[str, Callable[[Any, np.ndarray, float], int]] = {
-    "ShortGPT": short_gpt,
-    "FLAP": flap,
-    "Wanda-sp": wanda_sp,
-    "2SSP": two_stage,
-}
+def _cut_alike(model: Any, scores: np.ndarray, parameters: float) -> None:
+    """The neurons of least score, as many in each layer, that hold so many parameters together."""
+    each = round(parameters / neuron_size(model) / len(scores))
+    cut_neurons(model, [np.argsort(row, kind="stable")[each:] for row in scores])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--calibration", type=Path, required=True)
-    parser.add_argument("--test", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--methods", nargs="*", default=[*METHODS])
-    words = parser.parse_args()
+def no_attention() -> Any:
+    """What adds nothing to the stream, in the place of an attention."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    known = [json.loads(line) for line in words.out.read_text().splitlines()] if words.out.exists() else []
-    chunks, test = np.load(words.calibration)["input_ids"], np.load(words.test)["input_ids"]
-    torch.manual_seed(0)
-    for name in ("dense", *words.methods):
-        for share in SHARES if name != "dense" else (0.0,):
-            if any(row["method"] == name and row["share"] == share for row in known):
-                continue
-            model: Any = AutoModelForCausalLM.from_pretrained(words.folder, dtype=torch.float32).eval()
-            whole, started = parameters(model), time.perf_counter()
-            removed = METHODS[name](model, chunks, share) if name != "dense" else 0
-            seconds = time.perf_counter() - started
-            row = {"method": name, "share": share, "reached": removed / whole, "seconds": round(seconds, 1)}
-            row["perplexity"] = perplexity(model, test)
-            with words.out.open("a") as out:
-                out.write(json.dumps(row) + "\n")
-            print(f"{name} {share:.0%}: {removed / whole:.1%} gone, perplexity {row['perplexity']:.2f}", flush=True)
+    class NoAttention(torch.nn.Module):
+        def forward(self, hidden_states: Any, **_: Any) -> tuple[Any, None]:
+            return torch.zeros_like(hidden_states), None
+
+    return NoAttention()
 
 
-if __name__ == "__main__":
-    main()
+def _without_attention(model: Any, chunks: np.ndarray, candidates: Sequence[int]) -> dict[int, float]:
+    """The loss on ``chunks`` without each of these attentions; a trial starts at its own layer."""
+    import torch
+
+    layers = model.model.layers
+    losses = dict.fromkeys(candidates, 0.0)
+    seen: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    def watch(number: int) -> Callable[[Any, Any, Any], None]:
+        def before(_: Any, given: Any, words: Any) -> None:
+            seen[number] = given[0], words
+
+        return before
+
+    handles = [layer.register_forward_pre_hook(watch(number), with_kwargs=True) for number, layer in enumerate(layers)]
+    with torch.no_grad():
+        for chunk in chunks:
+            ids = torch.from_numpy(chunk)
+            model.model(ids[None], use_cache=False)
+            for number in candidates:
+                stream, words = seen[number]
+                own, layers[number].self_attn = layers[number].self_attn, no_attention()
+                for layer in layers[number:]:
+                    stream = layer.forward(stream, **words)  # past the hooks
+                layers[number].self_attn = own
+                logits = model.lm_head(model.model.norm(stream))[0, :-1]
+                losses[number] += torch.nn.functional.cross_entropy(logits, ids[1:]).item()
+    for handle in handles:
+        handle.remove()
+    return losses
+
+
+RIVALS: dict[str, Rule] = {"ShortGPT": short_gpt, "FLAP": flap, "Wanda-sp": wanda_sp, "2SSP": two_stage}
