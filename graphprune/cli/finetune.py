@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from graphprune.cli.options import batch_axis_option, model_argument, show_options
+from graphprune.cli.options import batch_axis_option, model_argument, show_options, text_options
 
 
 @click.command()
@@ -17,17 +17,25 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     "--data",
     metavar="SOURCE",
     required=True,
-    help="Training samples: .npz, .npy, a folder of them, or script.py:function.",
+    help="Training samples: .npz, .npy, a folder of them, or script.py:function; text as .txt, .jsonl or "
+    "dataset:NAME[:CONFIG:SPLIT].",
 )
+@text_options
 @batch_axis_option
-@click.option("--num-samples", type=click.IntRange(1), help="Samples to use.  [default: all]")
+@click.option(
+    "--num-samples",
+    type=click.IntRange(1),
+    help="Samples to use, of text chunks.  [default: all, of text with --steps what these need]",
+)
 @click.option(
     "--eval", "evaluation", metavar="SOURCE", help="Samples to judge the epochs by; default: a tenth of --data."
 )
 @click.option("--epochs", metavar="N", help="How often to go through the data.  [default: 10]")
-@click.option("--lr", metavar="RATE", help="Learning rate at the start.  [default: auto]")
-@click.option("--batch-size", "batch", metavar="N", help="Samples per step.  [default: 128]")
+@click.option("--steps", metavar="N", help="So many steps instead of epochs.")
+@click.option("--lr", metavar="RATE", help="Largest learning rate.  [default: auto]")
+@click.option("--batch-size", "batch", metavar="N", help="Samples per step.  [default: 128, of text 16]")
 @click.option("--lora", metavar="RANK", help="Train adapters of this rank beside dense layers, and merge them.")
+@click.option("--recipe", metavar="NAME", help="Options as a paper gives them: amp.")
 @click.option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
 @click.option(
     "--set",
@@ -40,7 +48,7 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     "-o",
     "--output",
     metavar="PATH",
-    help="File to write, or a folder; default: MODEL with .tuned.onnx.  Never MODEL itself.",
+    help="File to write, or a folder; default: MODEL with .tuned.onnx, a folder with .tuned.  Never MODEL itself.",
 )
 @click.option(
     "--checkpoint",
@@ -67,15 +75,22 @@ def finetune(
 ) -> None:
     """Train MODEL with labels, and towards the outputs of the network it was pruned from.
 
+    A language model, or its folder, learns the next tokens of text, and the
+    unpruned network's expectation of them; a folder becomes a folder.
+
     Names, inputs, outputs and types stay; the best epoch on held-out samples is kept.
     A run that was killed goes on with
     --resume and ends with the same weights.
+
+    \b
+    graphprune finetune small/ --teacher llm/ --data corpus.txt --steps 200 -o tuned/
     """
-    from graphprune.cli.training import Training, train
-    from graphprune.ir.output_files import named_output
+    from graphprune.cli.show import text_settings
+    from graphprune.cli.training import Training, named_output, train
     from graphprune.training import TrainOptions
 
-    out = named_output(output, model, "tuned")
+    out = named_output(output, model)
+    text = text_settings({name: settings.pop(name) for name in ("tokenizer", "chunk_tokens", "text_field")})
     options = TrainOptions.parse(
         spec,
         **settings,
@@ -83,4 +98,4 @@ def finetune(
         resume="true" if resume else None,
     )
     with Training(json_path, quiet, verbose) as shown:
-        train(model, teacher, data, dict(batch_axes), num_samples, evaluation, out, options, shown)
+        train(model, teacher, data, dict(batch_axes), num_samples, evaluation, output, options, text, shown)

@@ -164,9 +164,15 @@ def check_outputs(outputs: dict[str, Path | None], *reads: Any) -> None:
 
 
 def checked_output(
-    output: str | None, model: Path, beside: dict[str, Path | None], *reads: Any, dry_run: bool = False
+    output: str | None,
+    model: Path,
+    beside: dict[str, Path | None],
+    *reads: Any,
+    dry_run: bool = False,
+    suffix: str = "pruned",
 ) -> Path:
-    """Where the smaller model goes: a folder where ``model`` is one, else a file. Checked with the outputs ``beside``.
+    """Where the model that is made of ``model`` goes: a folder where that is one, else a file; with no ``output`` it is
+    named after it, with ``suffix``. Checked with the outputs ``beside``.
 
     Raises
     ------
@@ -174,10 +180,10 @@ def checked_output(
         As :func:`check_outputs`; or an output lies in one of the folders.
     """
     if not layout.is_folder(model):
-        out = output_files.named_output(output, model, "pruned")
+        out = output_files.named_output(output, model, suffix)
         check_outputs({"-o": None if dry_run else out, **beside}, model, *reads)
         return out
-    out = writing.named_output(output, model)
+    out = writing.named_output(output, model, suffix)
     if not dry_run:
         writing.check_output(out, model)
     check_outputs(beside, model, *reads)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -13,17 +14,30 @@ from msgspec import structs
 from rich.console import Console
 from rich.markup import escape
 
-from graphprune.cli.show import Shown, check_outputs
+from graphprune.cli.show import Shown, checked_output
 from graphprune.errors import InputError
 from graphprune.ir import export, output_files
 from graphprune.ir.loading import load
+from graphprune.model_folder import layout, writing
+from graphprune.model_folder.layout import ModelFolder
 from graphprune.report.terminal import print_notes
 from graphprune.run.inputs import input_layout
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.text.corpus import is_text
+from graphprune.text.options import TextOptions
 from graphprune.text.source import open_data
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
 from graphprune.training.report import TrainingFile
+from graphprune.training.run import chunks_needed
 from graphprune.training.table import print_training
+
+_SUFFIX = "tuned"
+
+
+def named_output(output: str | None, model: Path) -> Path:
+    """The file or folder to write: as named, or MODEL with ``tuned`` in its name."""
+    name = writing.named_output if layout.is_folder(model) else output_files.named_output
+    return name(output, model, _SUFFIX)
 
 
 class Training(Shown):
@@ -62,11 +76,12 @@ def train(
     batch_axes: Mapping[str, int | None],
     samples: int | None,
     evaluation: str | None,
-    out: Path,
+    output: str | None,
     options: TrainOptions,
+    text: TextOptions,
     shown: Training,
 ) -> None:
-    """Train ``model`` and write ``out``; the checkpoint goes when the output is there.
+    """Train ``model`` and write the ``output``; the checkpoint goes when that is there.
 
     Raises
     ------
@@ -75,27 +90,46 @@ def train(
     """
     kept = options.checkpoint
     assert kept is not None  # the command always names one
-    check_outputs({"-o": out, "--json": shown.json_path, "--checkpoint": kept}, model, teacher, data, evaluation)
+    beside = {"--json": shown.json_path, "--checkpoint": kept}
+    out = checked_output(output, model, beside, teacher, data, evaluation, suffix=_SUFFIX)
+    folder = layout.find(model) if layout.is_folder(model) else None
     if kept.exists() and not options.resume:
         raise InputError(
             f"the checkpoint {kept} of an earlier run is there", "add --resume to go on with it, or delete it"
         )
     shown.progress("loading", 0, 0)
-    pruned = load(model)
-    for path in (out, out.with_name(out.name + ".data")):
-        output_files.check_output(path, pruned.files)
-    dense = None if teacher is None else load(teacher)
+    pruned = load(layout.model_file(model))
+    if folder is None:
+        output_files.spare_weights(out, pruned)
+    dense = None if teacher is None else load(layout.model_file(teacher))
     batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
-    judged = None if evaluation is None else open_data(evaluation, pruned, None, batching)
-    samples_given = open_data(data, pruned, samples, batching)
+    judged = None if evaluation is None else open_data(evaluation, pruned, None, batching, text)
+    if samples is None and is_text(data):
+        samples = chunks_needed(options, is_judged_apart=judged is not None)
+    samples_given = open_data(data, pruned, samples, batching, text)
     try:
         trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
     except KeyboardInterrupt:
         if kept.exists():
             click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)
         raise
-    with output_files.staged(out) as path:
+    with _place(out, folder) as path:
         export.write(trained, path)
+        if folder is not None:
+            report = structs.replace(report, notes=(*report.notes, *writing.complete(path, folder, pruned, trained)))
         shown.save_training(report, model, teacher, out)
     checkpoint.sweep(kept)
     shown.training(report, out)
+
+
+@contextmanager
+def _place(out: Path, folder: ModelFolder | None) -> Iterator[Path]:
+    """Where to write the model: all that is beside it moves into place with it if the block ends well."""
+    if folder is None:
+        with output_files.staged(out) as path:
+            yield path
+        return
+    with writing.staged_folder(out) as stage:
+        path = stage / folder.model
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path

@@ -20,12 +20,12 @@ from graphprune.model_folder.json_file import Object, read_object, rewritten
 from graphprune.model_folder.layout import CONFIG, GENAI_CONFIG, ModelFolder
 
 
-def named_output(output: str | os.PathLike[str] | None, source: Path) -> Path:
-    """The folder to write: as named, or SOURCE.pruned beside ``source``."""
+def named_output(output: str | os.PathLike[str] | None, source: Path, suffix: str = "pruned") -> Path:
+    """The folder to write: as named, or beside ``source`` with the ``suffix`` in its name."""
     if output is not None:
         return Path(output)
     named = source if source.name not in ("", "..") else source.resolve()
-    return named.with_name(f"{named.name}.pruned")
+    return named.with_name(f"{named.name}.{suffix}")
 
 
 def check_output(out: Path, source: Path) -> None:

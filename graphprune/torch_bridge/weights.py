@@ -23,7 +23,7 @@ import torch
 _NAME = re.compile(r"[A-Za-z_]\w*|(\w+\.)+[A-Za-z_]\w*")
 _MADE_UP = {"val", "const", "constant", "lifted", "lifted_tensor", "scalar", "tensor", "initializer", "onnx", "node"}
 _NO_WEIGHT = re.compile(
-    r"(inv_freq|(\w+_)?masks?|masked_bias|position_ids|positions|pe|cos|sin|cos_cached|sin_cached|freqs|freqs_cis|rotary\w*"
+    r"(inv_freq|(\w+_)?masks?|masked_bias|position_ids|positions|pe|(cos|sin)(_cached?\w*)?|freqs|freqs_cis|rotary\w*"
     r"|running_mean|running_var|num_batches_tracked|mean|std|anchors?|grid|window|alibi|sinusoid\w*|timescale)"
 )
 _MASK_LIMIT = -1e3

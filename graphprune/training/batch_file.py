@@ -16,7 +16,7 @@ class BatchFile:
     """Collects samples in batches of ``size`` on disk; memory holds one batch. ``exact`` drops a smaller last one."""
 
     def __init__(self, size: int, exact: bool) -> None:
-        self._size, self._exact = size, exact
+        self.size, self._exact = size, exact
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._names: list[str] = []
         self._labelled: list[bool] = []  # one entry per batch written
@@ -34,12 +34,12 @@ class BatchFile:
 
     def add(self, part: Batch) -> None:
         """Append samples."""
-        for start in range(0, len(part), self._size):
-            self._waiting.append(part.pick(slice(start, start + self._size)))
-            if sum(map(len, self._waiting)) >= self._size:
+        for start in range(0, len(part), self.size):
+            self._waiting.append(part.pick(slice(start, start + self.size)))
+            if sum(map(len, self._waiting)) >= self.size:
                 joined = Batch.join(self._waiting)
-                self._write(joined.pick(slice(0, self._size)))
-                rest = joined.pick(slice(self._size, len(joined)))
+                self._write(joined.pick(slice(0, self.size)))
+                rest = joined.pick(slice(self.size, len(joined)))
                 self._waiting = [rest] if len(rest) else []
 
     def finish(self) -> None:

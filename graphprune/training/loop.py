@@ -16,8 +16,10 @@ from graphprune.base.progress import Progress
 from graphprune.data.batching import Batch
 from graphprune.errors import OptionError
 from graphprune.training.augment import augmented
+from graphprune.training.judgement import Verdict
 from graphprune.training.network import TrainableNetwork, trainable
-from graphprune.training.objective import Objective, check_labels, hits
+from graphprune.training.next_tokens import NextTokens
+from graphprune.training.objective import Objective
 from graphprune.training.options import TrainOptions
 from graphprune.training.prefetch import prefetched
 from graphprune.training.report import EpochReport
@@ -46,14 +48,20 @@ class State:
 
 @dataclass
 class Material:
-    """What the loop reads: ``train(epoch)`` and ``held_out()`` give batches, an epoch has ``steps``;
-    ``images`` are the inputs to augment.
+    """What the loop reads: ``train(epoch)`` and ``held_out()`` give batches, an epoch has ``steps``, and ``total`` are
+    all; ``images`` are the inputs to augment. ``micro_batch`` samples go through the network at once, None: a batch.
     """
 
     train: Callable[[int], Iterator[Batch]]
     held_out: Callable[[], Iterator[Batch]]
     steps: int
+    total: int
     images: tuple[str, ...]
+    micro_batch: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        return -(-self.total // self.steps)
 
 
 class Trainer:
@@ -65,17 +73,18 @@ class Trainer:
         self,
         student: TrainableNetwork,
         teacher: TrainableNetwork | None,
-        objective: Objective,
+        objective: Objective | NextTokens,
         material: Material,
         options: TrainOptions,
         lr: float,
         clip: float | None,
+        warmup: float,
         progress: Progress,
         save: Callable[[dict[str, Any]], None],
     ) -> None:
         self._student, self._teacher, self._objective, self._material = student, teacher, objective, material
         self._options, self._progress, self._save = options, progress, save
-        self._lr, self._clip = lr, clip
+        self._lr, self._clip, self._warmup = lr, clip, warmup
         self._weights = trainable(list(student.module.parameters()))
         self._plain_step = Step(student, teacher if options.distil else None, objective, self._weights)
         self._recorded_step: Step | RecordedStep | None = None
@@ -94,9 +103,9 @@ class Trainer:
         self._began = self._epoch_began = self._saved = time.monotonic()
         if not self.state.rows:
             self._close(self._judged(None, None))
-        while self.state.epoch <= self._options.epochs:
+        while self.state.epoch <= self._material.epochs:
             self._epoch()
-        self._student.module.load_state_dict(self.state.best)
+        self._take_up(self.state.best)
         return self.state
 
     def _epoch(self) -> None:
@@ -113,7 +122,7 @@ class Trainer:
             self._set_lr((state.epoch - 1) * steps + index)
             total += self._step(batch, index)
             state.step = index + 1
-            self._progress("training", (state.epoch - 1) * steps + state.step, self._options.epochs * steps)
+            self._progress("training", (state.epoch - 1) * steps + state.step, self._material.total)
             if not state.step % _CHECK_EVERY:
                 self._require_finite(float(total))
             if time.monotonic() - self._saved >= self._options.checkpoint_seconds:
@@ -121,7 +130,11 @@ class Trainer:
                 self._checkpoint()
         state.loss_sum = float(total)
         self._require_finite(state.loss_sum)
-        self._close(self._judged(self._set_lr(state.epoch * steps - 1), state.loss_sum / max(1, state.step)))
+        self._close(
+            self._judged(
+                self._set_lr(min(state.epoch * steps, self._material.total) - 1), state.loss_sum / max(1, state.step)
+            )
+        )
 
     def _augmenter(self, epoch: int, done: int) -> Callable[[tuple[int, Batch]], tuple[int, Batch | None]]:
         """Makes of a step's number and batch the batch as it is trained on;
@@ -148,6 +161,10 @@ class Trainer:
 
     def _pass(self, batch: Batch) -> Tensor:
         """Forwards and backwards, recorded with the first batch; one of another size ends that for good."""
+        size = self._material.micro_batch
+        if size is not None and (len(batch) > size or isinstance(self._objective, NextTokens)):
+            parts = [batch.pick(slice(start, start + size)) for start in range(0, len(batch), size)]
+            return self._plain_step.of_parts(parts)
         if self._recorded_step is None:
             self._recorded_step = recorded(self._plain_step, batch)
         if isinstance(self._recorded_step, RecordedStep) and not self._recorded_step.fits(batch):
@@ -158,33 +175,24 @@ class Trainer:
     def _judged(self, lr: float | None, train_loss: float | None) -> EpochReport:
         """How good the network is on the held-out samples now."""
         self._student.module.eval()
-        total, right, positions, samples = 0.0, 0, 0, 0
+        verdict = Verdict()
         for batch in self._material.held_out():
             given = self._student(batch.feeds)
-            wanted = None if self._teacher is None else self._teacher(batch.feeds)
+            wanted = None
+            if self._teacher is not None:
+                wanted = self._teacher.run(self._teacher.like(self._student, self._student.tensors(batch.feeds)))
             labels = self._student.labels(batch.labels)
-            if batch.labels is not None:
-                check_labels(given[0], int(batch.labels.min()), int(batch.labels.max()))
-            total += float(self._objective(given, wanted, labels)) * len(batch)
-            samples += len(batch)
-            target = labels if labels is not None else wanted[0] if wanted and self._objective.match == "kl" else None
-            if target is not None:
-                counted = hits(given[0], target)
-                right, positions = right + counted[0], positions + counted[1]
-        loss = total / max(1, samples)
-        self._require_finite(loss)
+            verdict.add(self._objective.judge(given, wanted, labels, batch))
+        self._require_finite(verdict.loss)
         seconds = self.state.epoch_seconds + time.monotonic() - self._epoch_began
-        score = right / positions if positions else None
-        return EpochReport(self.state.epoch, lr, train_loss, loss, score, seconds)
+        return EpochReport(self.state.epoch, lr, train_loss, verdict.loss, verdict.score, seconds, verdict.perplexity)
 
     def _close(self, row: EpochReport) -> None:
         """Note an epoch, keep its weights if they are the best so far, and go to the next."""
         state = self.state
         if not state.rows or row.is_better_than(state.rows[state.kept]):
             state.kept = row.epoch
-            state.best = {
-                name: tensor.detach().cpu().clone() for name, tensor in self._student.module.state_dict().items()
-            }
+            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self._learnt().items()}
         state.rows.append(row)
         state.epoch, state.step, state.loss_sum = row.epoch + 1, 0, 0.0
         self._log(row)
@@ -192,14 +200,18 @@ class Trainer:
 
     def _log(self, row: EpochReport) -> None:
         spent = [each.seconds for each in self.state.rows[1:]]
-        left = (self._options.epochs - row.epoch) * sum(spent) / max(1, len(spent))
+        left = (self._material.epochs - row.epoch) * sum(spent) / max(1, len(spent))
         _LOG.info(
             "epoch %d of %d: loss %s, held-out loss %.4f%s, %.1f s%s",
             row.epoch,
-            self._options.epochs,
+            self._material.epochs,
             "-" if row.train_loss is None else f"{row.train_loss:.4f}",
             row.held_out_loss,
-            "" if row.score is None else f", score {100 * row.score:.2f} %",
+            f", perplexity {row.perplexity:.2f}"
+            if row.perplexity is not None
+            else ""
+            if row.score is None
+            else f", score {100 * row.score:.2f} %",
             row.seconds,
             f", about {left:.0f} s left" if spent and left else "",
         )
@@ -222,7 +234,7 @@ class Trainer:
         return plain | {
             "rows": [asdict(row) for row in state.rows],
             "best": state.best,
-            "module": self._student.module.state_dict(),
+            "module": self._learnt(),
             "optimiser": self._optimiser.state_dict(),
         }
 
@@ -230,13 +242,26 @@ class Trainer:
         """Take up what :meth:`state_dict` gave."""
         names = ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds", "best")
         self.state = State(rows=[EpochReport(**row) for row in saved["rows"]], **{name: saved[name] for name in names})
-        self._student.module.load_state_dict(saved["module"])
+        self._take_up(saved["module"])
         self._optimiser.load_state_dict(saved["optimiser"])
 
+    def _learnt(self) -> dict[str, Tensor]:
+        """What training changes: of a network with adapters these alone."""
+        module = self._student.module
+        state: dict[str, Tensor] = module.state_dict()
+        if self._options.lora is None:
+            return state
+        changing = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        return {name: tensor for name, tensor in state.items() if name in changing}
+
+    def _take_up(self, learnt: dict[str, Tensor]) -> None:
+        self._student.module.load_state_dict(learnt, strict=self._options.lora is None)
+
     def _make_optimiser(self) -> torch.optim.Optimizer:
-        """SGD with Nesterov momentum as in the papers; AdamW for adapters, whose scale starts at zero, as in AMP."""
+        """SGD with Nesterov momentum as in the papers; AdamW for text, and for adapters, whose scale starts at zero."""
         options = self._options
-        if options.lora is not None:
+        is_adaptive = options.lora is not None or isinstance(self._objective, NextTokens)
+        if options.optimiser == "adamw" or (options.optimiser == "auto" and is_adaptive):
             return torch.optim.AdamW(self._weights, lr=self._lr, weight_decay=options.weight_decay)
         return torch.optim.SGD(
             self._weights,
@@ -247,7 +272,7 @@ class Trainer:
         )
 
     def _set_lr(self, done: int) -> float:
-        lr = lr_at(self._options.schedule, self._lr, done, self._options.epochs * self._material.steps)
+        lr = lr_at(self._options.schedule, self._lr, done, self._material.total, self._warmup)
         for group in self._optimiser.param_groups:
             group["lr"] = lr
         return lr

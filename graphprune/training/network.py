@@ -18,11 +18,15 @@ from torch.fx.node import map_aggregate
 from graphprune.data.batching import Arrays
 from graphprune.data.dataset import input_specs
 from graphprune.data.fitting import InputSpec
+from graphprune.decoder.cache_sizes import cache_sizes
+from graphprune.decoder.interface import decoder_interface
+from graphprune.decoder.steps import prefill
 from graphprune.errors import ModelError, RuntimeMissing
 from graphprune.ir.export import to_proto
 from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model, constants, read_values
 from graphprune.torch_bridge import to_torch, write_back
+from graphprune.training.next_tokens import answer_of
 from graphprune.training.options import TrainOptions
 
 _IMAGE_RANK = 4
@@ -61,10 +65,15 @@ class Place:
 
 
 class TrainableNetwork:
-    """A model's module with its inputs in order. ``teacher`` makes it a fixed one."""
+    """A model's module with its inputs in order. ``teacher`` makes it a fixed one.
+
+    ``answer`` is the output that counts, None: all do. A cache that comes in empty is made in the model's own sizes.
+    """
 
     def __init__(self, model: Model, place: Place, *, teacher: bool = False) -> None:
         self.model, self.place = model, place
+        self.answer: int | None = None
+        self._pasts = _empty_pasts(model)
         self.specs = input_specs(model)
         converted = to_torch(model)
         self.is_half = _to_single(converted)
@@ -84,11 +93,21 @@ class TrainableNetwork:
         own = fed_to(self.model, feeds)
         return [self._tensor(spec, own[spec.name]) for spec in self.specs]
 
+    def like(self, other: TrainableNetwork, tensors: list[Tensor]) -> list[Tensor]:
+        """The inputs for the samples that ``tensors`` are for another network; of its cache one may have less."""
+        given = {spec.name: tensor for spec, tensor in zip(other.specs, tensors, strict=True)}
+        if not all(given[name].numel() == 0 for name in self._pasts if name in given):
+            return [given[spec.name] for spec in self.specs]
+        samples = max((len(tensor) for name, tensor in given.items() if name not in self._pasts), default=0)
+        empty = {name: torch.zeros((samples, *sizes), device=self.place.device) for name, sizes in self._pasts.items()}
+        return [empty[spec.name] if spec.name in empty else given[spec.name] for spec in self.specs]
+
     def run(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for inputs that are in place."""
         with self.place.precision():
             outputs: Any = self.module(*tensors)
-        return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        found = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        return found if self.answer is None else [found[self.answer]]
 
     def labels(self, labels: np.ndarray | None) -> Tensor | None:
         """Labels where the outputs are."""
@@ -133,25 +152,53 @@ def _to_single(module: fx.GraphModule) -> bool:
     return bool(halves or casts)
 
 
-def check_teacher(model: Model, teacher: Model) -> None:
-    """Refuse a teacher that cannot be asked the same questions.
+def _empty_pasts(model: Model) -> dict[str, tuple[int, ...]]:
+    """Inputs of the cache -> their sizes behind the samples, of none; nothing where a size is not known."""
+    interface = decoder_interface(model)
+    if interface is None:
+        return {}
+    specs = {spec.name: spec for spec in input_specs(model)}
+    try:
+        feeds = prefill(interface, specs, np.zeros((1, 1), np.int64), sizes=cache_sizes(model))
+    except KeyError:
+        return {}
+    return {tensor.past: feeds[tensor.past].shape[1:] for tensor in interface.cache}
+
+
+def check_teacher(model: Model, teacher: Model, *, is_text: bool = False) -> None:
+    """Refuse a teacher that cannot be asked the same questions; of text, where the cache is empty, that may differ.
 
     Raises
     ------
     ModelError
         Its inputs have other names or dtypes, or it has fewer outputs.
     """
-    mine, theirs = ({spec.name: spec.dtype for spec in input_specs(each)} for each in (model, teacher))
+    networks = [(each, _empty_pasts(each) if is_text else {}) for each in (model, teacher)]
+    mine, theirs = (
+        {spec.name: spec.dtype for spec in input_specs(each) if spec.name not in pasts} for each, pasts in networks
+    )
     if mine != theirs:
         raise ModelError(
             f"the unpruned network has the inputs {_listed(theirs)}, the model {_listed(mine)}",
             "give the network that the model was pruned from as the teacher",
         )
-    if len(model.graph.outputs) != len(teacher.graph.outputs):
+    known, knows = (_tokens_told_apart(each) if is_text else None for each in (model, teacher))
+    if known != knows:
+        raise ModelError(
+            f"the unpruned network tells {knows} tokens apart, the model {known}",
+            "give the network that the model was pruned from as the teacher",
+        )
+    if not is_text and len(model.graph.outputs) != len(teacher.graph.outputs):
         raise ModelError(
             f"the unpruned network has {len(teacher.graph.outputs)} outputs, the model {len(model.graph.outputs)}",
             "give the network that the model was pruned from as the teacher",
         )
+
+
+def _tokens_told_apart(model: Model) -> object:
+    """The last size of the scores of next tokens; None where there are none."""
+    answer = answer_of(model)
+    return None if answer is None else model.shapes[model.graph.outputs[answer].name][-1]
 
 
 def fingerprint(model: Model) -> str:

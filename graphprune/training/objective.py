@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from graphprune.data.batching import Batch
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
+from graphprune.training.judgement import Judgement
 from graphprune.training.options import TrainOptions
 
 _SCORE_OPS = ("Gemm", "MatMul", "Add", "Softmax", "LogSoftmax")  # what class scores come out of
@@ -50,6 +53,25 @@ class Objective:
             if others:
                 loss = loss + self.distil_weight * torch.stack(others).mean()
         return loss
+
+    def check(self, given: Sequence[Tensor], labels: np.ndarray | None) -> None:
+        """Refuse labels that count and do not fit; see :func:`check_labels`."""
+        if labels is not None and self.label_weight:
+            check_labels(given[0], int(labels.min()), int(labels.max()))
+
+    def weight(self, batch: Batch) -> int:
+        """Samples."""
+        return len(batch)
+
+    def judge(
+        self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor | None, batch: Batch
+    ) -> Judgement:
+        """The loss, and how many largest outputs are the labels, or the unpruned network's."""
+        if batch.labels is not None:
+            check_labels(given[0], int(batch.labels.min()), int(batch.labels.max()))
+        target = labels if labels is not None else wanted[0] if wanted and self.match == "kl" else None
+        right = (0, 0) if target is None else hits(given[0], target)
+        return Judgement(float(self(given, wanted, labels)), self.weight(batch), right)
 
     def logits(self, output: Tensor) -> Tensor:
         """Class scores, float32, with the classes on axis 1."""

@@ -12,8 +12,12 @@ from graphprune.errors import OptionError
 
 _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
+    "steps": (1, 1 << 40),
+    "judge_every": (1, 1 << 40),
     "lr": (1e-12, 100),
+    "warmup": (0, 0.9),
     "batch": (1, 1 << 20),
+    "micro_batch": (1, 1 << 20),
     "momentum": (0, 0.9999),
     "weight_decay": (0, 1),
     "clip": (1e-9, 1e9),
@@ -24,9 +28,25 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "passes_per_epoch": (1, 1000),
     "shuffle": (1, 1 << 40),
     "lora": (1, 4096),
+    "lora_alpha": (1e-6, 1e6),
+    "lora_dropout": (0, 0.9),
+    "lora_blocks": (1, 1 << 20),
     "seed": (0, (1 << 63) - 1),
     "checkpoint_seconds": (0, 1e9),
 }
+RECIPES: dict[str, dict[str, str]] = {
+    "amp": {
+        "lora": "8",
+        "lora_alpha": "16",
+        "lora_dropout": "0.05",
+        "lr": "3e-4",
+        "batch": "16",
+        "micro_batch": "1",
+        "epochs": "2",
+        "distil": "0",
+    },
+}
+"""Options as papers give them; AMP's in methods.md 5."""
 _WHERE_ONLY = ("checkpoint", "checkpoint_seconds", "resume", "device")  # they do not change what is learnt
 
 
@@ -45,20 +65,27 @@ class TrainOptions:
     """
 
     epochs: int = _option(10, "how often the whole data set is gone through, times passes-per-epoch")
-    lr: float | None = _option(None, "learning rate at the start; auto: 0.01, 3e-4 for LoRA")
+    lr: float | None = _option(None, "largest learning rate; auto: 0.01, 3e-4 for LoRA, 1e-4 for text without")
     schedule: Literal["cosine", "step"] = _option(
         "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
     )
-    batch: int = _option(128, "samples per step; a batch size fixed in the graph wins")
+    batch: int | None = _option(None, "samples per step; auto: 128, 16 of text; a batch size fixed in the graph wins")
+    steps: int | None = _option(None, "so many steps instead of epochs, in as many passes over the data as that takes")
+    judge_every: int | None = _option(None, "with steps: how many of them make an epoch; auto: a fifth")
+    warmup: float | None = _option(None, "share of the steps in which the rate rises from 0; auto: 0, 0.1 for text")
+    micro_batch: int | None = _option(
+        None, "samples that are in the network at once, a part of a batch; auto: all, one chunk of text"
+    )
+    optimiser: Literal["auto", "sgd", "adamw"] = _option("auto", "auto: adamw for LoRA and text, else sgd")
     momentum: float = _option(0.9, "Nesterov momentum of SGD")
     weight_decay: float = _option(1e-4, "L2 decay of all weights")
     clip: float | None = _option(
-        None, "largest norm of a step's gradients; auto: 1 with BatchNorm folded, else no limit"
+        None, "largest norm of a step's gradients; auto: 1 for text and with BatchNorm folded, else no limit"
     )
     augment: Literal["auto", "none", "crop-flip"] = _option(
         "auto", "crop-flip: zero-pad an eighth, random crop, flip half of them; auto: that for square images"
     )
-    labels: float = _option(1.0, "weight of the cross-entropy with the labels, where there are any")
+    labels: float = _option(1.0, "weight of the cross-entropy with the labels, where there are any, or the next tokens")
     distil: float = _option(1.0, "weight of the distance to the unpruned network's outputs")
     temperature: float = _option(2.0, "softens both networks' class scores before they are compared")
     match: Literal["auto", "kl", "mse"] = _option(
@@ -70,6 +97,11 @@ class TrainOptions:
     autocast: Literal["auto", "none", "bf16"] = _option("auto", "bf16: mixed precision; auto: that on a GPU")
     device: str = _option("auto", "auto: the GPU if there is one; or cpu, cuda, cuda:1")
     lora: int | None = _option(None, "rank of low-rank adapters, trained instead of the weights and merged at the end")
+    lora_alpha: float | None = _option(None, "adapters count alpha over rank; auto: 2 times the rank")
+    lora_dropout: float = _option(0.05, "share of the inputs that adapters do without at each step")
+    lora_blocks: int | None = _option(
+        None, "adapters only in so many residual blocks, whose input and output are least alike (CKA); auto: in all"
+    )
     seed: int = _option(0, "order of the samples, augmentation, dropout")
     checkpoint: Path | None = field(
         default=None, metadata={"help": "file that holds the state of the run, replaced atomically"}
@@ -89,6 +121,8 @@ class TrainOptions:
             raise OptionError(
                 "training options labels and distil are both 0, so there is nothing to learn", "raise one"
             )
+        if self.lora is None and self.lora_blocks is not None:
+            raise OptionError("training option lora-blocks is for LoRA", "give a rank with lora, too")
         kind, _, index = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (index and not index.isdecimal()):
             raise OptionError(f"training option device is '{self.device}'", "choose auto, cpu, cuda or cuda:NUMBER")
@@ -100,6 +134,8 @@ class TrainOptions:
     @classmethod
     def parse(cls, spec: str, **more: str | None) -> Self:
         """Read ``epochs=10,lr=0.01``; ``more`` are further options as texts, None for those not given.
+
+        ``recipe=NAME`` stands for the options of :data:`RECIPES` that are not given otherwise.
 
         Raises
         ------
@@ -116,6 +152,11 @@ class TrainOptions:
                     f"training option {_dashes(name)} is given twice: {texts[name]} and {text}", "keep one of them"
                 )
         hints = typing.get_type_hints(cls)
+        recipe = texts.pop("recipe", None)
+        if recipe is not None:
+            if recipe not in RECIPES:
+                raise OptionError(f"there is no recipe '{recipe}'", f"the recipes are: {', '.join(RECIPES)}")
+            texts = RECIPES[recipe] | texts
         unknown = sorted(set(texts) - set(hints))
         if unknown:
             offered = ", ".join(_dashes(name) for name in hints)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from graphprune.base.documents import Document
 
-MetricKind = Literal["top1", "agreement", "loss"]
+MetricKind = Literal["top1", "agreement", "loss", "perplexity"]
 """What the epochs are judged by."""
 
 
@@ -16,7 +16,8 @@ class EpochReport:
     """One epoch; epoch 0 is the network as it came in, with no training loss and no learning rate.
 
     ``score`` is the share of held-out samples whose largest output is the label (``top1``) or the unpruned network's
-    largest output (``agreement``); None where outputs are no class scores. ``lr`` is that of the last step.
+    largest output (``agreement``); None where outputs are no class scores. ``perplexity`` is of the next tokens of
+    held-out text. ``lr`` is that of the last step.
     """
 
     epoch: int
@@ -25,9 +26,12 @@ class EpochReport:
     held_out_loss: float
     score: float | None
     seconds: float
+    perplexity: float | None = None
 
     def is_better_than(self, other: EpochReport) -> bool:
-        """Higher score; the lower loss where the scores are equal or there are none."""
+        """Lower perplexity, or higher score; the lower loss where these are equal or there are none."""
+        if self.perplexity is not None and other.perplexity is not None and self.perplexity != other.perplexity:
+            return self.perplexity < other.perplexity
         if self.score is not None and other.score is not None and self.score != other.score:
             return self.score > other.score
         return self.held_out_loss < other.held_out_loss

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from graphprune.base import extras
@@ -22,11 +24,18 @@ from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes,
 if TYPE_CHECKING:
     from graphprune.base.progress import Progress
     from graphprune.training.loop import Material
+    from graphprune.training.network import TrainableNetwork
+    from graphprune.training.text_task import TextTask
 
 _LR = 0.01
 _LORA_LR = 3e-4
+_TEXT_LR = 1e-4
+_BATCH, _TEXT_BATCH = 128, 16
+_TEXT_WARMUP = 0.1
+_ROUNDS = 5  # of a run that is measured in steps
 # ResNet-56 with folded norms less 6 blocks: without it lr=0.001 explodes, with it lr=0.01 learns well
 _FOLDED_CLIP = 1.0
+_TEXT_CLIP = 1.0
 _SORTED_SHARE = 0.05  # neighbours that differ; shuffled samples of ten classes differ in nine cases out of ten
 FOLDED_NOTE = (
     "the model has no BatchNorm, or it is folded into the convolutions: gradients are clipped to a norm of 1 (training "
@@ -44,7 +53,8 @@ def finetune(
 ) -> tuple[Model, TrainingReport]:
     """Train ``model`` on ``data`` and return a copy with the best weights seen, and how it went.
 
-    ``teacher`` is the unpruned network, whose outputs the model is to come near; labels in ``data`` count too.
+    ``teacher`` is the unpruned network, whose outputs the model is to come near; labels in ``data`` count too, and of
+    text (token ids with an empty cache) the next tokens.
     The best epoch is judged on ``evaluation``, or on a share of ``data`` that is then not trained on; epoch 0,
     the model as it came in, is a candidate, so that the result is never worse there. Names, inputs, outputs and dtypes
     stay. ``data`` should have no limit: ``load_data(source, model, None)``.
@@ -65,57 +75,85 @@ def finetune(
         return _finetune(model, teacher, data, options, progress, evaluation)
 
 
+def chunks_needed(options: TrainOptions, *, is_judged_apart: bool) -> int | None:
+    """How many chunks of text a run of so many ``steps`` reads, with those held out; None: all, for epochs."""
+    if options.steps is None:
+        return None
+    trained = options.steps * (options.batch or _TEXT_BATCH)
+    return trained if is_judged_apart else math.ceil(trained / (1 - options.held_out))
+
+
 def _finetune(
     model: Model, teacher: Model | None, data: Data, options: TrainOptions, progress: Progress, evaluation: Data | None
 ) -> tuple[Model, TrainingReport]:
     import torch
 
-    from graphprune.training import network
-    from graphprune.training.adapters import adapt, merge
+    from graphprune.training import network, text_task
+    from graphprune.training.adapters import merge
     from graphprune.training.loop import Trainer
-    from graphprune.training.objective import objective_for
+    from graphprune.training.next_tokens import IGNORED, NextTokens, answer_of
+    from graphprune.training.objective import Objective, objective_for
     from graphprune.training.written import check_written
 
+    task = text_task.task_of(model, data)
     if teacher is not None:
-        network.check_teacher(model, teacher)
+        network.check_teacher(model, teacher, is_text=task is not None)
     place = network.Place.of(options)
-    size = data.fixed_batch or options.batch
-    with BatchFile(size, data.fixed_batch is not None) as batch_file:
+    size = data.fixed_batch or options.batch or (_BATCH if task is None else _TEXT_BATCH)
+    micro = options.micro_batch or (1 if task is not None else None)
+    held_out_size = data.fixed_batch or (size if task is None else min(size, micro or size))
+    with BatchFile(held_out_size, data.fixed_batch is not None) as batch_file:
         train, judge = _survey(data, evaluation, options, size, batch_file, progress)
-        _require_goal(train, judge, teacher is not None, data, options)
-        material = _material(data, evaluation, options, size, batch_file, train)
         student = network.TrainableNetwork(model, place)
+        task = None if task is None or train.is_labelled else text_task.if_causal(task, student, data)
+        _require_goal(train, judge, teacher is not None, task is not None, data, options)
+        material = _material(data, evaluation, options, size, batch_file, train)
         dense = None if teacher is None else network.TrainableNetwork(teacher, place, teacher=True)
+        objective: Objective | NextTokens = objective_for(model, options, train.is_labelled or judge.is_labelled)
+        if task is not None:
+            material = text_task.material_of(material, task.names, None if data.fixed_batch else micro)
+            objective = NextTokens(options.labels, options.distil, options.temperature)
+            student.answer = task.answer
+            if dense is not None:
+                dense.answer = answer_of(dense.model)
         torch.manual_seed(options.seed)
-        adapters = None if options.lora is None else adapt(student.module, options.lora)
-        objective = objective_for(model, options, train.is_labelled or judge.is_labelled)
+        adapters = None if options.lora is None else _adapters(student, data, options, task)
         is_folded = network.has_folded_norms(model)
-        lr = options.lr or (_LORA_LR if options.lora is not None else _LR)
-        clip = options.clip or (_FOLDED_CLIP if is_folded else None)
+        is_text = task is not None
+        lr = options.lr or (_LORA_LR if options.lora is not None else _TEXT_LR if is_text else _LR)
+        clip = options.clip or (_TEXT_CLIP if is_text else _FOLDED_CLIP if is_folded else None)
+        warmup = options.warmup if options.warmup is not None else _TEXT_WARMUP if is_text else 0.0
         identity = {
             "model": network.fingerprint(model),
             "unpruned network": "none" if teacher is None else network.fingerprint(teacher),
             "training options": options.what_is_learnt(),
             "data": f"{train}; {judge}",
         }
-        trainer = Trainer(
-            student, dense, objective, material, options, lr, clip, progress, partial(_save, options, identity)
-        )
+        save = partial(_save, options, identity)
+        trainer = Trainer(student, dense, objective, material, options, lr, clip, warmup, progress, save)
         resumed_at = None
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             trainer.load_state_dict(checkpoint.load(options.checkpoint, identity))
             resumed_at = trainer.state.epoch
         state = trainer.run()
-        first = next(iter(material.held_out())).feeds
+        first = next(iter(material.held_out()))
     if adapters is not None:
         merge(adapters)
-    kind: MetricKind = "top1" if judge.is_labelled else "agreement" if state.rows[0].score is not None else "loss"
+    kind: MetricKind = (
+        "perplexity"
+        if is_text
+        else "top1"
+        if judge.is_labelled
+        else "agreement"
+        if state.rows[0].score is not None
+        else "loss"
+    )
     notes = (*((FOLDED_NOTE,) if is_folded and options.clip is None else ()), *_order_notes(train, options, size))
     trained = model
     if state.kept:
         progress("checking", 0, 0)
         trained = student.written_back()
-        check_written(trained, student, first)
+        check_written(trained, student, first.feeds, None if task is None else first.labels != IGNORED)
     return trained, TrainingReport(
         kind=kind,
         epochs=tuple(state.rows),
@@ -124,10 +162,27 @@ def _finetune(
         held_out_samples=judge.samples if evaluation is not None else batch_file.samples,
         device=str(place.device),
         autocast="bf16" if place.is_mixed else "none",
-        options=str(replace(options, lr=lr, checkpoint=None, resume=False)),
+        options=str(replace(options, lr=lr, batch=None if size == _BATCH else size, checkpoint=None, resume=False)),
         resumed_at=resumed_at,
         seconds=state.seconds,
         notes=notes,
+    )
+
+
+def _adapters(student: TrainableNetwork, data: Data, options: TrainOptions, task: TextTask | None) -> Any:
+    """LoRA beside the dense layers that are to have it; of text all but the one that gives the scores."""
+    from graphprune.training.adapters import adapt
+    from graphprune.training.least_alike import least_alike
+
+    assert options.lora is not None  # the caller asked
+    weights = None if options.lora_blocks is None else least_alike(student.model, data, options.lora_blocks)
+    return adapt(
+        student.module,
+        options.lora,
+        alpha=options.lora_alpha,
+        dropout=options.lora_dropout,
+        weights=weights,
+        last=task is None,
     )
 
 
@@ -157,14 +212,17 @@ def _survey(
     return train, judge
 
 
-def _require_goal(train: Tally, judge: Tally, has_teacher: bool, data: Data, options: TrainOptions) -> None:
+def _require_goal(
+    train: Tally, judge: Tally, has_teacher: bool, is_text: bool, data: Data, options: TrainOptions
+) -> None:
     """Refuse a run that has nothing to make small, or nothing to judge the epochs by."""
     distils = has_teacher and options.distil > 0
-    if not distils and not (train.is_labelled and options.labels > 0):
-        why = f"{data.origin} has no labels" if not train.is_labelled else "labels=0 leaves the labels out"
+    is_labelled = train.is_labelled or is_text
+    if not distils and not (is_labelled and options.labels > 0):
+        why = f"{data.origin} has no labels" if not is_labelled else "labels=0 leaves the labels out"
         no_teacher = "distil=0 leaves the unpruned network out" if has_teacher else "there is no unpruned network"
         raise OptionError(f"there is nothing to learn from: {why}, and {no_teacher}", "add labels or a teacher")
-    if not has_teacher and not judge.is_labelled:
+    if not has_teacher and not (judge.is_labelled or is_text):
         raise DataError(
             "the held-out samples have no labels, and there is no unpruned network to agree with", "add labels"
         )
@@ -189,12 +247,25 @@ def _material(
         parts = training_parts(data, share, size, options.passes_per_epoch)
         return shuffled(parts, size, room, (options.seed, epoch), data.batching)
 
-    return Material(
-        train=batches,
-        held_out=batch_file.batches if evaluation is None else partial(evaluation.batches, size),
-        steps=max(1, train.samples * options.passes_per_epoch // size),
-        images=images if takes_images else (),
-    )
+    steps = max(1, train.samples * options.passes_per_epoch // size)
+    held_out = batch_file.batches if evaluation is None else partial(evaluation.batches, batch_file.size)
+    used = images if takes_images else ()
+    if options.steps is None:
+        return Material(batches, held_out, steps, options.epochs * steps, used)
+    every = min(options.steps, options.judge_every or -(-options.steps // _ROUNDS))
+    return Material(partial(_round, batches, steps, every, options.steps), held_out, every, options.steps, used)
+
+
+def _round(
+    batches: Callable[[int], Iterator[Batch]], steps: int, every: int, total: int, number: int
+) -> Iterator[Batch]:
+    """Batches of the ``number``-th ``every`` steps of ``total``; a pass over the data, ``batches``, has ``steps``."""
+    place, stop = (number - 1) * every, min(number * every, total)
+    while place < stop:
+        skipped = place % steps
+        for batch in islice(batches(place // steps + 1), skipped, min(steps, skipped + stop - place)):
+            yield batch
+            place += 1
 
 
 def _save(options: TrainOptions, identity: dict[str, str], state: dict[str, Any]) -> None:

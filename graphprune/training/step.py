@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from graphprune.data.batching import Batch
 from graphprune.training.network import TrainableNetwork
-from graphprune.training.objective import Objective, check_labels
+from graphprune.training.next_tokens import NextTokens
+from graphprune.training.objective import Objective
 
 _WARM_UPS = 3  # libraries choose their kernels in the first runs, which cannot be recorded
 _LOG = logging.getLogger("graphprune.training")
@@ -26,7 +27,7 @@ class Step:
         self,
         student: TrainableNetwork,
         teacher: TrainableNetwork | None,
-        objective: Objective,
+        objective: Objective | NextTokens,
         weights: Sequence[nn.Parameter],
     ) -> None:
         self.student, self._teacher, self._objective, self._weights = student, teacher, objective, weights
@@ -35,18 +36,36 @@ class Step:
         """The loss, float64, shape ()."""
         return self.run(self.student.tensors(batch.feeds), self.student.labels(batch.labels), batch)
 
+    def of_parts(self, parts: Sequence[Batch]) -> Tensor:
+        """As a call on all parts together, one after the other."""
+        weights = [self._objective.weight(part) for part in parts]
+        self._clear()
+        losses = [
+            self._add(
+                self.student.tensors(part.feeds), self.student.labels(part.labels), part, weight / max(1, sum(weights))
+            )
+            for part, weight in zip(parts, weights, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
     def run(self, inputs: list[Tensor], labels: Tensor | None, batch: Batch) -> Tensor:
         """As a call, on tensors that lie where the network does; ``batch`` holds the same labels, to be checked."""
+        self._clear()
+        return self._add(inputs, labels, batch, 1.0)
+
+    def _clear(self) -> None:
+        for weight in self._weights:
+            weight.grad = None
+
+    def _add(self, inputs: list[Tensor], labels: Tensor | None, batch: Batch, share: float) -> Tensor:
+        """Add the gradients of a ``share`` of the loss, which is returned."""
         wanted = None
         if self._teacher is not None:
             with torch.no_grad():
-                wanted = self._teacher.run(inputs)
+                wanted = self._teacher.run(self._teacher.like(self.student, inputs))
         given = self.student.run(inputs)
-        if batch.labels is not None and self._objective.label_weight:
-            check_labels(given[0], int(batch.labels.min()), int(batch.labels.max()))
-        loss = self._objective(given, wanted, labels)
-        for weight in self._weights:
-            weight.grad = None
+        self._objective.check(given, batch.labels)
+        loss = self._objective(given, wanted, labels) * share
         torch.autograd.backward(loss)
         return loss.detach().double()
 

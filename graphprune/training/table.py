@@ -20,6 +20,9 @@ def print_training(console: Console, report: TrainingReport, verbose: bool) -> N
         name = "top-1" if report.kind == "top1" else "agreement"
         change = 100 * (after.score - before.score)
         table.add_row(name, f"{100 * before.score:.2f} %", f"{100 * after.score:.2f} %", f"{change:+.2f} pt")
+    if before.perplexity is not None and after.perplexity is not None:
+        figures = before.perplexity, after.perplexity
+        table.add_row("perplexity", *(f"{figure:.2f}" for figure in figures), f"{figures[1] - figures[0]:+.2f}")
     losses = before.held_out_loss, after.held_out_loss
     table.add_row("loss", *(f"{loss:.4f}" for loss in losses), f"{losses[1] - losses[0]:+.4f}")
     console.print(table)
@@ -37,7 +40,14 @@ def print_training(console: Console, report: TrainingReport, verbose: bool) -> N
 
 def _print_epochs(console: Console, report: TrainingReport) -> None:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    for column in ("epoch", "lr", "loss", "held-out loss", "score", "s"):
+    for column in (
+        "epoch",
+        "lr",
+        "loss",
+        "held-out loss",
+        "perplexity" if report.kind == "perplexity" else "score",
+        "s",
+    ):
         table.add_column(column, justify="right")
     for row in report.epochs:
         table.add_row(*_cells(row), style="bold" if row.epoch == report.kept else None)
@@ -51,6 +61,10 @@ def _cells(row: EpochReport) -> tuple[str, ...]:
         "" if row.lr is None else f"{row.lr:.2g}",
         "" if row.train_loss is None else f"{row.train_loss:.4f}",
         f"{row.held_out_loss:.4f}",
-        "" if row.score is None else f"{100 * row.score:.2f} %",
+        f"{row.perplexity:.2f}" if row.perplexity is not None else _percent(row.score),
         f"{row.seconds:.1f}",
     )
+
+
+def _percent(score: float | None) -> str:
+    return "" if score is None else f"{100 * score:.2f} %"

@@ -21,9 +21,9 @@ _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
 
 
-def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays) -> float:
+def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays, places: np.ndarray | None = None) -> float:
     """Run both on one batch, the network as :meth:`TrainableNetwork.settle` left it; returns the largest difference
-    relative to the largest output.
+    relative to the largest output. Of text the network's one answer counts, at ``places`` (N, S), which are no padding.
 
     Raises
     ------
@@ -34,10 +34,14 @@ def check_written(trained: Model, network: TrainableNetwork, feeds: Arrays) -> f
         path = Path(folder) / "trained.onnx"
         export.write(trained, path)
         written = run(open_session(path, RuntimeOptions()), feeds)
+        if network.answer is not None:
+            written = [written[network.answer]]
     with torch.no_grad():
         wanted = [output.float().numpy() for output in network(feeds)]
     worst = 0.0
     for one, other in zip(written, wanted, strict=True):
+        if places is not None:
+            one, other = one[places], other[places]
         if one.dtype.kind == "f":
             difference = float(np.abs(one.astype(np.float32) - other).max(initial=0))
             worst = max(worst, difference / max(float(np.abs(other).max(initial=0)), 1e-12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import fx, nn
 from torch.nn import functional
 
@@ -106,10 +107,43 @@ def rms_norm(node: NodeConversion) -> fx.Node:
     )
 
 
-@rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=CONTRIB)
-def skip_norm(node: NodeConversion) -> list[Value]:
-    """Refused: what is fused for one runtime is not trained."""
-    node.refuse("it is a fusion for one runtime", "give the model as it was exported, before optimisation")
+@rule("SkipLayerNormalization", domain=CONTRIB)
+def skip_layer_norm(node: NodeConversion) -> list[Value]:
+    """A sum and its LayerNorm; the fourth output is the sum."""
+    total = _skip_sum(node, bias=4)
+    weights = {"weight": 2, "bias": 3} if node.has(3) else {"weight": 2}
+    epsilon = node.attr("epsilon", 1e-5)
+    if not all(node.is_weight(operand, 1) for operand in weights.values()):
+        shift = node.tensor(3) if node.has(3) else None
+        return _skipped(node, node.call(norms.layer_norm, total, node.tensor(2), shift, 1, epsilon), total)
+    shape = node.dims(2)
+    normed = node.layer(
+        lambda: nn.LayerNorm(shape, eps=epsilon, bias=node.has(3), device="meta"), [total], weights, options=epsilon
+    )
+    return _skipped(node, normed, total)
+
+
+@rule("SkipSimplifiedLayerNormalization", domain=CONTRIB)
+def skip_rms_norm(node: NodeConversion) -> list[Value]:
+    """A sum and its norm without a mean; the fourth output is the sum."""
+    total = _skip_sum(node, bias=3)
+    epsilon = node.attr("epsilon", 1e-5)
+    if not node.is_weight(2, 1):
+        return _skipped(node, node.call(norms.rms_norm, total, node.tensor(2), 1, epsilon), total)
+    shape = node.dims(2)
+    normed = node.layer(lambda: nn.RMSNorm(shape, eps=epsilon, device="meta"), [total], {"weight": 2}, options=epsilon)
+    return _skipped(node, normed, total)
+
+
+def _skip_sum(node: NodeConversion, bias: int) -> fx.Node:
+    if any(map(node.is_read, (1, 2))):
+        node.refuse("its mean or deviation is read by other nodes")
+    total = node.call(torch.add, node.tensor(0), node.tensor(1))
+    return node.call(torch.add, total, node.tensor(bias)) if node.has(bias) else total
+
+
+def _skipped(node: NodeConversion, normed: fx.Node, total: fx.Node) -> list[Value]:
+    return [normed, *[total] * (len(node.outputs) - 1)]  # nobody reads the two in between
 
 
 @rule("GroupNormalization", until=20)
