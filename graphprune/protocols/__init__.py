@@ -5,7 +5,23 @@ Jordao et al., "Human Activity Recognition Based on Wearable Sensor Data: A Stan
 """
 
 from graphprune.protocols.leakage import leakage
+from graphprune.protocols.scores import FoldScores, OverFolds, fold_scores, over_folds
 from graphprune.protocols.splits import PROTOCOLS, Fold, fnow, loso, loto, snow
 from graphprune.protocols.windows import Recording, Windows, windows
 
-__all__ = ["PROTOCOLS", "Fold", "Recording", "Windows", "fnow", "leakage", "loso", "loto", "snow", "windows"]
+__all__ = [
+    "PROTOCOLS",
+    "Fold",
+    "FoldScores",
+    "OverFolds",
+    "Recording",
+    "Windows",
+    "fnow",
+    "fold_scores",
+    "leakage",
+    "loso",
+    "loto",
+    "over_folds",
+    "snow",
+    "windows",
+]
