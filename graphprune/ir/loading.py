@@ -38,6 +38,8 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
     ModelError
         The file is missing, not ONNX, invalid, too old or too new, or its external data is missing or unsafe.
     """
+    if not isinstance(source, str | os.PathLike | onnx.ModelProto):
+        raise ModelError(f"the model is of type {type(source).__name__}", "give the path of a file, or a ModelProto")
     given = _Given(source, None, None) if isinstance(source, onnx.ModelProto) else _read(Path(source))
     proto, path, folder = given.proto, given.path, given.folder
     _check(given)

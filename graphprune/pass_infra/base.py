@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, final
 
+import msgspec
+
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.option_text import default, items, parse, shown, type_text
 from graphprune.data.dataset import Data
@@ -120,6 +122,24 @@ class Pass(ABC):
     def own_target(self) -> Target | None:
         """What its options ask for where the user gives no target."""
         return None
+
+    def check_types(self) -> None:
+        """Refuse options of another type than they have: Python lets anything through.
+
+        Raises
+        ------
+        OptionError
+            It names the option.
+        """
+        hints = typing.get_type_hints(type(self))
+        for each in fields(self):
+            value = getattr(self, each.name)
+            try:
+                msgspec.convert(value, hints[each.name])
+            except msgspec.ValidationError:
+                raise OptionError(
+                    f"option {each.name} of pass {self.name} is {value!r}", f"write {type_text(hints[each.name])}"
+                ) from None
 
     def __str__(self) -> str:
         changed = [f"{f.name}={shown(value)}" for f in fields(self) if (value := getattr(self, f.name)) != default(f)]

@@ -19,7 +19,7 @@ from graphprune.repair.stage import parse_methods
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.rewrite.apply import execute
-from graphprune.run.loaded import LoadedRun, Source
+from graphprune.run.loaded import LoadedRun, Source, check_source
 from graphprune.run.notes import data_notes, growth_notes
 from graphprune.run.options import RunOptions, given_options
 
@@ -45,6 +45,9 @@ def apply(
     """
     started = time.perf_counter()
     options = given_options(options)
+    check_source(source)
+    if not isinstance(plan, str | os.PathLike | Plan):
+        raise PlanError(f"the plan is of type {type(plan).__name__}", "give a Plan, or the path of its file")
     folder = layout.find(Path(source)) if layout.is_folder(source) else None
     model = folder.model_file if folder else source
     out = destination(output, source, model, data, options.data.evaluation, plan)

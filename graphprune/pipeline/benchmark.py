@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +13,23 @@ from graphprune.bench.runtime import Measurement, measure_on
 from graphprune.data.dataset import input_specs
 from graphprune.errors import ModelError
 from graphprune.ir.loading import load
-from graphprune.run.loaded import prepare
+from graphprune.run.loaded import check_source, prepare
 from graphprune.run.notes import texts_of
-from graphprune.run.options import RunOptions
+from graphprune.run.options import RunOptions, given_options
 
 
 def benchmark(
-    original: Path,
-    pruned: Path,
-    data: Any,
-    options: RunOptions,
+    original: str | os.PathLike[str],
+    pruned: str | os.PathLike[str],
+    data: Any = None,
+    options: RunOptions | None = None,
     runtimes: Sequence[str] = ("ort",),
     bench: BenchOptions | None = None,
 ) -> list[Measurement]:
-    """Time two model files on the inputs of the first, on each of ``runtimes`` in turn (``NAME`` or ``NAME:PLACE``).
+    """Time two model files on the inputs of the first; the same as ``graphprune bench ORIGINAL PRUNED``.
+
+    There is a measurement for each of ``runtimes`` (``ort``, ``torch``, ``ort:openvino`` ...), ``comparison`` in it has
+    the times of both: ``comparison.ratio`` is that of the second over that of the first, with its interval.
 
     Raises
     ------
@@ -34,9 +38,13 @@ def benchmark(
     RuntimeMissing
         A runtime is not here or does not start; all are asked before the first is timed.
     """
+    options = given_options(options)
+    for each in (original, pruned):
+        check_source(each)
+    original, pruned = Path(original), Path(pruned)
     chosen = [runtime(spec, options.runtime, bench) for spec in dict.fromkeys(runtimes)]
-    for each in chosen:
-        each.require()
+    for place in chosen:
+        place.require()
     # Sizes that inference does not tell come from a run: on the CPU, whatever is timed.
     loaded = prepare(original, data, replace(options, runtime=replace(options.runtime, provider="cpu")))
     other = load(pruned)
@@ -46,11 +54,11 @@ def benchmark(
         raise ModelError(f"{original} takes {takes[0]}, {pruned} takes {takes[1]}", "compare like with like")
     feeds = loaded.data.first(options.timing.batch)
     measurements = []
-    for number, each in enumerate(chosen):
-        options.progress(f"measuring on {each.name}", number, len(chosen))
+    for number, place in enumerate(chosen):
+        options.progress(f"measuring on {place.name}", number, len(chosen))
         samples, seconds = loaded.data.batching.count(feeds), options.timing.seconds
-        measurements.append(measure_on(each, original, pruned, feeds, min_seconds=seconds, samples=samples))
+        measurements.append(measure_on(place, original, pruned, feeds, min_seconds=seconds, samples=samples))
     if not loaded.notes:
         return measurements
     picked = {"sizes": "; ".join(texts_of(loaded.notes))}
-    return [replace(each, environment={**each.environment, **picked}) for each in measurements]
+    return [replace(found, environment={**found.environment, **picked}) for found in measurements]

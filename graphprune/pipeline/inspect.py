@@ -20,9 +20,27 @@ from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes import algebra
 from graphprune.ir.quantised import ROUNDING
 from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, JoinRow, MissingRow
-from graphprune.run.loaded import Source, prepare
+from graphprune.run.loaded import Source, check_source, prepare
 from graphprune.run.notes import texts_of
-from graphprune.run.options import RunOptions
+from graphprune.run.options import RunOptions, given_options
+
+
+def inspect(
+    source: Source, data: Any = None, *, groups: bool = False, options: RunOptions | None = None
+) -> Inspection | GroupInspection:
+    """What could go of a model, and what cannot and why; the same as ``graphprune inspect SOURCE``.
+
+    With ``groups`` what shrinks together. ``data`` only gives the shapes of the inputs.
+
+    Raises
+    ------
+    GraphpruneError
+        The model or the data cannot be read.
+    """
+    check_source(source)
+    ask = inspect_groups if groups else inspect_model
+    found: Inspection | GroupInspection = ask(source, data, given_options(options))
+    return found
 
 
 def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:

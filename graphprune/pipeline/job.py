@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphprune.errors import OptionError
 from graphprune.ir import output_files
 from graphprune.ir.output_files import named_output
 from graphprune.model_folder import layout, writing
@@ -36,7 +37,16 @@ def destination(output: str | os.PathLike[str] | None, source: Any, model: Any, 
     """Where the result goes, refused if it cannot: a folder where ``source`` is one, else a file. None: nothing stays.
 
     ``model`` is what is loaded; ``reads`` are the other sources of the run.
+
+    Raises
+    ------
+    OptionError
+        It is no path.
+    InputError
+        Something is in its way.
     """
+    if not isinstance(output, str | os.PathLike | None):
+        raise OptionError(f"output is of type {type(output).__name__}", "give the path of the file to write")
     if not layout.is_folder(source):
         return output_files.output_path(pruned_file(output, source), model, *reads)
     if output is not None:

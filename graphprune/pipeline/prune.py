@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
-from graphprune.run.loaded import LoadedRun, Source
+from graphprune.run.loaded import LoadedRun, Source, check_source
 from graphprune.run.notes import NoteKind, data_notes, growth_notes, notes_of
 from graphprune.run.options import RunOptions, given_options
 from graphprune.torch_bridge.module_input import is_module, proto_of
@@ -62,6 +62,8 @@ def prune(
     """
     started = time.perf_counter()
     options = given_options(options)
+    if not is_module(source):
+        check_source(source)
     chosen = _chosen(passes)
     wanted = _wanted(target, chosen)
     folder = layout.find(Path(source)) if layout.is_folder(source) else None
@@ -91,12 +93,15 @@ def _chosen(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
     OptionError
         There is none, or something else among them.
     """
+    if not isinstance(passes, str | Pass | type | Iterable):
+        raise OptionError(f"passes is of type {type(passes).__name__}", "give its name, or one of graphprune's passes")
     given = [passes] if isinstance(passes, str | Pass | type) else list(passes)
     chosen = []
     for each in given:
         found = parse_spec(each, registry.find) if isinstance(each, str) else each() if isinstance(each, type) else each
         if not isinstance(found, Pass):
             raise OptionError(f"a {type(found).__name__} is no pass", "give its name, or one of graphprune's passes")
+        found.check_types()
         chosen.append(found)
     if not chosen:
         raise OptionError("no pass was given", f"add --pass NAME; the passes are: {', '.join(registry.names())}")

@@ -52,13 +52,14 @@ def print_measurements(console: Console, measurements: Sequence[Measurement], fi
 
 def headline(measurement: Measurement) -> str:
     """How much faster the second is, end to end, with interval, runtime and batch; and on the device."""
-    text = f"{_verdict(measurement.comparison)} on {_place(measurement)}, batch {measurement.batch}"
+    text = f"{verdict(measurement.comparison)} on {_place(measurement)}, batch {measurement.batch}"
     if measurement.device:
-        text += f"; on the device alone {_verdict(measurement.device)}"
+        text += f"; on the device alone {verdict(measurement.device)}"
     return escape(text)
 
 
-def _verdict(times: Comparison) -> str:
+def verdict(times: Comparison) -> str:
+    """How much faster the second is, with its interval; or that nothing can be told, or that it is slower."""
     interval = f"[{1 / times.ratio_high:.2f}, {1 / times.ratio_low:.2f}]"
     if not times.is_different:
         return f"no difference in time: {times.speed_up:.2f}x {interval}"

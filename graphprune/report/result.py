@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphprune.analysis.cost import Cost
 from graphprune.plan.plan import Plan
+from graphprune.report import summary
 from graphprune.report.result_file import MeasurementEntry, ResultFile
 
 if TYPE_CHECKING:
+    import onnx
+
     from graphprune.bench.runtime import Measurement
     from graphprune.evaluation.accuracy import Evaluation
     from graphprune.generation.measure import GenerationMeasurement
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from graphprune.validation.validate import Validation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Outcome of :func:`graphprune.prune` and :func:`graphprune.apply`.
 
@@ -46,7 +50,36 @@ class Result:
     unrepaired: Evaluation | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    model: Model | None = field(default=None, repr=False)
+    model: Model | None = None
+
+    def __repr__(self) -> str:
+        """One line: what went, the measured ratio, the accuracy."""
+        return summary.line(self)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the line, and everything else folded away."""
+        return summary.html(self)
+
+    def summary(self) -> str:
+        """The tables that the command prints, as text of 80 columns."""
+        return summary.table(self)
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> onnx.ModelProto:
+        """The smaller model; written to ``path`` as well, if there is one, with external data beside it where needed.
+
+        Raises
+        ------
+        InputError
+            The file exists as the model's source, or cannot be written.
+        """
+        from graphprune.ir import export
+        from graphprune.ir.output_files import check_output
+
+        assert self.model is not None  # every run leaves one
+        if path is not None:
+            check_output(Path(path), [Path(self.source)])
+            export.write(self.model, Path(path))
+        return export.to_proto(self.model)
 
     def module(self) -> Any:
         """The smaller model as a trainable ``torch.fx.GraphModule``; see :func:`graphprune.torch_bridge.to_torch`."""

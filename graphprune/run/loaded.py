@@ -26,6 +26,22 @@ from graphprune.text.source import ALL_BUT_HELD_OUT, WHOLE, open_data
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
+
+def check_source(source: object) -> None:
+    """Refuse what is no model.
+
+    Raises
+    ------
+    ModelError
+        It is neither a path nor a ``ModelProto``.
+    """
+    if not isinstance(source, str | os.PathLike | onnx.ModelProto):
+        raise ModelError(
+            f"the model is of type {type(source).__name__}",
+            "give the path of an .onnx file or folder, or a ModelProto",
+        )
+
+
 _SYNTHETIC_SAMPLES = 64
 _QUANTISED_PREFIXES = ("QLinear", "QAttention", "QGemm")
 _QUANTISED = {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
