@@ -13,6 +13,7 @@ import pytest
 import graphprune
 from graphprune import passes
 from graphprune.errors import GraphpruneError
+from graphprune.report.inspection import Inspection
 from tests.graphs import residual_mlp, run
 from tests.passes.asking import pruned
 from tests.passes.last_layer import samples
@@ -61,7 +62,9 @@ def test_functions_do_what_the_commands_do(tmp_path: Path) -> None:
     data = {"x": samples(proto)}
     onnx.save(proto, dense)
     pruned(proto, "layer-cka", data, "removed=1").to_onnx(small)
-    assert [row.rule for row in graphprune.inspect(dense).rows] == [""] * 3
+    joins = graphprune.inspect(dense)
+    assert isinstance(joins, Inspection)
+    assert [row.rule for row in joins.rows] == [""] * 3
     assert graphprune.inspect(dense, groups=True).rows
     (found,) = graphprune.benchmark(dense, small, data, options=graphprune.RunOptions(timing=quick()))
     assert found.comparison.ratio > 0
@@ -103,4 +106,4 @@ def test_wrong_types_elsewhere() -> None:
         (lambda: graphprune.evaluate(data="x"), "there is no model to evaluate"),
     ):
         with pytest.raises(GraphpruneError, match=message):
-            call()  # type: ignore[no-untyped-call]
+            call()
