@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
+from graphprune.analysis.blocks import Block
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.data.dataset import Data
 from graphprune.errors import NothingToPrune, OptionError
@@ -24,7 +25,7 @@ from graphprune.pass_infra.uniform_shape import SHAPE_HELP, Shape
 from graphprune.pass_infra.worth_cache import measured_worths
 from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
-from graphprune.repair.walk import read_group
+from graphprune.repair.walk import ReadGroup, read_group
 from graphprune.repair.worth import Part
 
 _TARGETS = ("flops", "params", "latency")
@@ -81,7 +82,7 @@ class Allocate(Pass):
         reads = [read for group in neurons if (read := read_group(analysis, group))]
         parts = []
         for block in (join.block for join in context.joins if join.block):
-            inside = [read for read in reads if read.site.node in block.nodes and read.site.join == block.exit]
+            inside = [read for read in reads if read.site.node in block.nodes and _ends(read, block)]
             part = Part(block, inside[0] if len(inside) == 1 and inside[0].site.axis == -1 else None)
             is_kept = any(fnmatchcase(block.name, pattern) for pattern in self.exclude)
             if not is_kept and (self.attention or part.read is not None):
@@ -89,3 +90,8 @@ class Allocate(Pass):
         if not parts:
             raise NothingToPrune("pass allocate finds no block to weigh", "graphprune inspect lists the blocks")
         return sorted(parts, key=lambda part: analysis.flow.order[part.block.join])
+
+
+def _ends(read: ReadGroup, block: Block) -> bool:
+    """Whether the layer that reads the group is what the block adds to the stream."""
+    return read.site.adder == block.join if read.site.adder else read.site.join == block.exit

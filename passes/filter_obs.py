@@ -6,8 +6,8 @@ out of one budget.
 
 In a language model (``walk``) choice and refit go together, MLP by MLP from input to output: each loses the same share
 of its neurons, chosen on what the network pruned so far gives it, and makes up for what all before it have lost. Whole
-attentions may go first, as many as the rule of "2SSP" (arXiv 2501.17771) says, or KV groups of all attentions in the
-same walk: what serves best is tried on a few samples.
+attentions may go first (``attention``), as many as the rule of "2SSP" (arXiv 2501.17771) says, or KV groups of all
+attentions in the same walk; what serves best can be tried on a few samples.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class FilterOBS(UnitPass):
         },
     )
     attention: Attention = field(
-        default="auto",
+        default="keep",
         metadata={
             "help": "what of attentions a walk may take beside neurons: nothing, some as a whole, KV groups of all; "
-            "auto: what a short walk finds best"
+            "auto: what short walks on a few samples find best"
         },
     )
 

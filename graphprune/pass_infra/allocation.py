@@ -109,7 +109,7 @@ class Allocation:
             found = solve(options, budget)
             loss = np.inf if found is None else sum(option.loss for option in found)
             if found is not None and loss < least:
-                chosen = {}
+                chosen: dict[int, int] = {}
                 for choices, option in zip(sets, found, strict=True):
                     chosen |= choices[option.kept]
                 best, least = tuple(chosen[index] for index in range(len(self.parts))), loss

@@ -30,7 +30,7 @@ _TEMPER = 1.5  # of the rule
 
 def attention_count(attentions: int, share: float, mlp_params: float, attention_params: float) -> int:
     """How many of so many go where a ``share`` of the parameters of attentions and MLPs does."""
-    return round(attentions * share ** (mlp_params / attention_params / _TEMPER))
+    return round(attentions * float(share ** (mlp_params / attention_params / _TEMPER)))
 
 
 @dataclass(frozen=True)

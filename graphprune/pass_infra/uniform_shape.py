@@ -29,7 +29,7 @@ def kept_for_other_layers(every: Sequence[Group], offered: Sequence[Group]) -> d
     names = {group.name for group in offered}
     reasons: dict[str, str] = {}
     for kind in _ALIKE:
-        groups = [group for group in every if group.kind == kind]
+        groups = [group for group in every if group.kind == kind and group.is_prunable]
         staying = [group.name for group in groups if group.name not in names]
         if not staying and len({group.size for group in groups}) > 1:
             staying = ["a layer of another size"]

@@ -56,8 +56,8 @@ def best_way(ways: Sequence[Way], origin: Context, samples: int) -> tuple[Way, t
         refits = Refits()
         trial = replace(way, context=replace(way.context, data=few, refits=refits))
         trial.walked()
-        assert refits.last is not None  # each way has units to choose
-        found[way.name] = logit_divergences(origin.history.origin, [refits.last.model], judges, origin.execution)[0]
+        model = refits.last.model if refits.last else way.context.model  # blocks alone may be enough
+        found[way.name] = logit_divergences(origin.history.origin, [model], judges, origin.execution)[0]
     best = min(ways, key=lambda way: found[way.name])
     told = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
     return best, (f"KL after a short walk: {told}",)

@@ -34,10 +34,12 @@ class Refit(Task):
     """Whether an error counts as a share of the residual stream there: where a norm reads it, that is what tells."""
 
     def __init__(self, scene: RepairState, site: RepairLayer) -> None:
-        self.target = scene.in_original(site.join or site.exit)
+        self._targets = [scene.in_original(site.join or site.exit)]
+        if site.adder:  # what the norm adds up makes the sum
+            self._targets = [tensor.name for tensor in scene.original_node(site.adder).inputs[:2]]
         self._mask = padding.mask_input(scene.pruned)
         extra = [name for name in (site.shortcut, self._mask) if name]
-        super().__init__(scene, site, [self.target], [site.reads, *extra])
+        super().__init__(scene, site, self._targets, [site.reads, *extra])
         self._shape = matrices.shape_of(self.node)
         self._sums: HalvedSums | None = None
         self._is_comparable = True
@@ -51,7 +53,8 @@ class Refit(Task):
 
     def add(self, theirs: Values, mine: Values, batches: int) -> None:
         axis, reads = self.site.axis, mine[self.site.reads]
-        target = np.moveaxis(self.scene.kept(self.target, axis, theirs[self.target]), axis, -1)
+        wanted_here = [self.scene.kept(name, axis, theirs[name]) for name in self._targets]
+        target = np.moveaxis(sum(wanted_here[1:], wanted_here[0]), axis, -1)
         if len(target) != len(reads):  # how many rows there are depends on the data, or only the shortcut has samples
             self._is_comparable = False
             return
@@ -70,7 +73,7 @@ class Refit(Task):
             more = {}
             if counted is not None:
                 more["counted"] = matrices.picked(counted[part], 0, chosen).reshape(-1)
-            if self.is_relative and self.site.join:
+            if self.is_relative and self.site.is_joined:
                 more["weights"] = _inverse_norms(wanted.reshape(-1, wanted.shape[-1]), more.get("counted"))
             if shortcut is not None:
                 wanted -= matrices.picked(shortcut[part], 1, chosen)

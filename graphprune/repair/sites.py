@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from graphprune.analysis.block_entries import SKIP_NORM_BIAS, has_total, joined, total_of
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.names import layer_label
 from graphprune.analysis.sizes import Sizes
@@ -49,7 +50,8 @@ class RepairLayer:
     """A layer and the per-channel operations behind it.
 
     ``scale`` and ``shift`` (channels,) make the exit out of the weighted sum, ``axis`` counts channels there (-1:
-    the last). ``join`` is the residual join it feeds, ``shortcut`` the other operand; empty if it feeds none.
+    the last). ``join`` is the residual join it feeds, ``shortcut`` the other operand; empty if it feeds none. Where a
+    fused norm adds them and keeps the sum to itself, ``join`` is empty and ``adder`` is that node.
     """
 
     node: str
@@ -63,6 +65,12 @@ class RepairLayer:
     bias: Bias | None
     join: str = ""
     shortcut: str = ""
+    adder: str = ""
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it writes to a residual stream."""
+        return bool(self.join or self.adder)
 
 
 def find_sites(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLayer]:
@@ -196,7 +204,7 @@ def site_of(flow: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
         chain.append(link.name)
         exit_tensor = link.outputs[0].name
     own = [bias for bias in biases if _is_own_vector(flow.nodes[bias.node].inputs[bias.operand], channels)]
-    join, shortcut = _join(flow, node, exit_tensor, sizes)
+    join, shortcut, adder = _join(flow, node, exit_tensor, sizes)
     return RepairLayer(
         node=node.name,
         label=layer_label(flow, [node.name]),
@@ -209,6 +217,7 @@ def site_of(flow: DataFlow, node: gs.Node, sizes: Sizes) -> RepairLayer:
         bias=own[-1] if own else None,
         join=join,
         shortcut=shortcut,
+        adder=adder,
     )
 
 
@@ -284,14 +293,22 @@ def _vector(model: Model, constant: gs.Tensor, channels: int) -> Vector:
     return np.broadcast_to(values, (channels,))
 
 
-def _join(flow: DataFlow, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str]:
-    """The residual join that ``tensor`` feeds and the other operand, if that is known before ``node`` runs."""
+def _join(flow: DataFlow, node: gs.Node, tensor: str, sizes: Sizes) -> tuple[str, str, str]:
+    """The residual join that ``tensor`` feeds, the other operand, if that is known before ``node`` runs, and the norm
+    that adds both and tells nobody the sum, if one does.
+    """
     link = _only_reader(flow, tensor)
-    if link is None or link.op != "Add":
-        return "", ""
-    other = next((t for t in link.inputs if t.name != tensor), None)
+    if link is None or (link.op != "Add" and not (link.op in SKIP_NORM_BIAS and joined(link))):
+        return "", "", ""
+    bias = SKIP_NORM_BIAS.get(link.op)
+    if bias is not None and NodeReading(link).has(bias):  # which is no part of the branch, and in the sum
+        return "", "", ""
+    other = next((t for t in link.inputs[:2] if t.name != tensor), None)
     if other is None or isinstance(other, gs.Constant) or sizes.get(other.name) != sizes.get(tensor):
-        return "", ""
+        return "", "", ""
     maker = flow.producer.get(other.name)
-    is_later = maker is not None and flow.order[maker] > flow.order[node.name]
-    return ("", "") if is_later else (link.outputs[0].name, other.name)
+    if maker is not None and flow.order[maker] > flow.order[node.name]:
+        return "", "", ""
+    if link.op == "Add":
+        return link.outputs[0].name, other.name, ""
+    return (total_of(flow, link), other.name, "") if has_total(flow, link) else ("", other.name, link.name)

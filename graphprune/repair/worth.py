@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,8 @@ from graphprune.repair.task import RepairState
 from graphprune.repair.walk import DAMPING, NONE, ReadGroup, WalkRefit
 from graphprune.runtime.blas import blas_threads
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.segments.runner import Environment, Segments
+from graphprune.segments.partition import Segment
+from graphprune.segments.runner import Environment, Segments, open_segment
 from graphprune.segments.stepwise import StepwiseRun
 
 SHARES = (0.25, 0.5, 0.75)
@@ -143,7 +143,9 @@ def _judge(
 ) -> None:
     """Try every part, on one sample after another."""
     output = model.graph.outputs[0].name
-    targets = [output, *(part.read.site.reads for part in parts if part.read is not None)]
+    targets = [output]
+    for site in (part.read.site for part in parts if part.read is not None):
+        targets += [site.reads, *((site.exit, site.shortcut) if site.adder else ())]
     segments = Segments.at_blocks(model, [part.block for part in parts], targets, options)
     with blas_threads(1), ThreadPoolExecutor(options.thread_count) as pool:  # a segment runs on one thread, too
         for number, batch in enumerate(judges):
@@ -174,8 +176,29 @@ class _Trial:
             values = self.segments.without(self.env, part.block)
         else:
             fit = self.folder / f"{index}-{gone}.npz"
-            values = self.segments.following(self.env, _narrowed(self.model, part, self.env, fit))
+            values = self.segments.following(self.env, self._narrowed(part, fit))
         return self.judged.divergence(values[self.output].numpy())
+
+    def _narrowed(self, part: Part, path: Path) -> Environment:
+        """The part's exit with the units gone and their reader refitted."""
+        read = part.read
+        assert read is not None
+        site, env = read.site, self.env
+        with np.load(path) as kept:
+            left, matrix, shift = kept["left"], kept["matrix"], kept["shift"]
+        node = next(node for node in self.model.graph.nodes if node.name == site.node)
+        old = matrices.exit_matrix(self.model, node, site.scale)[0].astype(np.float32)
+        x, changed = env[site.reads].numpy(), env[site.exit if site.adder else part.block.exit].numpy()
+        x = x.reshape(-1, x.shape[-1])
+        change = x[:, left] @ matrix - x @ old + (shift - site.shift).astype(np.float32)
+        value = extras.onnxruntime().OrtValue.ortvalue_from_numpy
+        changed = value(changed + change.reshape(changed.shape))
+        if not site.adder:
+            return {part.block.exit: changed}
+        norm = Segment((site.adder,), reads=(site.exit, site.shortcut), writes=(part.block.exit,))
+        session = open_segment(self.model, norm, self.segments.chain.options)
+        feeds = {site.exit: changed, site.shortcut: env[site.shortcut]}
+        return {part.block.exit: session.run_with_ort_values([part.block.exit], feeds)[0]}
 
 
 def _tried(part: Part) -> Iterator[int | None]:
@@ -183,19 +206,3 @@ def _tried(part: Part) -> Iterator[int | None]:
     if part.read is not None:
         yield from stops_of(part.read.group.size)
     yield None
-
-
-def _narrowed(model: Model, part: Part, env: Environment, path: Path) -> dict[str, Any]:
-    """The part's exit with the units gone and their reader refitted."""
-    read = part.read
-    assert read is not None
-    site = read.site
-    with np.load(path) as kept:
-        left, matrix, shift = kept["left"], kept["matrix"], kept["shift"]
-    node = next(node for node in model.graph.nodes if node.name == site.node)
-    old = matrices.exit_matrix(model, node, site.scale)[0].astype(np.float32)
-    x, exit_values = env[site.reads].numpy(), env[part.block.exit].numpy()
-    x = x.reshape(-1, x.shape[-1])
-    change = x[:, left] @ matrix - x @ old + (shift - site.shift).astype(np.float32)
-    value = extras.onnxruntime().OrtValue.ortvalue_from_numpy
-    return {part.block.exit: value(exit_values + change.reshape(exit_values.shape))}

@@ -122,7 +122,7 @@ def test_a_group_that_writes_nothing_goes() -> None:
 
 
 def test_groups_alone_where_nothing_else_is_on_offer() -> None:
-    result = pruned(fused_decoder(SIZES), "filter-obs{include=*kv-heads}", "ratio=0.25")
+    result = pruned(fused_decoder(SIZES), "filter-obs{attention=auto,include=*kv-heads}", "ratio=0.25")
     assert {units.kind for units in result.plan.units} == {"kv-heads"}
     assert set(counts(result).values()) == {1}
 
@@ -131,14 +131,14 @@ def test_what_serves_best_is_tried() -> None:
     """Attentions that write nothing go rather than neurons that do; the note tells what each way gave."""
     proto = fused_decoder(SIZES)
     proto = with_weights(proto, {f"o{i}": 1e-3 * initialisers(proto)[f"o{i}"] for i in (0, 2)})
-    result = pruned(proto, "filter-obs", "params=0.6")
+    result = pruned(proto, "filter-obs{attention=auto}", "params=0.6")
     assert result.plan.blocks
     (note,) = (note for note in result.plan.decisions[0].notes if "short walk" in note)
     assert "neurons alone" in note
     assert "with fewer KV groups" in note
     loud = fused_decoder(SIZES)
     loud = with_weights(loud, {f"down{i}": 1e-3 * initialisers(loud)[f"down{i}"] for i in range(3)})
-    assert {units.kind for units in pruned(loud, "filter-obs", "params=0.85").plan.units} == {"neurons"}
+    assert {units.kind for units in pruned(loud, "filter-obs{attention=auto}", "params=0.85").plan.units} == {"neurons"}
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_where_attentions_cannot_be_weighed(spec: str, target: str, why: str) ->
 
 def test_the_true_reason_is_told() -> None:
     with pytest.raises(NothingToPrune, match="attention=keep takes no KV groups"):
-        pruned(fused_decoder(SIZES), "filter-obs{attention=keep,include=*kv-heads}", "ratio=0.25")
+        pruned(fused_decoder(SIZES), "filter-obs{include=*kv-heads}", "ratio=0.25")
     with pytest.raises(NothingToPrune, match="2SSP's rule has none go"):
         pruned(fused_decoder(SIZES), "filter-obs{attention=whole}", "params=0.99")
 
 
 def test_one_sample_judges_nothing() -> None:
-    result = pruned(fused_decoder(SIZES), "filter-obs", "params=0.9", samples=1)
+    result = pruned(fused_decoder(SIZES), "filter-obs{attention=auto}", "params=0.9", samples=1)
     assert {units.kind for units in result.plan.units} == {"neurons"}
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
+from graphprune import RunOptions, TimingOptions, prune
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
-from graphprune.data.dataset import load_data
+from graphprune.data.dataset import input_specs, load_data
+from graphprune.decoder.interface import decoder_interface
+from graphprune.decoder.steps import prefill
 from graphprune.importance.obs import Reader, removal_losses
 from graphprune.ir.export import to_proto
 from graphprune.ir.loading import load
@@ -14,7 +19,9 @@ from graphprune.repair.stage import carried_out
 from graphprune.repair.task import RepairState
 from graphprune.repair.walk import DAMPING, Choice, WalkRefit, modest_batch, read_group
 from graphprune.runtime.sessions import RuntimeOptions
+from tests.decoder_graphs import Sizes, fused_decoder
 from tests.graphs import Arrays, initialisers, run
+from tests.model_folder.by_hand import named
 from tests.passes.asking import inner
 from tests.repair.nets import with_weights
 from tests.repair.story import first, spread, story
@@ -115,6 +122,47 @@ def test_grouped_convolutions_are_no_single_reader() -> None:
     analysis = analyse(load(grouped()), feeds, ONE_THREAD)
     sites = {g.name: read_group(analysis, g) for g in analysis.groups}
     assert all(read is None or len(read.owner) for read in sites.values())
+
+
+def apart(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with every fused norm as a sum and a norm."""
+    copy: onnx.ModelProto = onnx.ModelProto.FromString(proto.SerializeToString())
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    for node in nodes:
+        if node.op_type == "SkipSimplifiedLayerNormalization":
+            total = node.output[3] if len(node.output) > 3 and node.output[3] else f"{node.name}_total"
+            copy.graph.node.append(helper.make_node("Add", node.input[:2], [total], f"{node.name}_sum"))
+            epsilon = {attribute.name: attribute.f for attribute in node.attribute}["epsilon"]
+            norm = helper.make_node(
+                "SimplifiedLayerNormalization", [total, node.input[2]], [node.output[0]], node.name, epsilon=epsilon
+            )
+            norm.attribute.extend([helper.make_attribute("axis", -1), helper.make_attribute("stash_type", 1)])
+            copy.graph.node.append(norm)
+        else:
+            copy.graph.node.append(node)
+    return copy
+
+
+@pytest.mark.parametrize("spec", ["filter-obs", "allocate"])
+def test_a_norm_that_adds_is_a_sum_and_a_norm(spec: str) -> None:
+    """As onnxruntime-genai's builder writes them; the last one keeps the sum to itself."""
+    proto = named(fused_decoder(Sizes(neurons=32)))
+    model = load(proto)
+    interface = decoder_interface(model)
+    assert interface is not None
+    ids = np.random.default_rng(0).integers(0, 40, (40, 8))
+    feeds = prefill(interface, {each.name: each for each in input_specs(model)}, ids)
+    options = RunOptions(batch=8, align=1, timing=TimingOptions(measure_latency=False), runtime=ONE_THREAD)
+    one, other = (prune(each, [spec], feeds, "params=0.75", options=options) for each in (proto, apart(proto)))
+    assert one.model is not None
+    assert other.model is not None
+    assert one.plan.units
+    assert [units.removed for units in one.plan.units] == [units.removed for units in other.plan.units]
+    assert len(one.plan.blocks) == len(other.plan.blocks)
+    weights, wanted = (initialisers(to_proto(each.model)) for each in (one, other) if each.model)
+    for i in range(3):
+        np.testing.assert_allclose(weights[f"down{i}"], wanted[f"down{i}"], atol=1e-4)
 
 
 def test_batches_stay_small() -> None:
