@@ -28,7 +28,6 @@ from graphprune.text.options import TextOptions
 from graphprune.text.source import open_data
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
 from graphprune.training.report import TrainingFile
-from graphprune.training.run import chunks_needed
 from graphprune.training.table import print_training
 
 _SUFFIX = "tuned"
@@ -105,7 +104,7 @@ def train(
     batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
     judged = None if evaluation is None else open_data(evaluation, pruned, None, batching, text)
     if samples is None and is_text(data):
-        samples = chunks_needed(options, is_judged_apart=judged is not None)
+        samples = options.chunks_needed(is_judged_apart=judged is not None)
     samples_given = open_data(data, pruned, samples, batching, text)
     try:
         trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)

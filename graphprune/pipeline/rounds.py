@@ -17,6 +17,7 @@ from graphprune.repair.stage import DEFAULT, Method, repair
 from graphprune.rewrite.removal import Removal
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
+from graphprune.text.corpus import is_text
 from graphprune.text.source import ALL_BUT_HELD_OUT, WHOLE, open_data
 from graphprune.training import TrainingReport, checkpoint, finetune
 from graphprune.validation.validate import Validation, check_normalisation, check_written, outputs_of, validate
@@ -101,7 +102,8 @@ class Rounds:
         if training.checkpoint is not None:
             training = replace(training, checkpoint=self._checkpoint(training.checkpoint, len(self.training)))
         source, share = options.recovery.training_data, ALL_BUT_HELD_OUT if options.data.holds_text_out else WHOLE
-        data = open_data(source, small.model, None, loaded.data.batching, options.data.text, share=share)
+        limit = training.chunks_needed() if is_text(source) else None
+        data = open_data(source, small.model, limit, loaded.data.batching, options.data.text, share=share)
         model, report = finetune(small.model, loaded.model, data, training, options.progress)
         self.training.append(report)
         return analyse(model, loaded.feeds, options.runtime)

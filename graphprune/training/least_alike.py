@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.blocks import Block, find_joins
+from graphprune.analysis.blocks import Block
+from graphprune.analysis.model_analysis import analyse
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.importance.similarity import linear_cka
@@ -26,7 +27,8 @@ def least_alike(model: Model, data: Data, count: int) -> set[str]:
     OptionError
         The network has no residual block.
     """
-    blocks = [join.block for join in find_joins(model) if join.block is not None]
+    joins = analyse(model, data.first(1), RuntimeOptions()).joins
+    blocks = [join.block for join in joins if join.block is not None]
     if not blocks:
         raise OptionError("the model has no residual blocks, of which lora-blocks takes some", "leave the option out")
     likeness = _likeness(model, blocks, data)

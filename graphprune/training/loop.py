@@ -161,8 +161,8 @@ class Trainer:
 
     def _pass(self, batch: Batch) -> Tensor:
         """Forwards and backwards, recorded with the first batch; one of another size ends that for good."""
-        size = self._material.micro_batch
-        if size is not None and (len(batch) > size or isinstance(self._objective, NextTokens)):
+        size = self._material.micro_batch or len(batch)
+        if len(batch) > size or isinstance(self._objective, NextTokens):
             parts = [batch.pick(slice(start, start + size)) for start in range(0, len(batch), size)]
             return self._plain_step.of_parts(parts)
         if self._recorded_step is None:

@@ -96,7 +96,7 @@ class TrainableNetwork:
     def like(self, other: TrainableNetwork, tensors: list[Tensor]) -> list[Tensor]:
         """The inputs for the samples that ``tensors`` are for another network; of its cache one may have less."""
         given = {spec.name: tensor for spec, tensor in zip(other.specs, tensors, strict=True)}
-        if not all(given[name].numel() == 0 for name in self._pasts if name in given):
+        if not self._pasts or any(given[name].numel() for name in self._pasts if name in given):
             return [given[spec.name] for spec in self.specs]
         samples = max((len(tensor) for name, tensor in given.items() if name not in self._pasts), default=0)
         empty = {name: torch.zeros((samples, *sizes), device=self.place.device) for name, sizes in self._pasts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -34,6 +35,8 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "seed": (0, (1 << 63) - 1),
     "checkpoint_seconds": (0, 1e9),
 }
+TEXT_BATCH = 16
+"""Chunks of text in a step, where nothing else is said."""
 RECIPES: dict[str, dict[str, str]] = {
     "amp": {
         "lora": "8",
@@ -164,6 +167,13 @@ class TrainOptions:
         return cls(
             **{name: parse(hints[name], text, f"training option {_dashes(name)}") for name, text in texts.items()}
         )
+
+    def chunks_needed(self, *, is_judged_apart: bool = False) -> int | None:
+        """How many chunks of text so many ``steps`` take, with those held out; None: all there are, for epochs."""
+        if self.steps is None:
+            return None
+        trained = self.steps * (self.batch or TEXT_BATCH)
+        return trained if is_judged_apart else math.ceil(trained / (1 - self.held_out))
 
     def what_is_learnt(self) -> str:
         """All options that decide the outcome, as one text; two runs may share a checkpoint only if these are equal."""

@@ -29,9 +29,7 @@ class EpochReport:
     perplexity: float | None = None
 
     def is_better_than(self, other: EpochReport) -> bool:
-        """Lower perplexity, or higher score; the lower loss where these are equal or there are none."""
-        if self.perplexity is not None and other.perplexity is not None and self.perplexity != other.perplexity:
-            return self.perplexity < other.perplexity
+        """Higher score; the lower loss where the scores are equal or there are none."""
         if self.score is not None and other.score is not None and self.score != other.score:
             return self.score > other.score
         return self.held_out_loss < other.held_out_loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from graphprune.ir.model import Model
 from graphprune.training import checkpoint
 from graphprune.training.augment import is_image
 from graphprune.training.batch_file import BatchFile
-from graphprune.training.options import TrainOptions
+from graphprune.training.options import TEXT_BATCH, TrainOptions
 from graphprune.training.report import MetricKind, TrainingReport
 from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes, shuffled, split, training_parts
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 _LR = 0.01
 _LORA_LR = 3e-4
 _TEXT_LR = 1e-4
-_BATCH, _TEXT_BATCH = 128, 16
+_BATCH = 128
 _TEXT_WARMUP = 0.1
 _ROUNDS = 5  # of a run that is measured in steps
 # ResNet-56 with folded norms less 6 blocks: without it lr=0.001 explodes, with it lr=0.01 learns well
@@ -75,14 +74,6 @@ def finetune(
         return _finetune(model, teacher, data, options, progress, evaluation)
 
 
-def chunks_needed(options: TrainOptions, *, is_judged_apart: bool) -> int | None:
-    """How many chunks of text a run of so many ``steps`` reads, with those held out; None: all, for epochs."""
-    if options.steps is None:
-        return None
-    trained = options.steps * (options.batch or _TEXT_BATCH)
-    return trained if is_judged_apart else math.ceil(trained / (1 - options.held_out))
-
-
 def _finetune(
     model: Model, teacher: Model | None, data: Data, options: TrainOptions, progress: Progress, evaluation: Data | None
 ) -> tuple[Model, TrainingReport]:
@@ -99,30 +90,28 @@ def _finetune(
     if teacher is not None:
         network.check_teacher(model, teacher, is_text=task is not None)
     place = network.Place.of(options)
-    size = data.fixed_batch or options.batch or (_BATCH if task is None else _TEXT_BATCH)
+    size = data.fixed_batch or options.batch or (_BATCH if task is None else TEXT_BATCH)
     micro = options.micro_batch or (1 if task is not None else None)
-    held_out_size = data.fixed_batch or (size if task is None else min(size, micro or size))
+    micro = None if data.fixed_batch else micro
+    held_out_size = data.fixed_batch or min(size, micro or size)
     with BatchFile(held_out_size, data.fixed_batch is not None) as batch_file:
         train, judge = _survey(data, evaluation, options, size, batch_file, progress)
         student = network.TrainableNetwork(model, place)
         task = None if task is None or train.is_labelled else text_task.if_causal(task, student, data)
         _require_goal(train, judge, teacher is not None, task is not None, data, options)
-        material = _material(data, evaluation, options, size, batch_file, train)
+        material = replace(_material(data, evaluation, options, size, batch_file, train), micro_batch=micro)
         dense = None if teacher is None else network.TrainableNetwork(teacher, place, teacher=True)
         objective: Objective | NextTokens = objective_for(model, options, train.is_labelled or judge.is_labelled)
         if task is not None:
-            material = text_task.material_of(material, task.names, None if data.fixed_batch else micro)
+            material = text_task.material_of(material, task.names)
             objective = NextTokens(options.labels, options.distil, options.temperature)
             student.answer = task.answer
             if dense is not None:
                 dense.answer = answer_of(dense.model)
         torch.manual_seed(options.seed)
         adapters = None if options.lora is None else _adapters(student, data, options, task)
-        is_folded = network.has_folded_norms(model)
-        is_text = task is not None
-        lr = options.lr or (_LORA_LR if options.lora is not None else _TEXT_LR if is_text else _LR)
-        clip = options.clip or (_TEXT_CLIP if is_text else _FOLDED_CLIP if is_folded else None)
-        warmup = options.warmup if options.warmup is not None else _TEXT_WARMUP if is_text else 0.0
+        is_folded, is_text = network.has_folded_norms(model), task is not None
+        lr, clip, warmup = _rates(options, is_text, is_folded)
         identity = {
             "model": network.fingerprint(model),
             "unpruned network": "none" if teacher is None else network.fingerprint(teacher),
@@ -139,15 +128,9 @@ def _finetune(
         first = next(iter(material.held_out()))
     if adapters is not None:
         merge(adapters)
-    kind: MetricKind = (
-        "perplexity"
-        if is_text
-        else "top1"
-        if judge.is_labelled
-        else "agreement"
-        if state.rows[0].score is not None
-        else "loss"
-    )
+    kind: MetricKind = "agreement" if state.rows[0].score is not None else "loss"
+    kind = "perplexity" if is_text else "top1" if judge.is_labelled else kind
+    batch = size if is_text else None if options.batch == _BATCH else options.batch
     notes = (*((FOLDED_NOTE,) if is_folded and options.clip is None else ()), *_order_notes(train, options, size))
     trained = model
     if state.kept:
@@ -162,11 +145,18 @@ def _finetune(
         held_out_samples=judge.samples if evaluation is not None else batch_file.samples,
         device=str(place.device),
         autocast="bf16" if place.is_mixed else "none",
-        options=str(replace(options, lr=lr, batch=None if size == _BATCH else size, checkpoint=None, resume=False)),
+        options=str(replace(options, lr=lr, batch=batch, checkpoint=None, resume=False)),
         resumed_at=resumed_at,
         seconds=state.seconds,
         notes=notes,
     )
+
+
+def _rates(options: TrainOptions, is_text: bool, is_folded: bool) -> tuple[float, float | None, float]:
+    """Largest learning rate, largest norm of gradients, share of the steps in which the rate rises."""
+    lr = options.lr or (_LORA_LR if options.lora is not None else _TEXT_LR if is_text else _LR)
+    clip = options.clip or (_TEXT_CLIP if is_text else _FOLDED_CLIP if is_folded else None)
+    return lr, clip, options.warmup if options.warmup is not None else _TEXT_WARMUP if is_text else 0.0
 
 
 def _adapters(student: TrainableNetwork, data: Data, options: TrainOptions, task: TextTask | None) -> Any:

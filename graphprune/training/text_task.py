@@ -44,11 +44,10 @@ def if_causal(task: TextTask, student: TrainableNetwork, data: Data) -> TextTask
     return None if looks_ahead(scores, data.first(1), task.names) else task
 
 
-def material_of(material: Material, names: TokenNames, micro_batch: int | None) -> Material:
+def material_of(material: Material, names: TokenNames) -> Material:
     """The same with next tokens for labels."""
     return replace(
         material,
         train=lambda epoch: (with_next_tokens(batch, names) for batch in material.train(epoch)),
         held_out=lambda: (with_next_tokens(batch, names) for batch in material.held_out()),
-        micro_batch=micro_batch,
     )

@@ -20,7 +20,7 @@ from graphprune.errors import ModelError
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.torch_bridge import to_torch
-from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder
+from tests.decoder_graphs import Sizes, few_bits, fused_decoder, plain_decoder
 from tests.torch_bridge.checks import check, outputs_of_file, outputs_of_module, worst
 from tests.torch_bridge.graphs import draw
 
@@ -278,3 +278,8 @@ def test_what_is_not_understood_is_refused(name: str) -> None:
     model = model_of("GroupQueryAttention", feed, 3, CONTRIB, num_heads=4, kv_num_heads=2)
     with pytest.raises(ModelError, match=rf"node 'it'.*{why}"):
         to_torch(model)
+
+
+def test_weights_of_few_bits_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"MatMulNBits.*train the network of floats, then quantise"):
+        to_torch(load(few_bits(fused_decoder(SMALL))))

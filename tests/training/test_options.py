@@ -71,3 +71,16 @@ def test_schedules() -> None:
     assert [round(lr_at("cosine", 1.0, done, 4), 4) for done in range(4)] == [1.0, 0.8536, 0.5, 0.1464]
     rates = [lr_at("step", 1.0, done, 200) for done in (0, 99, 100, 149, 150, 199)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_the_rate_rises_evenly_before_it_falls() -> None:
+    rates = [lr_at("cosine", 1.0, done, 20, 0.2) for done in range(20)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert all(one > other for one, other in zip(rates[4:], rates[5:], strict=False))
+    assert lr_at("step", 1.0, 11, 20, 0.2) == 1.0 and lr_at("step", 1.0, 12, 20, 0.2) == pytest.approx(0.1)
+
+
+def test_how_many_chunks_of_text_so_many_steps_take() -> None:
+    assert TrainOptions().chunks_needed() is None
+    assert TrainOptions(steps=10).chunks_needed(is_judged_apart=True) == 160
+    assert TrainOptions(steps=10, batch=9).chunks_needed() == 100

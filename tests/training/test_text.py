@@ -75,7 +75,7 @@ def test_a_decoder_learns_from_next_tokens_alone(make: Any) -> None:
     assert report.kind == "perplexity" and report.kept
     assert report.before.perplexity is not None and report.after.perplexity is not None
     assert report.before.perplexity > 30  # of 40 tokens
-    assert report.after.perplexity < 8
+    assert report.after.perplexity < 12
     assert len(report.epochs) == 3
     assert "embedding" in changed(model, trained)
     assert not {"cos_cache", "sin_cache"} & changed(model, trained)
@@ -93,17 +93,15 @@ def test_an_unpruned_network_with_more_layers_and_heads_teaches() -> None:
 
 def test_padding_teaches_nothing() -> None:
     model = load(fused_decoder(SMALL))
-    mask = np.ones((40, 8), np.int64)
-    mask[:, 5:] = 0
-    noise = ids()
-    noise[:, 5:] = np.random.default_rng(1).integers(0, 40, (40, 3))
+    mask = (np.arange(8) < 5).astype(np.int64) * np.ones((40, 1), np.int64)
     one, other = (
-        finetune(model, None, open_data({"input_ids": given, "attention_mask": mask}, model, None), FAST, silent)
-        for given in (ids(), np.where(mask, ids(), 7))
+        finetune(model, dense(), data, replace(FAST, steps=4), silent, data)[0]
+        for filler in (7, 9)
+        for data in [open_data({"input_ids": np.where(mask, ids(), filler), "attention_mask": mask}, model, None)]
     )
-    # which samples are held out depends on all their bytes, so compare what one step does
-    assert one[1].after.perplexity is not None and other[1].after.perplexity is not None
-    assert one[1].after.perplexity < 12 and other[1].after.perplexity < 12
+    assert changed(model, one)
+    for name, values in weights(one).items():
+        np.testing.assert_allclose(values, weights(other)[name], atol=1e-6, err_msg=name)
 
 
 def test_parts_of_a_batch_make_the_same_step() -> None:

@@ -55,6 +55,12 @@ def fused_matmul(node: NodeConversion) -> fx.Node:
     return node.call(torch.mul, node.call(torch.matmul, one, other), node.attr("alpha", 1.0))
 
 
+@rule("MatMulNBits", domain=CONTRIB)
+def few_bits(node: NodeConversion) -> fx.Node:
+    """Refused: whole numbers have no gradient."""
+    node.refuse("its weights are whole numbers of few bits", "train the network of floats, then quantise")
+
+
 @rule("Einsum")
 def einsum(node: NodeConversion) -> fx.Node:
     """Einstein's sum, in torch's own words for it."""
