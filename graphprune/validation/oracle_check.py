@@ -159,7 +159,9 @@ class OracleCheck:
         """How far what a quantised oracle computes is from the same without rounding."""
         names, folder = list(self.step.outputs), self.step.model.folder
         rounded = run(self._oracle(names), feeds, names)
-        exact = open_session(lambda: without_rounding(masked_original(self.step), folder), self.options, folder, is_lean=True)
+        exact = open_session(
+            lambda: without_rounding(masked_original(self.step), folder), self.options, folder, is_lean=True
+        )
         errors = map(relative_error, run(exact, feeds, names), rounded)
         return max(filter(isfinite, errors), default=0.0)
 
