@@ -30,7 +30,7 @@ def is_language_model(model: Model, sizes: Sizes) -> bool:
 
 
 def _is_weight(tensor: gs.Tensor) -> bool:
-    """Whether it is a constant, or made of constants: tied to the last layer, an embedding is that layer's transpose."""
+    """Whether it is a constant or made of constants, as an embedding is that is the last layer transposed."""
     made_by = tensor.inputs[0].inputs if tensor.inputs else []
     return isinstance(tensor, gs.Constant) or (bool(made_by) and all(map(_is_weight, made_by)))
 
