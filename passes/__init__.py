@@ -32,6 +32,7 @@ _BUILT_IN = {
     "filter-pls-vip": "graphprune.passes.filter_pls_vip:FilterPLSVIP",
     "head-projection": "graphprune.passes.head_projection:HeadProjection",
     "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",
+    "expert-use": "graphprune.passes.expert_use:ExpertUse",
     "joint-cka": "graphprune.passes.joint_cka:JointCKA",
     "amp": "graphprune.passes.amp:AMP",
     "mop": "graphprune.passes.mop:MoP",

@@ -19,7 +19,10 @@ from tests.graphs import random_weight
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a decoder; ``packed`` holds queries, keys and values in one weight (fused style only)."""
+    """Sizes of a decoder; ``packed`` holds queries, keys and values in one weight (fused style only).
+
+    With ``experts`` each token goes to two of so many: one operator in the fused style, weights picked in the plain.
+    """
 
     layers: int = 3
     heads: int = 4
@@ -30,6 +33,7 @@ class Sizes:
     vocabulary: int = 40
     positions: int = 64
     packed: bool = True
+    experts: int = 0
 
 
 def fused_decoder(sizes: Sizes = Sizes()) -> onnx.ModelProto:
@@ -72,7 +76,7 @@ def fused_decoder(sizes: Sizes = Sizes()) -> onnx.ModelProto:
             "seqlens_k, total_length, cos_cache, sin_cache)",
             f"attention{i} = MatMul(mixed{i}, o{i})",
             *_skip_norm(here, f"attention{i}", f"post{i}", f"hidden{i}", f"middle{i}"),
-            *_mlp(i, f"hidden{i}", weights, sizes),
+            *(_fused_experts if sizes.experts else _mlp)(i, f"hidden{i}", weights, sizes),
             *_skip_norm(f"middle{i}", f"mlp{i}", f"norm{i + 1}", f"normed{i + 1}", f"stream{i + 1}"),
         ]
         here = f"stream{i + 1}"
@@ -150,7 +154,7 @@ def plain_decoder(sizes: Sizes = Sizes()) -> onnx.ModelProto:
             f"attention{i} = MatMul(mixed{i}, o{i})",
             f"middle{i} = Add({here}, attention{i})",
             *_rms(f"middle{i}", f"post{i}", f"hidden{i}"),
-            *_mlp(i, f"hidden{i}", weights, sizes),
+            *(_picked_experts if sizes.experts else _mlp)(i, f"hidden{i}", weights, sizes),
             f"stream{i + 1} = Add(middle{i}, mlp{i})",
         ]
         here = f"stream{i + 1}"
@@ -195,6 +199,54 @@ def _mlp(i: int, here: str, weights: dict[str, Sequence[int] | np.ndarray], size
         f"silu_{i} = Mul(gate_{i}, sigmoid_{i})",
         f"gated_{i} = Mul(silu_{i}, up_{i})",
         f"mlp{i} = MatMul(gated_{i}, down{i})",
+    ]
+
+
+def _fused_experts(i: int, here: str, weights: dict[str, Sequence[int] | np.ndarray], sizes: Sizes) -> list[str]:
+    weights |= {
+        f"router{i}": (sizes.width, sizes.experts),
+        f"fc1_{i}": (sizes.experts, 2 * sizes.neurons, sizes.width),
+        f"fc2_{i}": (sizes.experts, sizes.width, sizes.neurons),
+        "rows_experts": np.array([-1, sizes.experts], np.int64),
+    }
+    attributes = 'k = 2, activation_type = "swiglu", swiglu_fusion = 1, normalize_routing_weights = 1'
+    return [
+        f"scores_{i} = MatMul({here}, router{i})",
+        f"routed_{i} = Reshape(scores_{i}, rows_experts)",
+        f"mlp{i} = com.microsoft.MoE<{attributes}>({here}, routed_{i}, fc1_{i}, absent, fc2_{i})",
+    ]
+
+
+def _picked_experts(i: int, here: str, weights: dict[str, Sequence[int] | np.ndarray], sizes: Sizes) -> list[str]:
+    weights |= {
+        f"router{i}": (sizes.width, sizes.experts),
+        f"up{i}": (sizes.experts, sizes.neurons, sizes.width),
+        f"down{i}": (sizes.experts, sizes.width, sizes.neurons),
+        "chosen": np.array([2], np.int64),
+        "token_rows": np.array([-1, sizes.width], np.int64),
+        "last_axis": np.array([-1], np.int64),
+        "expert_axis": np.array([1], np.int64),
+    }
+    return [
+        f"tokens_{i} = Reshape({here}, token_rows)",
+        f"routed_{i} = MatMul(tokens_{i}, router{i})",
+        f"all_shares_{i} = Softmax<axis = -1>(routed_{i})",
+        f"some_{i}, picked_{i} = TopK(all_shares_{i}, chosen)",
+        f"some_sum_{i} = ReduceSum(some_{i}, last_axis)",
+        f"mixing_{i} = Div(some_{i}, some_sum_{i})",
+        f"up_{i} = Gather(up{i}, picked_{i})",
+        f"down_{i} = Gather(down{i}, picked_{i})",
+        f"row_{i} = Unsqueeze(tokens_{i}, expert_axis)",
+        f"column_{i} = Unsqueeze(row_{i}, last_axis)",
+        f"raised_{i} = MatMul(up_{i}, column_{i})",
+        f"active_{i} = Relu(raised_{i})",
+        f"lowered_{i} = MatMul(down_{i}, active_{i})",
+        f"each_{i} = Squeeze(lowered_{i}, last_axis)",
+        f"shares_row_{i} = Unsqueeze(mixing_{i}, last_axis)",
+        f"weighed_{i} = Mul(each_{i}, shares_row_{i})",
+        f"mixed_rows_{i} = ReduceSum<keepdims = 0>(weighed_{i}, expert_axis)",
+        f"here_shape_{i} = Shape({here})",
+        f"mlp{i} = Reshape(mixed_rows_{i}, here_shape_{i})",
     ]
 
 

@@ -26,6 +26,8 @@ from graphprune.ir.recurrent_states import RECURRENT
 
 FEW_BITS = "MatMulNBits"
 """A dense layer of ONNX Runtime whose weights are packed, several to a byte."""
+EXPERTS = {"MoE": (2, 4, 6), "QMoE": (2, 5, 8)}
+"""Mixtures of experts in one operator, and the operands that are stacks of weights."""
 _FLOATS = {"float16", "float32", "float64", "bfloat16"}
 
 
@@ -68,9 +70,9 @@ def node_macs(node: gs.Node, sizes: Sizes) -> int:
         read = sizes.get(node.inputs[0].name)
         weights = [weight_dims(node, operand) for operand in (1, 2)]
         return prod(read[:2]) * sum(prod(weight) for weight in weights if weight) if read else 0
-    if node.op == "MoE":
-        read, stacks = sizes.get(node.inputs[0].name), [weight_dims(node, operand) for operand in (2, 4, 6)]
-        each = sum(prod(stack[1:]) for stack in stacks if stack)  # of one expert
+    if node.op in EXPERTS:
+        read, stacks = sizes.get(node.inputs[0].name), [weight_dims(node, operand) for operand in EXPERTS[node.op]]
+        each = sum(_unpacked(node, at, prod(stack[1:])) for at, stack in enumerate(stacks) if stack)  # of one expert
         return prod(read[:-1]) * int(node.attrs.get("k", 1)) * each if read else 0
     if node.op in ("Conv", "ConvTranspose"):
         weight = weight_dims(node, 1)
@@ -88,6 +90,12 @@ def node_macs(node: gs.Node, sizes: Sizes) -> int:
     return 0
 
 
+def _unpacked(node: gs.Node, stack: int, elements: int) -> int:
+    """How many weights lie in so many elements of one of a node's stacks: of QMoE a few bits each."""
+    bits = node.attrs.get(f"fc{stack + 1}_expert_weight_bits") or node.attrs.get("expert_weight_bits", 4)
+    return elements * 8 // int(bits) if node.op == "QMoE" else elements
+
+
 def _contracted(node: gs.Node, weight: tuple[int, ...], operand: int) -> int:
     """Size of the axis that is summed over."""
     if len(weight) == 1:
@@ -102,6 +110,9 @@ def parameters(tensor: gs.Constant) -> int:
     for reader in tensor.outputs:
         if reader.op == FEW_BITS and reader.inputs[1] is tensor:
             return int(reader.attrs["N"] * reader.attrs["K"])
+        for at, operand in enumerate(EXPERTS["QMoE"] if reader.op == "QMoE" else ()):
+            if operand < len(reader.inputs) and reader.inputs[operand] is tensor:
+                return _unpacked(reader, at, prod(constant_dims(tensor)))
     is_counted = bool(constant_dims(tensor)) and (_is_float(tensor) or is_quantised(tensor))
     return prod(constant_dims(tensor)) if is_counted else 0
 

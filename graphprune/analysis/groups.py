@@ -42,6 +42,7 @@ class Group:
     writers, readers : layers (node names) whose weights have it as output, as input.
     uses : every constant axis that shrinks with it.
     freeze : why it cannot shrink; None when it can.
+    least : the fewest units that must stay: as many experts as a token goes to.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Group:
     uses: tuple[Use, ...] = field(repr=False)
     freeze: Freeze | None
     atom: Atom = field(repr=False, compare=False)
+    least: int = 1
 
     @property
     def is_prunable(self) -> bool:
@@ -77,6 +79,10 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
         for index, axis in enumerate(axes):
             for atom in dict.fromkeys(algebra.atoms_of(axis)):
                 uses[atom].append(Use(name, operand, index))
+    least: dict[Atom, int] = defaultdict(lambda: 1)
+    for each in typing.least:
+        for atom in algebra.atoms_of(each.axis):
+            least[atom] = max(least[atom], each.count)
     kinds = unit_kinds(model, typing, flow, writers)
     found = {
         atom: Group(
@@ -89,6 +95,7 @@ def find_groups(model: Model, typing: Typing) -> list[Group]:
             uses=tuple(uses[atom]),
             freeze=atom.freeze,
             atom=atom,
+            least=least[atom],
         )
         for atom, names in writers.items()
         if atom.size > 1

@@ -1,4 +1,4 @@
-"""What the units of a group are: filters, neurons, attention heads, channels of a residual stream ..."""
+"""What the units of a group are: filters, neurons, experts, attention heads, channels of a residual stream ..."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import weight_dims, weight_place
 
-UnitKind = Literal["filters", "neurons", "heads", "kv-heads", "query-heads", "head-dim", "conv-groups", "width"]
+UnitKind = Literal[
+    "filters", "neurons", "experts", "heads", "kv-heads", "query-heads", "head-dim", "conv-groups", "width"
+]
 Writers = Mapping[Atom, list[str]]
 """Atom -> the layers (node names) whose weights have it as output."""
 
@@ -27,7 +29,7 @@ _ATTENTION_HEADS = ("num_heads", "q_num_heads", "kv_num_heads")
 
 def unit_kinds(model: Model, typing: Typing, flow: DataFlow, writers: Writers) -> dict[Atom, UnitKind]:
     """The kind of every atom that is written. The first that fits counts, in the order of the code."""
-    kinds: dict[Atom, UnitKind] = {}
+    kinds: dict[Atom, UnitKind] = dict.fromkeys(_atoms(least.axis for least in typing.least), "experts")
     products = list(_products(model, typing))
     for heads in (*(product.batch for product in products), *_declared_heads(model, typing)):
         _mark_heads(heads, kinds, writers)

@@ -12,6 +12,7 @@ from graphprune.axes import algebra, rules
 from graphprune.axes.algebra import Axes, Freeze
 from graphprune.axes.cache import head_places, tie_presents
 from graphprune.axes.measured import ConcreteShape
+from graphprune.axes.picking import follow_picked, settle_picked
 from graphprune.axes.probe import probe
 from graphprune.axes.rules import NodeTyping, Unknown, find_rule
 from graphprune.axes.settle import settle
@@ -48,6 +49,7 @@ def infer(model: Model, sample: Mapping[str, ConcreteShape] | None = None) -> Ty
             if (tensor.name, index) not in tied:
                 algebra.freeze(axis, Freeze("it is an axis of a model output", tensor.name))
     tie_shared(model, typing)
+    settle_picked(typing)
     settle(model, typing)
     return typing
 
@@ -59,6 +61,7 @@ def _taken(node: gs.Node) -> list[gs.Tensor]:
 
 def _type_nodes(nodes: Iterable[gs.Node], typing: Typing, opsets: Mapping[str, int]) -> None:
     for node in nodes:
+        follow_picked(node, typing)
         if bodies(node):
             _type_bodies(node, typing, opsets)
         else:

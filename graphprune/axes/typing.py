@@ -29,11 +29,25 @@ class SizeField:
 
 @dataclass(frozen=True)
 class Contraction:
-    """Where a node sums over axis ``axis`` of input ``operand``: an index that is zero there is an index removed."""
+    """Where a node sums over axis ``axis`` of input ``operand``: an index that is zero there is an index removed.
+
+    With ``is_choice`` it takes the largest along it, or shares of what is there: an index that holds the lowest number
+    there is, is an index removed.
+    """
 
     node: str
     operand: int
     axis: int
+    is_choice: bool = False
+
+
+@dataclass(frozen=True)
+class Least:
+    """``node`` chooses ``count`` indices of ``axis``: so many must be there to choose."""
+
+    node: str
+    axis: Axis
+    count: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,8 @@ class Typing:
     constants : (node, operand) -> axes of the constant read there. Each *use* has its own,
     for exporters share equal ones. sizes : numbers that must be rewritten when an axis shrinks.
     contractions : the places where silencing an index equals removing it.
+    picked : name of a tensor of indices -> the axis that they count along.
+    least : the fewest indices that some axes can do with.
     missing : nodes without a rule.
     inferred : Reshape -> the one entry that a rewrite leaves open (-1), for its size is computed in the graph.
     results : names of the tensors that leave a graph: its outputs, those of bodies, and what bodies take from outside.
@@ -66,6 +82,8 @@ class Typing:
     constants: dict[tuple[str, int], Axes] = field(default_factory=dict)
     sizes: list[SizeField] = field(default_factory=list)
     contractions: list[Contraction] = field(default_factory=list)
+    picked: dict[str, Axis] = field(default_factory=dict)
+    least: list[Least] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     inferred: dict[str, int] = field(default_factory=dict)
 

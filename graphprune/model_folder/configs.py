@@ -18,6 +18,7 @@ Pair = tuple[int, int]
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers", "decoder_layers")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
 _NEURONS = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _SECTIONS = ("text_config", "llm_config", "language_config", "decoder")
 _LAYER_NUMBERS = ("mlp_only_layers",)
 _NO_LAYER_LIST = ("_id", "_ids", "_token", "_tokens", "architectures")
@@ -95,6 +96,19 @@ def neurons_of(config: Object) -> int | None:
     """The width of the MLPs that ``config.json`` tells."""
     found = (section.get(key) for section in sections(config) for key in _NEURONS)
     return next((value for value in found if isinstance(value, int) and value > 0), None)
+
+
+def set_experts(config: Object, experts: Pair) -> None:
+    """CountChange the number of experts of a layer in ``config.json``, in place."""
+    for section in sections(config):
+        for key in _EXPERTS:
+            _set(section, key, experts)
+
+
+def experts_of(config: Object) -> int | None:
+    """The number of experts of a layer that ``config.json`` tells, where there are several."""
+    found = (section.get(key) for section in sections(config) for key in _EXPERTS)
+    return next((value for value in found if isinstance(value, int) and value > 1), None)
 
 
 def one_data_file(config: Object, file_name: str) -> None:

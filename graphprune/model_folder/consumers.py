@@ -9,10 +9,13 @@ from graphprune.model_folder.counts import CacheCounts
 _MOST_NAMES = 4
 
 
-def consumer_notes(before: CacheCounts, after: CacheCounts, mlps: tuple[int, int, bool]) -> Iterator[str]:
+def consumer_notes(
+    before: CacheCounts, after: CacheCounts, mlps: tuple[int, int, bool], *, is_equally_routed: bool = True
+) -> Iterator[str]:
     """Sentences on layers that differ from each other now and did not before.
 
-    ``mlps`` are the weights of MLPs before and after, and whether those left are equally wide.
+    ``mlps`` are the weights of MLPs before and after, and whether those left are equally wide; ``is_equally_routed``
+    tells that all layers have equally many experts.
     """
     weights_before, weights_after, is_equally_wide = mlps
     if weights_before and weights_after * before.layers != weights_before * after.layers:
@@ -24,6 +27,11 @@ def consumer_notes(before: CacheCounts, after: CacheCounts, mlps: tuple[int, int
         yield (
             "the MLPs differ in width, so the width in config.json stays: whoever runs the ONNX file does not read it; "
             "transformers has no such network"
+        )
+    if not is_equally_routed:
+        yield (
+            "the layers differ in their number of experts, so the number in config.json stays: whoever runs the ONNX "
+            "file does not read it; transformers has no such network"
         )
     if len(set(after.kv_heads)) > 1 and len(set(before.kv_heads)) == 1:
         each = ", ".join("?" if heads is None else str(heads) for heads in after.kv_heads)

@@ -10,6 +10,7 @@ from graphprune.decoder.interface import DecoderInterface, decoder_interface
 from graphprune.ir.model import Dim, Model, constant_dims, constants
 
 _HEAD_AXIS, _DEPTH_AXIS = 1, 3
+_STACK_RANK = 3
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,16 @@ def _readers(model: Model, interface: DecoderInterface) -> Iterator[set[str]]:
             for node in model.graph.nodes
             if node.op != "Shape" and any(tensor.name in names for tensor in node.inputs)
         }
+
+
+def expert_counts(before: Model, after: Model, experts: int) -> tuple[int, ...]:
+    """How many experts are left in each stack of weights that held so many. A stack is known by its name."""
+    stacks = {weight.name for weight in constants(before.graph) if _is_stack(constant_dims(weight), experts)}
+    return tuple(constant_dims(weight)[0] for weight in constants(after.graph) if weight.name in stacks)
+
+
+def _is_stack(dims: tuple[int, ...], experts: int) -> bool:
+    return len(dims) == _STACK_RANK and dims[0] == experts
 
 
 def mlp_sizes(before: Model, after: Model, size: int) -> tuple[int, tuple[int, ...]]:

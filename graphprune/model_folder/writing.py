@@ -15,7 +15,7 @@ from graphprune.errors import InputError
 from graphprune.ir.model import Model
 from graphprune.model_folder import configs, layout
 from graphprune.model_folder.consumers import consumer_notes, left_out_note
-from graphprune.model_folder.counts import cache_counts, mlp_sizes, surviving_layers
+from graphprune.model_folder.counts import cache_counts, expert_counts, mlp_sizes, surviving_layers
 from graphprune.model_folder.json_file import Object, read_object, rewritten
 from graphprune.model_folder.layout import CONFIG, GENAI_CONFIG, ModelFolder
 
@@ -125,6 +125,10 @@ def _edited_configs(folder: ModelFolder, before: Model, after: Model) -> tuple[d
     weights, left = mlp_sizes(before, after, width) if width else (0, ())
     if config is not None and width and len(set(left)) == 1:
         configs.set_neurons(config, (width, left[0]))
+    experts = configs.experts_of(config) if config else None
+    each = set(expert_counts(before, after, experts)) if experts else set()
+    if config is not None and experts and len(each) == 1:
+        configs.set_experts(config, (experts, next(iter(each))))
     if config is not None and len(before.files) > 2:
         configs.one_data_file(config, Path(folder.model).name)
     if old is None or new is None:
@@ -144,7 +148,7 @@ def _edited_configs(folder: ModelFolder, before: Model, after: Model) -> tuple[d
         ):
             if content is not None and not edit(content, change) and old.layers != new.layers:
                 notes.append(f"{name} does not speak of {old.layers} layers, of which {new.layers} are left: mend it")
-        notes += consumer_notes(old, new, (weights, len(left), len(set(left)) <= 1))
+        notes += consumer_notes(old, new, (weights, len(left), len(set(left)) <= 1), is_equally_routed=len(each) <= 1)
     edited = {name: content for name, content in given.items() if content and content != _config(folder, name)}
     return edited, notes
 

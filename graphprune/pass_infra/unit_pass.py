@@ -244,7 +244,7 @@ class UnitPass(Pass):
 
     def least(self, group: Group) -> int:
         """The fewest units of ``group`` that must stay."""
-        return max(1, ceil(self.floor * group.size - _ROUNDING))
+        return max(group.least, ceil(self.floor * group.size - _ROUNDING))
 
     def most(self, context: Context, considered: int) -> int:
         """The most units that may go; where the ratio is the target itself, rounding is the target's business."""

@@ -13,7 +13,7 @@ from graphprune.errors import OptionError
 from graphprune.evaluation.metric import load_metric
 from graphprune.ir import output_files
 from graphprune.latency.clock import settled, value_of
-from graphprune.latency.phases import phase_ratio
+from graphprune.latency.phases import phase_time
 from graphprune.model_folder.writing import complete
 from graphprune.pipeline.job import Job
 from graphprune.pipeline.measured import evaluated, timed
@@ -156,7 +156,7 @@ def _settled(result: Result, latency: Target | None) -> Result:
     time = value_of(latency, result.measurement)
     if latency.kind in GENERATION:
         assert result.generation is not None
-        time = phase_ratio(latency, result.generation)
+        time = phase_time(latency, result.generation)
     plan, notes = settled(latency, result.plan, time)
     return replace(result, plan=plan, notes=(*result.notes, *texts_of(notes)))
 

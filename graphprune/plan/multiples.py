@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WHOLE_KINDS = ("heads", "kv-heads", "query-heads", "conv-groups")
+WHOLE_KINDS = ("experts", "heads", "kv-heads", "query-heads", "conv-groups")
 """Groups whose counts no kernel wants in multiples."""
 
 

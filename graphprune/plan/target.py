@@ -13,6 +13,11 @@ TargetKind = Literal["flops", "params", "removed", "ratio", "latency", "tokens-p
 
 GENERATION = ("tokens-per-s", "ttft")
 """Targets that generation is timed for."""
+Unit = Literal["", "ms", "/s"]
+_UNITS: dict[str, Unit] = {"latency": "ms", "ttft": "ms", "tokens-per-s": "/s"}
+_EXAMPLES = {"latency": "latency=5ms", "ttft": "ttft=50ms", "tokens-per-s": "tokens-per-s=40/s"}
+_MOST_SPEED_UP = 10
+"""From here on, a number without a unit is one of tokens, not of times: no cut makes a network that much faster."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +25,18 @@ class Target:
     """``flops=0.5`` and ``params=0.5``: the share that is *left*; ``removed=10``: the number of units that go;
     ``ratio=0.3``: the share of the units considered that goes, to the nearest unit; ``latency=0.6``:
     the share of the measured time that is left, or, with the ``unit`` ms, ``latency=5ms``. Of decoders with a cache
-    ``ttft=0.7`` is the share of the time to the first token that is left, ``tokens-per-s=1.3`` the speed-up of those
-    after it. Only a measurement tells whether a time is reached.
+    ``ttft=0.7`` is the share of the time to the first token that is left, or ``ttft=50ms`` that time;
+    ``tokens-per-s=1.3`` is the speed-up of those after it, or, with the ``unit`` /s or from 10 on, their number in a
+    second, of all samples together: ``tokens-per-s=40``. Only a measurement tells whether a time is reached.
     """
 
     kind: TargetKind
     value: float
-    unit: Literal["", "ms"] = ""
+    unit: Unit = ""
 
     def __str__(self) -> str:
+        if self.kind == "tokens-per-s" and not self.unit and self.value >= _MOST_SPEED_UP:
+            return f"{self.kind}={100 * self.value:g}%"
         return f"{self.kind}={self.value:g}{self.unit}"
 
     @property
@@ -38,7 +46,9 @@ class Target:
 
     def turned(self, value: float) -> float:
         """A time, as a share of the original's or in milliseconds, in the target's own figure; and back."""
-        return 1 / value if self.kind == "tokens-per-s" else value
+        if self.kind != "tokens-per-s":
+            return value
+        return (1000 if self.unit else 1) / value
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -59,7 +69,8 @@ class Target:
             )
         if kind not in kinds:
             raise OptionError(f"'{text}' is no target", f"write one of {', '.join(f'{k}=VALUE' for k in kinds)}")
-        unit: Literal["", "ms"] = "ms" if kind == "latency" and number.endswith("ms") else ""
+        own = _UNITS.get(kind, "")
+        unit: Unit = own if own and number.endswith(own) else ""
         is_percent = kind != "removed" and number.endswith("%")
         try:
             value = float(number.removesuffix("%" if is_percent else unit)) / (100 if is_percent else 1)
@@ -68,15 +79,18 @@ class Target:
         if kind == "removed" and not (value >= 1 and value.is_integer()):
             raise OptionError(f"target '{text}' must be a whole number of at least 1", "write for example removed=4")
         if unit and not 0 < value < float("inf"):
-            raise OptionError(f"target '{text}' must be a time above 0", "write for example latency=5ms")
-        if kind == "tokens-per-s" and not 1 < value < float("inf"):
+            what = "a time" if unit == "ms" else "a number of tokens"
+            raise OptionError(f"target '{text}' must be {what} above 0", f"write for example {_EXAMPLES[kind]}")
+        if kind == "tokens-per-s" and not unit and not 1 < value < float("inf"):
             raise OptionError(
                 f"target '{text}' must be above 1: it is how many times as many tokens come in a second",
-                "write for example tokens-per-s=1.3",
+                f"write for example tokens-per-s=1.3, or a number of tokens such as {_EXAMPLES[kind]}",
             )
+        if kind == "tokens-per-s" and value >= _MOST_SPEED_UP and not is_percent:
+            unit = "/s"
         if kind not in ("removed", "tokens-per-s") and not unit and not 0 < value < 1:
             share = "that goes" if kind == "ratio" else "left"
-            or_time = ", or a time such as latency=5ms" if kind == "latency" else ""
+            or_time = f", or a time such as {_EXAMPLES[kind]}" if kind in _EXAMPLES else ""
             raise OptionError(
                 f"target '{text}' must lie between 0 and 1: it is the share {share}", f"write {kind}=0.5{or_time}"
             )

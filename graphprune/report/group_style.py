@@ -5,6 +5,7 @@ from __future__ import annotations
 _COLOURS = {  # kind: fill and line on light ground, fill and line on dark ground
     "filters": ("#dbeafe", "#2563eb", "#1e3a5f", "#60a5fa"),
     "neurons": ("#dcfce7", "#16a34a", "#14402a", "#4ade80"),
+    "experts": ("#e0f2fe", "#0284c7", "#123b52", "#38bdf8"),
     "heads": ("#ffedd5", "#ea580c", "#4a2a12", "#fb923c"),
     "kv-heads": ("#fef3c7", "#b45309", "#45330c", "#fbbf24"),
     "query-heads": ("#fae8ff", "#a21caf", "#451a4d", "#e879f9"),

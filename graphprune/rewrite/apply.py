@@ -65,6 +65,12 @@ def _planned_units(analysis: ModelAnalysis, decision: Decision) -> dict[Atom, np
                 f"(node {group.freeze.node})",
                 "check the plan",
             )
+        if (left := group.size - len(set(planned.removed))) < group.least:
+            raise PlanError(
+                f"the plan leaves {left} of {group.size} {group.kind} of {group.name}, of which {group.least} are chosen "
+                "at a time",
+                f"leave {group.least} at least",
+            )
         kept[group.atom] = np.ones(group.size, dtype=bool)
         kept[group.atom][list(planned.removed)] = False
     return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,14 +16,20 @@ from graphprune.runtime.sessions import RuntimeOptions, is_large, open_session
 class Turns(Sequence[Any]):
     """Lean sessions of ``models``, whose external data lie in ``folder`` where they are no paths.
 
-    If one of them is large, each is opened when it is asked for and closed when another one is.
+    If one of them is large, each is opened when it is asked for and closed when another one is. ``dressed`` makes of a
+    place and its session what is handed out.
     """
 
     def __init__(
-        self, models: Sequence[Path | onnx.ModelProto], options: RuntimeOptions, folder: Path | None = None
+        self,
+        models: Sequence[Path | onnx.ModelProto],
+        options: RuntimeOptions,
+        folder: Path | None = None,
+        dressed: Callable[[int, Any], Any] = lambda _, session: session,
     ) -> None:
         self._models, self._options, self._folder = list(models), options, folder
         self._take_turns = any(map(_is_large, self._models))
+        self._dressed = dressed
         self._open: dict[int, Any] = {}
 
     def __len__(self) -> int:
@@ -40,7 +46,8 @@ class Turns(Sequence[Any]):
             if self._take_turns:
                 self._open.clear()
                 give_back()
-            self._open[index] = open_session(self._models[index], self._options, self._folder, is_lean=True)
+            session = open_session(self._models[index], self._options, self._folder, is_lean=True)
+            self._open[index] = self._dressed(index, session)
         return self._open[index]
 
 

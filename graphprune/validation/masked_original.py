@@ -2,7 +2,8 @@
 
 Removing a unit is, by definition, the same as silencing it where it is consumed:
 a block's branch is multiplied by zero at its join, a filter, neuron or head is multiplied by zero where a layer sums
-over it. Built from the exported protobuf, by other code than the rewrite.
+over it, an expert's score is the lowest number there is where the router chooses. Built from the exported protobuf, by
+other code than the rewrite.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _DIGITS: dict[int, int] = {  # of two, that a number keeps
     onnx.TensorProto.BFLOAT16: 8,
     onnx.TensorProto.DOUBLE: 53,
 }
+_LOWEST = {onnx.TensorProto.FLOAT16: -6e4}  # finite: what is subtracted from it is a number
 
 
 def masked_original(removal: Removal, outputs: Sequence[str] = (), *, is_rounded: bool = False) -> onnx.ModelProto:
@@ -83,7 +85,7 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
 def _silence_units(
     proto: onnx.ModelProto, model: Model, typing: Typing, kept: Kept, taken: set[str], is_rounded: bool
 ) -> None:
-    """Multiply by zero, at every node that sums over it, what is not kept."""
+    """Multiply by zero, at every node that sums over it, what is not kept; where a node chooses, let it lose."""
     found = {node.name: (node, graph) for graph in graphs_of(proto.graph) for node in graph.node}
     readers = {node.name: node for node in all_nodes(model.graph)}
     for place in typing.contractions:
@@ -97,11 +99,17 @@ def _silence_units(
         source = node.input[place.operand]
         dtype = model.dtypes.get(readers[place.node].inputs[place.operand].name, onnx.TensorProto.FLOAT)
         shape = [len(keep) if axis == place.axis else 1 for axis in range(len(axes))]
+        node.input[place.operand] = silent
+        if place.is_choice:
+            lowest = free_name(f"{name}/lowest", taken)
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(keep.reshape(shape), name))
+            proto.graph.initializer.append(onnx.helper.make_tensor(lowest, dtype, [], [_LOWEST.get(dtype, -3e38)]))
+            graph.node.append(onnx.helper.make_node("Where", [name, source, lowest], [silent]))
+            continue
         factors = keep * _rounding(len(keep), dtype) if is_rounded else keep
         values = factors.astype(onnx.helper.tensor_dtype_to_np_dtype(dtype)).reshape(shape)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
         graph.node.append(onnx.helper.make_node("Mul", [source, name], [silent]))
-        node.input[place.operand] = silent
 
 
 def _rounding(count: int, dtype: int) -> NDArray[np.float64]:

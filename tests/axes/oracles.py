@@ -184,11 +184,11 @@ def _constant(model: Model, name: str) -> gs.Constant:
 
 
 def keep_share(groups: Sequence[Group], removed: float, seed: int = 0) -> dict[Atom, np.ndarray]:
-    """Remove a share of every group, at least one unit and never all, at random places."""
+    """Remove a share of every group, at least one unit, and as many stay as must, at random places."""
     generator = np.random.default_rng(seed)
     kept: dict[Atom, np.ndarray] = {}
     for group in groups:
-        count = min(group.size - 1, max(1, round(removed * group.size)))
+        count = min(group.size - group.least, max(1, round(removed * group.size)))
         kept[group.atom] = np.ones(group.size, dtype=bool)
         kept[group.atom][generator.choice(group.size, count, replace=False)] = False
     return kept

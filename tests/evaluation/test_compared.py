@@ -9,7 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.ir.loading import load
 from tests.command import command
+from tests.decoder_graphs import Sizes, plain_decoder
+from tests.decoder_steps import first_feeds, steps
 from tests.graphs import build
 from tests.schemas import assert_published
 
@@ -59,6 +62,37 @@ def test_a_metric_of_the_users_own(
     assert "gap" in capsys.readouterr().out
     assert command(monkeypatch, *words, *metric, "--corruptions", "noise") == 1
     assert "a metric judges clean samples only" in capsys.readouterr().err
+
+
+def test_decoders_with_caches_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first has fewer layers and heads than the second: what is fed to the one is no part of the other's."""
+    for name, sizes in (("a", Sizes(layers=1, kv_heads=1)), ("b", Sizes(layers=2))):
+        onnx.save(plain_decoder(sizes), tmp_path / f"{name}.onnx")
+    ids = np.random.default_rng(0).integers(0, 40, (6, 5))
+    np.savez(tmp_path / "ids.npz", input_ids=ids)
+    words = ["evaluate", tmp_path / "a.onnx", tmp_path / "b.onnx", "--json", tmp_path / "r.json", "--data"]
+    assert command(monkeypatch, *words, tmp_path / "ids.npz") == 0
+    (perplexity, *_) = json.loads((tmp_path / "r.json").read_text())["rows"]
+    alone = [sum(losses(tmp_path / f"{name}.onnx", ids)) / (6 * 4) for name in "ab"]
+    assert [each["value"] for each in perplexity["values"]] == pytest.approx(np.exp(alone), rel=1e-4)
+    script = "def rows(batches):\n    return sum(len(o['logits']) for o, _ in batches)\n"
+    (tmp_path / "own.py").write_text(script)
+    assert command(monkeypatch, *words, tmp_path / "ids.npz", "--metric", f"{tmp_path}/own.py:rows") == 0
+    assert [each["metric"] for each in json.loads((tmp_path / "r.json").read_text())["outputs"]] == [6, 6]
+    full = first_feeds(load(tmp_path / "a.onnx"), ids)
+    grown = {name: np.zeros((6, 1, 2, 16), np.float32) if "past" in name else array for name, array in full.items()}
+    np.savez(tmp_path / "full.npz", **grown | {"attention_mask": np.ones((6, 7), np.int64)})
+    assert command(monkeypatch, *words, tmp_path / "full.npz", "--metric", f"{tmp_path}/own.py:rows") == 1
+    assert "the data hold the cache of another decoder" in " ".join(capsys.readouterr().err.split())
+
+
+def losses(path: Path, ids: np.ndarray) -> list[float]:
+    """The surprise at each token but the first, prompt by prompt."""
+    logits = next(steps(onnx.load(path), ids, None, count=0))["logits"].astype(np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    return [-np.log(shares[row, at, ids[row, at + 1]]) for row in range(len(ids)) for at in range(ids.shape[1] - 1)]
 
 
 @pytest.mark.parametrize(("name", "says"), [("other", "compare like with like"), ("fewer", "has other outputs than")])

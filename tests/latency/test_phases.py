@@ -10,7 +10,7 @@ import pytest
 
 import graphprune
 from graphprune.bench.timing import Comparison, Latency
-from graphprune.errors import OptionError, TargetNotReached
+from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
 from graphprune.generation.pruned import original_decoder
 from graphprune.ir.loading import load
@@ -18,7 +18,7 @@ from graphprune.latency import phases
 from graphprune.latency import search as search_room
 from graphprune.latency.clock import settled
 from graphprune.latency.closing import TOLERANCE
-from graphprune.latency.phases import phase_ratio, phase_timer
+from graphprune.latency.phases import phase_time, phase_timer
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.report.result import Result
@@ -101,10 +101,30 @@ def test_each_target_has_its_phase_and_point(
     assert timer.feeds["input_ids"].shape == ((1, 512) if target.startswith("ttft") else (1, 1))
 
 
+@pytest.mark.parametrize(
+    ("target", "asked", "dense", "message"),
+    [("ttft=5ms", 5, 6, "ttft=6.1ms"), ("tokens-per-s=400/s", 2.5, 3.75, "tokens-per-s=260/s")],
+)
+def test_a_target_with_a_unit_is_held_against_milliseconds(
+    target: str, asked: float, dense: float, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two samples at once: a step of 7.5 ms gives two tokens."""
+    monkeypatch.setattr(phases, "measure_point", lambda first, second, at, **_: point(at.prompt, at.new, 0.6, 0.75))
+    model = load(plain_decoder(SIZES))
+    options = replace(OPTIONS, timing=replace(OPTIONS.timing, batch=2))
+    timer = phase_timer(Target.parse(target), _loaded(model), options)
+    assert (timer.asked, timer.dense, timer.time(model)) == (asked, dense, dense)
+    kind, _, figure = message.partition("=")
+    with pytest.raises(NothingToPrune, match=f"reaches {kind}=.* already, the target is {message}"):
+        phase_timer(Target.parse(f"{kind}={figure}"), _loaded(model), options)
+
+
 def test_the_written_file_is_held_against_the_target_where_it_was_timed() -> None:
     measured = GenerationMeasurement((point(16, 64, 0.9, 0.8), point(512, 16, 0.7, 0.95)), 1, {})
-    assert phase_ratio(Target.parse("tokens-per-s=1.3"), measured) == 0.8
-    assert phase_ratio(Target.parse("ttft=0.7"), measured) == 0.7
+    assert phase_time(Target.parse("tokens-per-s=1.3"), measured) == 0.8
+    assert phase_time(Target.parse("ttft=0.7"), measured) == 0.7
+    assert phase_time(Target.parse("tokens-per-s=100"), measured) == 8
+    assert phase_time(Target.parse("ttft=5ms"), measured) == 7
 
 
 @pytest.mark.parametrize(
@@ -113,6 +133,12 @@ def test_the_written_file_is_held_against_the_target_where_it_was_timed() -> Non
         ("tokens-per-s=1.25", 1.25, 0.8, ""),
         ("tokens-per-s=1.25", 1.25, 0.88, "reaches 1.14, 9.1 % below tokens-per-s=1.25; when it was chosen it reached"),
         ("tokens-per-s=1.25", 1.1, 0.9, ""),  # said when it was chosen
+        (
+            "tokens-per-s=100",
+            100,
+            11,
+            "reaches 90.9/s, 9.1 % below tokens-per-s=100/s; when it was chosen it reached 100/s",
+        ),
         ("ttft=0.6", 0.6, 0.66, "reaches 0.66, 10.0 % above ttft=0.6; when it was chosen it reached 0.6"),
     ],
 )

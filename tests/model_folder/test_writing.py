@@ -67,6 +67,20 @@ def test_fewer_heads_and_neurons(tmp_path: Path) -> None:
     assert genai["model"]["decoder"]["num_key_value_heads"] == 1
 
 
+def test_fewer_experts(tmp_path: Path) -> None:
+    told = CONFIG | {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 24}
+    here = lay_down(tmp_path / "llm", dense(experts=6), FILES | {"config.json": told})
+    assert completed(here, dense(experts=4), tmp_path / "small") == ()
+    assert configs(tmp_path / "small")[0] == told | {"num_local_experts": 4}
+    uneven = dense(experts=4)
+    for tensor in uneven.graph.initializer:
+        if tensor.name in ("up1", "down1"):
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)[:3], tensor.name))
+    (note,) = completed(here, uneven, tmp_path / "uneven")
+    assert "differ in their number of experts" in note
+    assert configs(tmp_path / "uneven")[0] == told
+
+
 def test_attention_gone_from_one_layer(tmp_path: Path) -> None:
     here, out = lay_down(tmp_path / "llm", dense(), FILES), tmp_path / "small"
     (note,) = completed(here, without_attention(dense(), 1), out)

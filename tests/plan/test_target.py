@@ -90,6 +90,8 @@ def test_progress_runs_from_nought_to_one() -> None:
         ("removed=1.5", "must be a whole number of at least 1"),
         ("removed=inf", "must be a whole number"),
         ("removed=nan", "must be a whole number"),
+        ("ttft=0ms", "must be a time above 0; write for example ttft=50ms"),
+        ("tokens-per-s=0/s", "must be a number of tokens above 0; write for example tokens-per-s=40/s"),
     ],
 )
 def test_wrong_targets(text: str, message: str) -> None:
@@ -113,6 +115,27 @@ def test_latency_is_a_share_or_a_time(text: str, value: float, unit: str) -> Non
     assert str(target) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "unit", "shown", "milliseconds"),
+    [
+        ("ttft=50ms", 50, "ms", "ttft=50ms", 50),
+        ("tokens-per-s=40/s", 40, "/s", "tokens-per-s=40/s", 25),
+        ("tokens-per-s=40", 40, "/s", "tokens-per-s=40/s", 25),
+        ("tokens-per-s=0.5/s", 0.5, "/s", "tokens-per-s=0.5/s", 2000),
+        ("tokens-per-s=9.5", 9.5, "", "tokens-per-s=9.5", 1 / 9.5),
+        ("tokens-per-s=1200%", 12, "", "tokens-per-s=1200%", 1 / 12),
+    ],
+)
+def test_generation_has_times_and_numbers_of_tokens(
+    text: str, value: float, unit: str, shown: str, milliseconds: float
+) -> None:
+    target = Target.parse(text)
+    assert (target.value, target.unit, str(target)) == (value, unit, shown)
+    assert Target.parse(str(target)) == target
+    assert target.turned(value) == pytest.approx(milliseconds)
+    assert target.turned(target.turned(value)) == pytest.approx(value)
+
+
 def test_generation_has_a_speed_up_and_a_share() -> None:
     tokens, first = Target.parse("tokens-per-s=125%"), Target.parse("ttft=0.7")
     assert (str(tokens), str(first), tokens.is_time, first.is_time) == ("tokens-per-s=1.25", "ttft=0.7", True, True)
@@ -128,7 +151,6 @@ def test_generation_has_a_speed_up_and_a_share() -> None:
         "tokens-per-s=inf",
         "tokens-per-s=nan",
         "ttft=1",
-        "ttft=50ms",
         "latency=5",
         "latency=0",
         "latency=0ms",

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Axes, Axis, Freeze
-from graphprune.axes.typing import Contraction, SizeField, Typing
+from graphprune.axes.typing import Contraction, Least, SizeField, Typing
 from graphprune.base.operator_rules import RuleBook
 from graphprune.ir.node_reading import NodeReading
 
@@ -71,6 +71,15 @@ class NodeTyping(NodeReading):
     def contract(self, operand: int, axis: int) -> None:
         """Note that the node sums over this axis."""
         self.typing.contractions.append(Contraction(self.name, operand, axis))
+
+    def choose(self, operand: int, axis: int, count: int = 1) -> None:
+        """Note that the node takes the ``count`` largest along this axis, or shares of all."""
+        self.typing.contractions.append(Contraction(self.name, operand, axis, is_choice=True))
+        self.typing.least.append(Least(self.name, require(self.axes(operand))[axis], count))
+
+    def picked(self, operand: int) -> Axis | None:
+        """The axis that an input of indices counts along, where that is known."""
+        return self.typing.picked.get(self.inputs[operand].name) if self.has(operand) else None
 
     def size(
         self,

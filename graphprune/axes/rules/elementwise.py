@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphprune.axes.algebra import ONE, Axes, Axis, size_of
+from graphprune.axes.picking import is_chosen_from
 from graphprune.axes.rules import CONTRIB, NodeTyping, require, rule
 
 _OPS = [
@@ -125,6 +126,9 @@ def along_axes(node: NodeTyping) -> list[Axes] | None:
     """Same shape as the input; the axes that are computed over are frozen."""
     axes = require(node.axes(0))
     rank, op = len(axes), node.op
+    if op in ("Softmax", "LogSoftmax") and node.attr("axis", -1) % rank == rank - 1 and is_chosen_from(node.node):
+        node.choose(0, rank - 1)
+        return [axes]
     if op == "Trilu":
         over = list(range(rank)[-2:])
     elif op == "CumSum":

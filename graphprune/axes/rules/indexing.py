@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphprune.axes.algebra import Axes, Axis, Concat, is_frozen, size_of
+from graphprune.axes.algebra import Axes, Axis, Concat, is_frozen, is_same, size_of
 from graphprune.axes.rules import NodeTyping, require, rule
 from graphprune.axes.rules.pieces import cut_out
 
@@ -12,7 +12,10 @@ def gather(node: NodeTyping) -> list[Axes] | None:
     """``data[:axis] + indices + data[axis + 1:]``."""
     data, indices = require(node.axes(0)), require(node.axes(1))
     axis = node.attr("axis", 0) % len(data)
-    if not _takes_one(node, data[axis]):
+    picked = node.picked(1)
+    if picked is not None:
+        node.unify(data[axis], picked)
+    elif not _takes_one(node, data[axis]):
         node.freeze(data[axis], "Gather picks from it by index")
     return [(*data[:axis], *indices, *data[axis + 1 :])]
 
@@ -21,6 +24,9 @@ def _takes_one(node: NodeTyping, axis: Axis) -> bool:
     """Whether a fixed index takes one part, as of queries, keys and values in a stack, and leaves the others alone."""
     chosen = node.ints(1) if node.is_constant(1) else None
     if chosen is None or len(chosen) != 1 or is_frozen(axis):
+        return False
+    if any(is_same(least.axis, axis) for least in node.typing.least):  # a loop over experts, unrolled
+        node.freeze(axis, "each index of it has nodes of its own")
         return False
     index = chosen[0] % size_of(axis)
     before, part, after = cut_out(axis, index, index + 1)
@@ -41,10 +47,16 @@ def gather_elements(node: NodeTyping) -> list[Axes] | None:
 def _tie_beside(node: NodeTyping, data: Axes, others: tuple[Axes, ...], use: str) -> None:
     """Beside the indexed axis entries meet those of their own place, where all go through the whole axis."""
     axis = node.attr("axis", 0) % len(data)
-    node.freeze(data[axis], f"{node.op} {use}")
+    picked = node.picked(1)
+    if picked is not None:
+        node.unify(data[axis], picked)
+    else:
+        node.freeze(data[axis], f"{node.op} {use}")
     for other in others:
         for index, (one, two) in enumerate(zip(data, other, strict=True)):
-            if index == axis or size_of(one) != size_of(two):
+            if index == axis and picked is not None:
+                node.freeze(two, f"{node.op} counts along it")
+            elif index == axis or size_of(one) != size_of(two):
                 node.freeze(one, f"{node.op} {use}")
                 node.freeze(two, f"{node.op} counts along it")
             else:
@@ -84,9 +96,14 @@ def scatter_elements(node: NodeTyping) -> list[Axes] | None:
 
 @rule("OneHot")
 def one_hot(node: NodeTyping) -> list[Axes] | None:
-    """The new axis counts classes."""
+    """The new axis counts classes: those that the indices count, where that is known."""
     indices, shape = require(node.axes(0)), require(node.out_shape())
-    axis = node.attr("axis", -1) % len(shape)
+    axis, picked = node.attr("axis", -1) % len(shape), node.picked(0)
+    if picked is not None and size_of(picked) == shape[axis]:
+        node.size(picked, operand=1)
+        return [(*indices[:axis], picked, *indices[axis:])]
+    if picked is not None:
+        node.freeze(picked, "OneHot counts more than it")
     return [(*indices[:axis], node.frozen(shape[axis], "OneHot counts along it"), *indices[axis:])]
 
 

@@ -37,11 +37,15 @@ def argument(node: NodeTyping) -> list[Axes] | None:
 
 @rule("TopK")
 def top_k(node: NodeTyping) -> list[Axes] | None:
-    """Values and places of the k largest."""
+    """Values and places of the k largest: what is never chosen may go, where only picking is done with the places."""
     x = require(node.axes(0))
     axis = node.attr("axis", -1) % len(x)
-    node.freeze(x[axis], "TopK runs over it")
     size = require(node.out_shape())[axis]
+    if node.attr("largest", 1) and node.is_read(1):
+        node.choose(0, axis, size)
+        node.typing.picked[node.outputs[1].name] = x[axis]
+    else:
+        node.freeze(x[axis], "TopK runs over it")
     written: Axes = (*x[:axis], node.frozen(size, "TopK picks it"), *x[axis + 1 :])
     return [written, written]
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphprune.bench.runtime import Measurement
+from graphprune.bench.timing import Comparison
 from graphprune.evaluation.accuracy import Evaluation
+from graphprune.generation.measure import PointMeasurement
 from graphprune.report.quality import difference, figure, with_error
 from graphprune.report.result import Result
 from graphprune.report.text import change, compact, size
@@ -34,6 +36,9 @@ def _figures(result: Result) -> Iterator[Figure]:
     before, after = result.before, result.after
     if result.measurement is not None:
         yield _speed(result.measurement)
+    if result.generation is not None:
+        yield from map(_tokens, result.generation.points[:1])
+        yield from map(_first_token, result.generation.points[1:2])
     yield Figure("MACs", _percent(before.macs, after.macs), (f"{compact(before.macs)} to {compact(after.macs)}",))
     if result.validation is not None:
         sizes = f"{size(before.bytes)} to {size(after.bytes)}"
@@ -66,6 +71,27 @@ def _speed(measurement: Measurement) -> Figure:
         interval = f"95 % interval {times.ratio_low:.2f} to {times.ratio_high:.2f}"
         return Figure("slower", f"{times.ratio:.2f}{_TIMES}", (interval, where), "bad")
     return Figure("faster", f"{times.speed_up:.2f}{_TIMES}", (f"95 % interval {low:.2f} to {high:.2f}", where), "good")
+
+
+def _tokens(point: PointMeasurement) -> Figure:
+    times, (before, after) = point.per_token, point.tokens_per_s
+    interval = f"95 % interval {1 / times.ratio_high:.2f} to {1 / times.ratio_low:.2f}"
+    details = (f"{before:.1f} to {after:.1f}, {interval}", f"prompt {point.prompt}, {point.new} new")
+    return Figure("tokens/s", f"{times.speed_up:.2f}{_TIMES}", details, tone(times))
+
+
+def _first_token(point: PointMeasurement) -> Figure:
+    times = point.first_token
+    interval = f"95 % interval {times.ratio_low:.2f} to {times.ratio_high:.2f}"
+    details = (f"{times.first.median_ms:.3g} to {times.second.median_ms:.3g} ms, {interval}", f"prompt {point.prompt}")
+    return Figure("time to the first token", f"{times.ratio:.2f}{_TIMES}", details, tone(times))
+
+
+def tone(times: Comparison) -> str:
+    """``good`` where the second is faster for certain, ``bad`` where it is slower, else empty."""
+    if not times.is_different:
+        return ""
+    return "bad" if times.ratio > 1 else "good"
 
 
 def _quality(result: Result) -> Figure:
