@@ -71,19 +71,29 @@ def rows(library: str, names: list[str], known: set[str]) -> Iterator[dict[str, 
 
 
 def beside(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Iterator[str]:
-    """Markdown, a network a line: what is left by either exporter, and by Torch-Pruning."""
-    yield "| library | network | TorchScript | dynamo | Torch-Pruning |"
-    yield "|---|---|---|---|---|"
+    """Markdown, a network a line: of either exporter groups that can shrink, blocks, cuts that equal the masked
+    original and parameters left, then what Torch-Pruning leaves.
+    """
+    ours_by = " | ".join(f"{exporter}: groups | blocks | validated | left" for exporter in ("TorchScript", "dynamo"))
+    yield f"| library | network | {ours_by} | Torch-Pruning |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     rival = {f"{row['library']} {row['name']}": row for row in theirs}
     found: dict[str, dict[str, str]] = {}
     for row in ours:
-        what = "not exported" if row.get("not_exported") else row["problem"] or f"{row['left']:.0%}"
-        found.setdefault(f"{row['library']} {row['name']}", {})[row["exporter"]] = what
+        found.setdefault(f"{row['library']} {row['name']}", {})[row["exporter"]] = _cells(row)
     for key, cells in found.items():
         other = rival.get(key)
         said = "" if other is None else other["problem"] or f"{other['left']:.0%}"
         library, name = key.split(" ", 1)
-        yield f"| {library} | {name} | {cells.get('torchscript', '')} | {cells.get('dynamo', '')} | {said} |"
+        both = " | ".join(cells.get(exporter, " | | | ") for exporter in ("torchscript", "dynamo"))
+        yield f"| {library} | {name} | {both} | {said} |"
+
+
+def _cells(row: dict[str, Any]) -> str:
+    if row.get("not_exported") or row["problem"]:
+        return f"{'not exported' if row.get('not_exported') else row['problem']} | | | "
+    checks = f"{row['validated']} of {row['cuts'] + row['removals']}"
+    return f"{row['prunable']} of {row['groups']} | {row['blocks']} | {checks} | {row['left']:.0%}"
 
 
 def main() -> None:
