@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import inspect
 import json
 import resource
 import signal
@@ -142,6 +143,7 @@ def _transformer(name: str) -> Built:
     inputs = {given: tensor}
     if config.is_encoder_decoder and given == "input_ids":
         inputs["decoder_input_ids"] = torch.randint(3, 250, (2, 5))
+    takes_mask = given == "input_ids" and "attention_mask" in inspect.signature(model.forward).parameters
 
     class First(torch.nn.Module):
         def __init__(self) -> None:
@@ -149,7 +151,9 @@ def _transformer(name: str) -> Built:
             self.model = model
 
         def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-            found = self.model(**dict(zip(inputs, tensors, strict=True)), return_dict=True)
+            # a decoder without a mask looks for packed texts, by an operator that TorchScript's exporter has not
+            mask = {"attention_mask": torch.ones_like(tensors[0])} if takes_mask else {}
+            found = self.model(**dict(zip(inputs, tensors, strict=True)), **mask, return_dict=True)
             hidden: torch.Tensor = found["last_hidden_state"]
             return hidden
 
