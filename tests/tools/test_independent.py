@@ -84,6 +84,26 @@ def test_branches_that_are_gone(tmp_path: Path) -> None:
         agree(original, changed(small, "w_head", 2 * initialisers(small)["w_head"]), random_feeds(original))
 
 
+def test_a_layer_that_ends_in_a_norm(tmp_path: Path) -> None:
+    """As in BERT: without the branch the norm would still change what goes in."""
+    layers = "".join(
+        f"u{i} = MatMul(h{i}, up{i}) r{i} = Relu(u{i}) d{i} = MatMul(r{i}, down{i}) s{i} = Add(h{i}, d{i}) "
+        f"h{i + 1} = LayerNormalization(s{i}, scale{i}, shift{i}) "
+        for i in range(3)
+    )
+    shapes = {"first": (4, 6), "head": (6, 5)}
+    for i in range(3):
+        shapes |= {f"up{i}": (6, 8), f"down{i}": (8, 6), f"scale{i}": (6,), f"shift{i}": (6,)}
+    original = build(
+        f"(float[N,4] x) => (float[N,5] y) {{ h0 = MatMul(x, first) {layers} y = MatMul(h3, head) }}", shapes
+    )
+    prune(original, ["layer-cka"], random_feeds(original, 16), "removed=1", tmp_path / "small.onnx", options=OPTIONS)
+    small = onnx.load(tmp_path / "small.onnx")
+    assert agree(original, small, random_feeds(original)).branches == 1
+    with pytest.raises(Disagreement):
+        agree(original, changed(small, "head", 2 * initialisers(small)["head"]), random_feeds(original))
+
+
 def test_a_sum_over_channels_reads_what_is_gone(tmp_path: Path) -> None:
     """A norm by hand behind a pool: it divides by the channels there were."""
     original = build(

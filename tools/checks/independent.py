@@ -27,6 +27,7 @@ from tools.checks.independent_bodies import Disagreement, bodies_of, constants_o
 Arrays = dict[str, np.ndarray]
 
 TOLERANCE = 1e-4  # of the largest number in an output
+_CHANGING = ("Mul", "Div", "Sub")  # a norm by hand
 
 
 class OutputsDiffer(Disagreement):
@@ -281,12 +282,20 @@ def _rewired(
 
 
 def _silence(masked: onnx.ModelProto, rewired: dict[str, str], left: set[str]) -> int:
-    """Multiply by zero what is added between a tensor and the one that stands for it."""
+    """Multiply by zero what is added between a tensor and the one that stands for it.
+
+    A norm behind the sum would not pass that one on: there all that the layer gives is multiplied by zero.
+    """
     makers = {output: node for node in masked.graph.node for output in node.output}
     count = 0
 
     for then, now in rewired.items():
-        for node, operand in _way(then, now, makers, left):
+        way = _way(then, now, makers, left)
+        if any(node.op_type in _CHANGING or node.op_type.endswith("Normalization") for node, _ in way):
+            _replace(masked, makers[then], then, now)
+            count += 1
+            continue
+        for node, operand in way:
             if node.op_type not in ("Add", "Sum"):
                 continue
             for other, name in enumerate(node.input):
@@ -299,6 +308,16 @@ def _silence(masked: onnx.ModelProto, rewired: dict[str, str], left: set[str]) -
                     node.input[other] = silent.output[0]
                     count += 1
     return count
+
+
+def _replace(masked: onnx.ModelProto, maker: onnx.NodeProto, then: str, now: str) -> None:
+    """Let ``then`` be zero times what it was, and ``now``."""
+    zero = numpy_helper.from_array(np.zeros((), np.float32), f"{then}/zero")
+    masked.graph.initializer.append(zero)
+    maker.output[list(maker.output).index(then)] = f"{then}/loud"
+    place = list(masked.graph.node).index(maker) + 1
+    masked.graph.node.insert(place, onnx.helper.make_node("Mul", [f"{then}/loud", zero.name], [f"{then}/silent"]))
+    masked.graph.node.insert(place + 1, onnx.helper.make_node("Add", [f"{then}/silent", now], [then]))
 
 
 def _way(then: str, now: str, makers: dict[str, onnx.NodeProto], left: set[str]) -> list[tuple[onnx.NodeProto, int]]:
