@@ -10,6 +10,7 @@ import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
+from graphprune.base.did_you_mean import meant
 from graphprune.errors import OptionError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def find(name: str) -> type[Pass]:
     if target is None:
         listed = f"the passes are: {', '.join(names())}"
         several = f"give --pass for each of several; {listed}" if "," in name else listed
-        raise OptionError(f"there is no pass '{name}'", several)
+        raise OptionError(f"there is no pass '{name}'{meant(name, names())}", several)
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

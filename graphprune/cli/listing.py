@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -29,9 +32,15 @@ class PassListing(Document, frozen=True, tag="graphprune.passes/1"):
     passes: tuple[PassEntry, ...]
 
 
-def pass_listing() -> PassListing:
-    """Name, summary, paper and options of every pass."""
-    kinds = [passes.find(name) for name in passes.names()]
+def pass_listing(names: Sequence[str] = ()) -> PassListing:
+    """Name, summary, paper and options of every pass, or of those in ``names``.
+
+    Raises
+    ------
+    OptionError
+        There is no such pass.
+    """
+    kinds = [passes.find(name) for name in names or passes.names()]
     return PassListing(
         tuple(
             PassEntry(
@@ -54,6 +63,38 @@ def print_passes(listing: PassListing, as_json: bool) -> None:
     for entry in listing.passes:
         console.print(f"[bold]{entry.name}[/]  {escape(entry.summary)}")
         console.print(f"  paper: {escape(entry.paper)}", style="dim")
-        for option in entry.options:
-            console.print(f"  {option.name} = {option.default or '(none)'}  ({escape(option.type)})")
-            console.print(f"      {escape(option.help)}")
+        _print_options(console, entry)
+
+
+def print_details(names: Sequence[str]) -> None:
+    """Of each pass what its file says: the method, where it departs from the paper, its options and an example.
+
+    Raises
+    ------
+    OptionError
+        There is no such pass.
+    """
+    console = Console(highlight=False)
+    for name, entry in zip(names, pass_listing(names).passes, strict=True):
+        kind = passes.find(name)
+        console.print(f"[bold]{entry.name}[/]  [dim]{escape(entry.paper)}[/]\n")
+        about = _paragraphs(sys.modules[kind.__module__].__doc__)
+        if about:
+            first = about[0].removeprefix(f"Pass {entry.name}: ")
+            about[0] = first[:1].upper() + first[1:]
+        for paragraph in (*about, *_paragraphs(kind.__doc__)[1:]):
+            console.print(f"{escape(paragraph)}\n")
+        _print_options(console, entry)
+        console.print(f"\n  graphprune model.onnx --pass {entry.name} --data calib.npz -o small.onnx")
+
+
+def _paragraphs(doc: str | None) -> list[str]:
+    """Of a docstring, each in a line of its own, for a terminal to break."""
+    text = re.sub(r":\w+:`([^`]*)`|``([^`]*)``", lambda found: found[1] or found[2], inspect.cleandoc(doc or ""))
+    return [" ".join(each.split()) for each in text.split("\n\n") if each.strip()]
+
+
+def _print_options(console: Console, entry: PassEntry) -> None:
+    for option in entry.options:
+        console.print(f"  {option.name} = {option.default or '(none)'}  ({escape(option.type)})")
+        console.print(f"      {escape(option.help)}")

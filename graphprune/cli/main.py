@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import signal
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphprune.base.did_you_mean import meant
 from graphprune.cli.apply_hf import apply_hf
 from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
@@ -57,9 +57,8 @@ class DefaultToPrune(click.Group):
         """A word that can be no file, for none has its name, is meant for a command."""
         if re.fullmatch("[A-Za-z-]+", word) is None or word.startswith("-") or Path(word).exists():
             return
-        near = difflib.get_close_matches(word, self.commands, 1)
-        meant = f"; did you mean {near[0]}?" if near else f"; the commands are: {', '.join(sorted(self.commands))}"
-        raise click.UsageError(f"there is no command and no file '{word}'{meant}")
+        near = meant(word, self.commands) or f"; the commands are: {', '.join(sorted(self.commands))}"
+        raise click.UsageError(f"there is no command and no file '{word}'{near}")
 
 
 def _dashes(name: str) -> str:
@@ -300,12 +299,16 @@ def bench(
 
 
 @cli.command()
+@click.argument("name", nargs=-1, metavar="[NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def passes(as_json: bool) -> None:
-    """List the passes with their papers and options."""
-    from graphprune.cli.listing import pass_listing, print_passes
+def passes(name: tuple[str, ...], as_json: bool) -> None:
+    """List the passes, or tell all about those that are named."""
+    from graphprune.cli.listing import pass_listing, print_details, print_passes
 
-    print_passes(pass_listing(), as_json)
+    if name and not as_json:
+        print_details(name)
+    else:
+        print_passes(pass_listing(name), as_json)
 
 
 cli.add_command(apply_hf)

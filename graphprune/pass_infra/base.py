@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self, final
 import msgspec
 
 from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.base.did_you_mean import meant
 from graphprune.base.option_text import default, items, parse, shown, type_text
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
@@ -161,7 +162,9 @@ class Pass(ABC):
             name = key.replace("-", "_")
             if name not in known:
                 offered = ", ".join(sorted(known)) or "none"
-                raise OptionError(f"pass {cls.name} has no option '{key}'", f"its options are: {offered}")
+                raise OptionError(
+                    f"pass {cls.name} has no option '{key}'{meant(name, known)}", f"its options are: {offered}"
+                )
             values[name] = parse(hints[name], text, f"option {key} of pass {cls.name}")
         return cls(**values)
 
