@@ -54,15 +54,15 @@ def tensorrt() -> Any:
     return module
 
 
-def pillow() -> Any:
-    """Pillow's Image module.
+def pillow(extra: str = "robustness") -> Any:
+    """Pillow's Image module, which ``extra`` brings.
 
     Raises
     ------
     RuntimeMissing
         Pillow is not installed.
     """
-    return _extra("PIL.Image", "Pillow", "robustness")
+    return _extra("PIL.Image", "Pillow", extra)
 
 
 def codecarbon() -> Any:

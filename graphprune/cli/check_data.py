@@ -10,7 +10,11 @@ from graphprune.cli.options import show_options
 
 
 @click.command("check-data")
-@click.option("--data", metavar="SOURCE", help="Calibration samples: .npz, .npy, a folder, script.py:function.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Calibration samples: .npz, .npy, folders of them or of pictures, script.py:function.",
+)
 @click.option("--train-data", metavar="SOURCE", help="Samples to train on.")
 @click.option("--eval", "evaluation", metavar="SOURCE", help="Samples the network is judged by.")
 @click.option("--num-samples", type=click.IntRange(1), help="Samples to read of each set.  [default: all]")

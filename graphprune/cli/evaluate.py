@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphprune.cli.options import show_options, text_options
+from graphprune.cli.image_options import image_options, image_settings
+from graphprune.cli.options import show_options
+from graphprune.cli.text_options import text_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +66,10 @@ class Pixels(click.ParamType[str]):
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="DENSE [SMALL]...", type=click.Path(path_type=Path))
 @click.option(
-    "--data", required=True, metavar="SOURCE", help="Samples, with labels: .npz or script.py:function; or text."
+    "--data",
+    required=True,
+    metavar="SOURCE",
+    help="Samples with labels: .npz, script.py:function, folders of pictures; text.",
 )
 @click.option(
     "--samples",
@@ -73,6 +78,7 @@ class Pixels(click.ParamType[str]):
     help="Samples to use, of text chunks.  [default: 1000; of text 32,768 tokens]",
 )
 @text_options
+@image_options
 @click.option(
     "--metric", metavar="SCRIPT.py:FUNCTION", help="Judge by your own function of (outputs, samples) batches."
 )
@@ -150,6 +156,7 @@ def evaluate(
             metric=settings["metric"],
             samples=settings["samples"] or "auto",
             text=text_settings(settings),
+            images=image_settings(settings),
             batch=settings["batch"],
             seed=settings["seed"],
             energy_country=settings["country"] if settings["energy"] else None,

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from graphprune.cli.options import batch_axis_option, model_argument, show_options, text_options
+from graphprune.cli.image_options import image_options, image_settings
+from graphprune.cli.options import batch_axis_option, model_argument, show_options
+from graphprune.cli.text_options import text_options
 
 
 @click.command()
@@ -17,10 +19,11 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     "--data",
     metavar="SOURCE",
     required=True,
-    help="Training samples: .npz, .npy, a folder of them, or script.py:function; text as .txt, .jsonl or "
+    help="Training samples: .npz, .npy, a folder of them or of pictures, script.py:function; text as .txt, .jsonl or "
     "dataset:NAME[:CONFIG:SPLIT].",
 )
 @text_options
+@image_options
 @batch_axis_option
 @click.option(
     "--num-samples",
@@ -91,6 +94,7 @@ def finetune(
 
     out = named_output(output, model)
     text = text_settings({name: settings.pop(name) for name in ("tokenizer", "chunk_tokens", "text_field")})
+    images = image_settings(settings)
     options = TrainOptions.parse(
         spec,
         **settings,
@@ -98,4 +102,4 @@ def finetune(
         resume="true" if resume else None,
     )
     with Training(json_path, quiet, verbose) as shown:
-        train(model, teacher, data, dict(batch_axes), num_samples, evaluation, output, options, text, shown)
+        train(model, teacher, data, dict(batch_axes), num_samples, evaluation, output, options, text, images, shown)

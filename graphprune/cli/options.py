@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+from graphprune.cli.image_options import image_options
+from graphprune.cli.text_options import text_options
+
 Command = Callable[..., Any]
 
 DEFAULT_POINTS = ""
@@ -239,27 +242,6 @@ def batch_axis_option(command: Command) -> Command:
     )(command)
 
 
-def text_options(command: Command) -> Command:
-    """How text becomes samples."""
-    return _together(
-        command,
-        click.option(
-            "--tokenizer",
-            type=click.Path(path_type=Path),
-            metavar="FILE|FOLDER",
-            help="The tokenizer.json for text; default: the one beside the model.",
-        ),
-        click.option(
-            "--chunk-tokens",
-            type=click.IntRange(2),
-            help="Tokens in a chunk of text.  [default: 512, or what the model takes]",
-        ),
-        click.option(
-            "--text-field", default="text", show_default=True, help="The text in a record of .jsonl or a dataset."
-        ),
-    )
-
-
 def data_options(command: Command) -> Command:
     """Where samples come from."""
     return _together(
@@ -267,7 +249,7 @@ def data_options(command: Command) -> Command:
         click.option(
             "--data",
             metavar="SOURCE",
-            help=".npz, .npy, Polygraphy's .json, a folder of one of them or of test_data_set_*, or "
+            help=".npz, .npy, Polygraphy's .json, a folder of one of them, of test_data_set_* or of pictures, or "
             "script.py:function; for models of token ids .txt, .jsonl or dataset:NAME[:CONFIG:SPLIT].",
         ),
         click.option(
@@ -277,6 +259,7 @@ def data_options(command: Command) -> Command:
             help="Samples to use, of text chunks.  [default: 512; of text 32,768 tokens]",
         ),
         text_options,
+        image_options,
         batch_axis_option,
         click.option("--require-data", is_flag=True, help="Fail instead of making up inputs."),
         click.option(

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from graphprune.cli.image_options import image_settings
 from graphprune.errors import InputError
 from graphprune.ir import output_files
 from graphprune.ir.output_files import check_output, source_files, staged
@@ -217,6 +218,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
             require_data=settings["require_data"],
             allow_made_up=settings["allow_made_up"],
             text=text_settings(settings),
+            images=image_settings(settings),
         ),
         timing=TimingOptions(
             batch=settings["batch"],

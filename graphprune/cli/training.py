@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from graphprune.cli.show import Shown, checked_output
+from graphprune.data.image_options import ImageOptions
 from graphprune.errors import InputError
 from graphprune.ir import export, output_files
 from graphprune.ir.loading import load
@@ -78,6 +79,7 @@ def train(
     output: str | None,
     options: TrainOptions,
     text: TextOptions,
+    images: ImageOptions,
     shown: Training,
 ) -> None:
     """Train ``model`` and write the ``output``; the checkpoint goes when that is there.
@@ -102,10 +104,10 @@ def train(
         output_files.spare_weights(out, pruned)
     dense = None if teacher is None else load(layout.model_file(teacher))
     batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
-    judged = None if evaluation is None else open_data(evaluation, pruned, None, batching, text)
+    judged = None if evaluation is None else open_data(evaluation, pruned, None, batching, text, images)
     if samples is None and is_text(data):
         samples = options.chunks_needed(is_judged_apart=judged is not None)
-    samples_given = open_data(data, pruned, samples, batching, text)
+    samples_given = open_data(data, pruned, samples, batching, text, images)
     try:
         trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
     except KeyboardInterrupt:

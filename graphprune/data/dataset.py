@@ -2,10 +2,11 @@
 
 ``.npz`` (one array per input, labels in ``labels`` or ``y``), ``.npy`` (one input), a folder of either,
 ``script.py:function`` (default ``load_data``), a folder of ``test_data_set_*/input_*.pb``, inputs that Polygraphy has
-saved as ``.json``, a mapping of arrays, an iterable of dicts, tuples or arrays (a torch or Polygraphy DataLoader, say),
-a tuple of arrays in the order of the inputs with the labels last, or a reader with ``get_next()`` (ONNX Runtime's
-CalibrationDataReader). Which axis counts samples a ``Batching`` tells. Torch tensors count as arrays. Nothing is
-unpickled. Files are streamed; a source that can be read only once is kept up to the number of samples asked for.
+saved as ``.json``, a folder of pictures, a mapping of arrays, an iterable of dicts, tuples or arrays (a torch or
+Polygraphy DataLoader, say), a tuple of arrays in the order of the inputs with the labels last, or a reader with
+``get_next()`` (ONNX Runtime's CalibrationDataReader). Which axis counts samples a ``Batching`` tells. Torch tensors
+count as arrays. Nothing is unpickled. Files are streamed; a source that can be read only once is kept up to the number
+of samples asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import onnx
 from graphprune.data import sources
 from graphprune.data.batching import LABEL_NAMES, ROWS, Arrays, Batch, Batching
 from graphprune.data.fitting import InputSpec, converted, fits, is_float
+from graphprune.data.image_options import ImageOptions
+from graphprune.data.images import ImageFolder, InputForm, holds_images
 from graphprune.data.symbols import likely
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
@@ -209,7 +212,13 @@ def _shape_advice(axis: int | None) -> str:
     return f"axis {axis} counts samples, the rest must match; --input-batch-axis says otherwise"
 
 
-def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES, batching: Batching | None = None) -> Data:
+def load_data(
+    source: Any,
+    model: Model,
+    limit: int | None = DEFAULT_SAMPLES,
+    batching: Batching | None = None,
+    images: ImageOptions | None = None,
+) -> Data:
     """Recognise ``source`` (see the module's docstring) and bind it to the model's inputs.
 
     ``limit`` is the largest number of samples to use; None takes all. ``batching`` is what was found of the model;
@@ -223,6 +232,8 @@ def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES, ba
     def bound(kind: str, origin: str, chunks: Callable[[], Iterator[Any]]) -> Data:
         return Data(specs, _named(chunks, specs, batching, origin), kind, origin, limit, batching)
 
+    if isinstance(source, str | Path) and holds_images(Path(source)):
+        return _pictures(Path(source), specs, batching, images or ImageOptions(), limit)
     if isinstance(source, str | Path):
         kind, chunks = sources.from_path(str(source), as_rows=batching.is_rows)
         return bound(kind, str(source).rpartition("/")[2], chunks)
@@ -232,6 +243,22 @@ def load_data(source: Any, model: Model, limit: int | None = DEFAULT_SAMPLES, ba
     if hasattr(source, "get_next") or isinstance(source, Iterable) or hasattr(source, "__getitem__"):
         return bound("reader", "the given reader", _kept(source, limit, specs, batching))
     raise DataError(f"cannot read data from a {type(source).__name__}", "give a path, arrays, or a reader")
+
+
+def _pictures(
+    path: Path, specs: tuple[InputSpec, ...], batching: Batching, options: ImageOptions, limit: int | None
+) -> Data:
+    if len(specs) != 1:
+        raise DataError(f"{path.name} holds pictures, the model has {len(specs)} inputs", "give --data as .npz")
+    folder = ImageFolder(path, specs[0], options)
+    InputForm.of(specs[0], options)  # what is refused is refused before the work
+    found = {}
+    if options.says_nothing and specs[0].dtype.kind == "f":
+        found[specs[0].name] = (
+            f"the pictures of {path.name} are scaled to [0, 1] and nothing else; --preprocess, or --mean and --std, "
+            "say what the network was trained with"
+        )
+    return Data(specs, folder.chunks, "images", path.name, limit, batching, conversions=found)
 
 
 def _named(

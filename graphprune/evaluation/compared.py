@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphprune.data.dataset import Data, input_specs
+from graphprune.data.image_options import ImageOptions
 from graphprune.decoder.interface import answers
 from graphprune.errors import ModelError
 from graphprune.evaluation.language import TextScores, score_text
@@ -44,6 +45,7 @@ class Compared:
         batch: int,
         options: RuntimeOptions,
         text: TextOptions,
+        images: ImageOptions,
     ) -> None:
         self._paths, self._batch, self._options = list(paths), batch, options
         models = [load(path) for path in paths]
@@ -60,7 +62,7 @@ class Compared:
         self._other = next(
             (place for place, each in enumerate(ranks) if each != ranks[0] and place not in self._own), None
         )
-        self.data: Data = open_data(source, models[0], limit, text=text)
+        self.data: Data = open_data(source, models[0], limit, None, text, images)
 
     def text_scores(self) -> tuple[TextScores, ...] | None:
         """What each model makes of text; None where the samples are none, or the first model is no language model."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from graphprune.data.dataset import Data, input_specs, load_data
 from graphprune.data.fitting import InputSpec
+from graphprune.data.image_options import ImageOptions
 from graphprune.errors import DataError, ModelError
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions, open_session, run
@@ -60,7 +61,12 @@ class JudgedModel:
 
 
 def gather(
-    paths: list[Path], source: Any, limit: int | None, batch: int, options: RuntimeOptions
+    paths: list[Path],
+    source: Any,
+    limit: int | None,
+    batch: int,
+    options: RuntimeOptions,
+    images: ImageOptions | None = None,
 ) -> tuple[Samples, list[JudgedModel]]:
     """Read up to ``limit`` samples and open every model.
 
@@ -78,7 +84,7 @@ def gather(
         if len(found) != 1:
             raise ModelError(f"{path.name} has {len(found)} inputs, evaluate takes models with one", "fix the others")
         specs.append(found[0])
-        datas.append(load_data(source, model, limit))
+        datas.append(load_data(source, model, limit, images=images))
     if not datas[0].batching.is_rows:
         raise ModelError(
             f"samples of {paths[0].name} are no rows ({datas[0].batching})", "leave attacks and corruptions out"

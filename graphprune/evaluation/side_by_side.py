@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphprune.data.dataset import Data
+from graphprune.data.image_options import ImageOptions
 from graphprune.errors import DataError, ModelError, OptionError
 from graphprune.evaluation import calibration
 from graphprune.evaluation.attacks import Attack, perturb
@@ -44,7 +45,8 @@ class EvaluationOptions:
 
     ``pixel_mean`` and ``pixel_std`` as in :func:`graphprune.evaluation.pixels.pixel_space`.
     ``metric`` is a function of the user's own, as :class:`graphprune.run.options.DataOptions` has it.
-    ``samples``: ``auto`` is 1,000, of text as many chunks as hold 32,768 tokens. ``text`` is how text becomes samples.
+    ``samples``: ``auto`` is 1,000, of text as many chunks as hold 32,768 tokens. ``text`` and ``images`` are how
+    these become samples.
     ``energy_country`` turns the measurement of inference energy on.
     """
 
@@ -62,6 +64,7 @@ class EvaluationOptions:
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     progress: Progress = _silent
     text: TextOptions = field(default_factory=TextOptions)
+    images: ImageOptions = field(default_factory=ImageOptions)
 
 
 def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptions) -> RobustnessReport:
@@ -83,13 +86,13 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
         raise OptionError("attacks, corruptions and energy are of class scores, the data are text", "leave them out")
     compared = None
     if not wants_scores:
-        compared = Compared(paths, source, limit, options.batch, options.runtime, options.text)
+        compared = Compared(paths, source, limit, options.batch, options.runtime, options.text, options.images)
         if options.metric is None and (scores := compared.text_scores()) is not None:
             return _of_text(compared.data, scores, paths, options)
     if compared is not None and (options.metric is not None or not compared.are_classifiers):
         return _of_outputs(compared, paths, options)
     most = DEFAULT_SAMPLES if limit == "auto" else limit
-    samples, judges = gather(list(paths), source, most, options.batch, options.runtime)
+    samples, judges = gather(list(paths), source, most, options.batch, options.runtime, options.images)
     # What can be refused is refused before the long part.
     if options.energy_country is not None:
         known_country(options.energy_country)

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from graphprune.base.documents import Document
 from graphprune.data import sources
 from graphprune.data.batching import LABEL_NAMES
+from graphprune.data.fitting import InputSpec
+from graphprune.data.image_options import ImageOptions
+from graphprune.data.images import ImageFolder, holds_images
 from graphprune.errors import DataError
 from graphprune.protocols.shared import ALIKE, Kind, Prints, repeated, shared
+
+
+_SEEN = InputSpec("picture", np.dtype(np.uint8), (None, 3, 64, 64))
+"""What pictures in files are compared as."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,18 @@ def _warning(pair: SharedSamples) -> str:
     return f"{pair.share:.1%} of the {pair.role} samples have been seen in the {pair.earlier} data ({what}): {judged}"
 
 
+def _chunks(path: str) -> Iterator[Any]:
+    if holds_images(Path(path)):
+        yield from ImageFolder(Path(path), _SEEN, ImageOptions(fit="stretch")).chunks()
+        return
+    _, chunks = sources.from_path(path)
+    yield from chunks()
+
+
 def _arrays(path: str, limit: int | None) -> Iterator[dict[str, np.ndarray]]:
     """The inputs, without labels, as far as they are to be read."""
-    _, chunks = sources.from_path(path)
     left = limit
-    for chunk in chunks():
+    for chunk in _chunks(path):
         if isinstance(chunk, tuple | list) and chunk:  # inputs in order, labels last where there are two or more
             chunk = dict(enumerate(chunk[:-1] if len(chunk) > 1 else chunk))
         held = chunk if isinstance(chunk, dict) else {"": chunk}

@@ -103,7 +103,8 @@ class Rounds:
             training = replace(training, checkpoint=self._checkpoint(training.checkpoint, len(self.training)))
         source, share = options.recovery.training_data, ALL_BUT_HELD_OUT if options.data.holds_text_out else WHOLE
         limit = training.chunks_needed() if is_text(source) else None
-        data = open_data(source, small.model, limit, loaded.data.batching, options.data.text, share=share)
+        said = options.data
+        data = open_data(source, small.model, limit, loaded.data.batching, said.text, said.images, share=share)
         model, report = finetune(small.model, loaded.model, data, training, options.progress)
         self.training.append(report)
         return analyse(model, loaded.feeds, options.runtime)

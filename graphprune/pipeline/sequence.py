@@ -111,7 +111,7 @@ def _held_out(job: Job, loaded: LoadedRun, options: RunOptions) -> Data | None:
     if source is None:
         return None
     limit = said.samples if is_text(source) else None
-    data = open_data(source, loaded.model, limit, loaded.data.batching, said.text, share=share)
+    data = open_data(source, loaded.model, limit, loaded.data.batching, said.text, said.images, share=share)
     return data if metric is None else replace(data, has_free_labels=True)
 
 

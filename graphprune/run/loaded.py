@@ -97,7 +97,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, on_cpu, needs_shapes=data is None)
     if data is not None:
         share = ALL_BUT_HELD_OUT if said.holds_text_out else WHOLE
-        bound = open_data(data, model, said.samples, layout.batching, said.text, share=share)
+        bound = open_data(data, model, said.samples, layout.batching, said.text, said.images, share=share)
     else:
         shapes = layout.shapes or said.shapes
         count = min(said.samples, _SYNTHETIC_SAMPLES) if isinstance(said.samples, int) else _SYNTHETIC_SAMPLES

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base.progress import Progress, silent
+from graphprune.data.image_options import ImageOptions
 from graphprune.errors import OptionError
 from graphprune.evaluation.metric import MetricFunction
 from graphprune.ir.output_files import cache_folder
@@ -39,8 +40,9 @@ class DataOptions:
     by name, inputs and labels by name) batch by batch; it returns one number.
 
     ``batch_axes`` says which axis of an input counts samples, by input name (None: one array serves all samples of a
-    run); of the others it is found. ``shapes`` and ``ranges`` are for made-up inputs, by input name ("" = any); with
-    ``require_data`` there are none, with ``allow_made_up`` also for passes that score on samples.
+    run); of the others it is found. ``text`` and ``images`` are how these become samples. ``shapes`` and ``ranges`` are
+    for made-up inputs, by input name ("" = any); with ``require_data`` there are none, with ``allow_made_up`` also for
+    passes that score on samples.
     """
 
     samples: Limit = "auto"
@@ -52,6 +54,7 @@ class DataOptions:
     require_data: bool = False
     allow_made_up: bool = False
     text: TextOptions = field(default_factory=TextOptions)
+    images: ImageOptions = field(default_factory=ImageOptions)
 
     @property
     def holds_text_out(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphprune.data.batching import Arrays, Batching
 from graphprune.data.dataset import DEFAULT_SAMPLES, Data, input_specs, load_data
+from graphprune.data.image_options import ImageOptions
 from graphprune.data.symbols import likely
 from graphprune.errors import DataError, OptionError
 from graphprune.ir.model import Model
@@ -41,6 +42,7 @@ def open_data(
     limit: Limit = "auto",
     batching: Batching | None = None,
     text: TextOptions | None = None,
+    images: ImageOptions | None = None,
     *,
     share: Share = WHOLE,
 ) -> Data:
@@ -56,7 +58,7 @@ def open_data(
     inputs = None if isinstance(source, Data) else token_inputs(model)
     if is_text(source):
         return _chunks(os.fspath(source), model, inputs, limit, batching, text or TextOptions(), share)
-    data = load_data(source, model, DEFAULT_SAMPLES if limit == "auto" else limit, batching)
+    data = load_data(source, model, DEFAULT_SAMPLES if limit == "auto" else limit, batching, images)
     if inputs is None or len(data.specs) == 1:
         return data
     return replace(with_tokens(data, inputs), tokens=inputs.names if inputs.decoder is not None else None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.command import command
 
@@ -74,3 +75,17 @@ def test_refuses(
     shown = capsys.readouterr().err
     for message in ("give two of --data", "holds labels and no samples", "there is no data file"):
         assert message in shown
+
+
+def test_folders_of_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for number in range(30):
+        picture = Image.fromarray(generator.integers(0, 256, (6, 6, 3)).astype(np.uint8)).resize((90, 60))
+        for folder, numbers, quality in (("a", range(20), 95), ("b", range(15, 30), 70)):
+            if number in numbers:
+                (tmp_path / folder).mkdir(exist_ok=True)
+                picture.save(tmp_path / folder / f"{number}.jpg", quality=quality)
+    out = tmp_path / "out.json"
+    assert command(monkeypatch, "check-data", "--data", tmp_path / "a", "--eval", tmp_path / "b", "--json", out) == 0
+    (pair,) = json.loads(out.read_text())["shared"]
+    assert (pair["equal"], pair["alike"]) == (0, 5)

@@ -1,0 +1,34 @@
+"""Options on how text becomes samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def text_options(command: Command) -> Command:
+    """How text becomes samples."""
+    options = (
+        click.option(
+            "--tokenizer",
+            type=click.Path(path_type=Path),
+            metavar="FILE|FOLDER",
+            help="The tokenizer.json for text; default: the one beside the model.",
+        ),
+        click.option(
+            "--chunk-tokens",
+            type=click.IntRange(2),
+            help="Tokens in a chunk of text.  [default: 512, or what the model takes]",
+        ),
+        click.option(
+            "--text-field", default="text", show_default=True, help="The text in a record of .jsonl or a dataset."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
