@@ -3,6 +3,7 @@ from .evaluation.side_by_side import EvaluationOptions as EvaluationOptions
 from .ir.loading import load as load
 from .passes.allocate import Allocate as Allocate
 from .passes.amp import AMP as AMP
+from .passes.expert_use import ExpertUse as ExpertUse
 from .passes.filter_cka import FilterCKA as FilterCKA
 from .passes.filter_kl import FilterKL as FilterKL
 from .passes.filter_magnitude import FilterMagnitude as FilterMagnitude
