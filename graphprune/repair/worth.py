@@ -191,3 +191,10 @@ class _Trial:
         x = x.reshape(-1, x.shape[-1])
         change = x[:, left] @ matrix - x @ old + (shift - site.shift).astype(np.float32)
         return {exit_: extras.onnxruntime().OrtValue.ortvalue_from_numpy(values + change.reshape(values.shape))}
+
+
+def _tried(part: Part) -> Iterator[int | None]:
+    """How many units go; None for the whole block."""
+    if part.read is not None:
+        yield from stops_of(part.read.group.size)
+    yield None
