@@ -22,6 +22,8 @@ from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.uniform_shape import SHAPE_HELP, Shape
+from graphprune.pass_infra.walk import walked
+from graphprune.pass_infra.walk_ways import after
 from graphprune.pass_infra.worth_cache import measured_worths
 from graphprune.plan.plan import Decision
 from graphprune.repair.stage import Method
@@ -43,6 +45,13 @@ class Allocate(Pass):
     attention: bool = field(default=True, metadata={"help": "whether blocks without neurons may go as a whole"})
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
     shape: Shape = field(default="free", metadata={"help": SHAPE_HELP})
+    walk: bool = field(
+        default=False,
+        metadata={
+            "help": "choose the neurons once more in the walk that refits their readers, on what the pruned network "
+            "gives; without, a plan takes seconds"
+        },
+    )
 
     def requires(self, context: Context) -> None:
         if self.samples < 1:
@@ -56,7 +65,14 @@ class Allocate(Pass):
     def decide(self, context: Context) -> Decision:
         if context.goal.is_met(context.analysis.cost):
             return Decision(str(self))
-        return self._allocation(context).for_cost(context.goal)
+        decision = self._allocation(context).for_cost(context.goal)
+        return self._chosen_anew(context, decision) if self.walk and decision.units else decision
+
+    def _chosen_anew(self, context: Context, decision: Decision) -> Decision:
+        """The same widths, with the neurons that a walk chooses."""
+        inner = after(context, Decision("", blocks=decision.blocks)) if decision.blocks else context
+        names = {units.group for units in decision.units}
+        return walked(inner, [group for group in inner.analysis.groups if group.name in names], decision)
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
         return self._allocation(context).for_times(profiler)

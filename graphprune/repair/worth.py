@@ -29,8 +29,7 @@ from graphprune.repair.task import RepairState
 from graphprune.repair.walk import DAMPING, NONE, ReadGroup, WalkRefit
 from graphprune.runtime.blas import blas_threads
 from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.segments.partition import Segment
-from graphprune.segments.runner import Environment, Segments, open_segment
+from graphprune.segments.runner import Environment, Segments
 from graphprune.segments.stepwise import StepwiseRun
 
 SHARES = (0.25, 0.5, 0.75)
@@ -143,9 +142,7 @@ def _judge(
 ) -> None:
     """Try every part, on one sample after another."""
     output = model.graph.outputs[0].name
-    targets = [output]
-    for site in (part.read.site for part in parts if part.read is not None):
-        targets += [site.reads, *((site.exit, site.shortcut) if site.adder else ())]
+    targets = [output, *(part.read.site.reads for part in parts if part.read is not None)]
     segments = Segments.at_blocks(model, [part.block for part in parts], targets, options)
     with blas_threads(1), ThreadPoolExecutor(options.thread_count) as pool:  # a segment runs on one thread, too
         for number, batch in enumerate(judges):
@@ -180,7 +177,7 @@ class _Trial:
         return self.judged.divergence(values[self.output].numpy())
 
     def _narrowed(self, part: Part, path: Path) -> Environment:
-        """The part's exit with the units gone and their reader refitted."""
+        """What the part adds to the stream, or the stream after it, with the units gone and their reader refitted."""
         read = part.read
         assert read is not None
         site, env = read.site, self.env
@@ -188,17 +185,12 @@ class _Trial:
             left, matrix, shift = kept["left"], kept["matrix"], kept["shift"]
         node = next(node for node in self.model.graph.nodes if node.name == site.node)
         old = matrices.exit_matrix(self.model, node, site.scale)[0].astype(np.float32)
-        x, changed = env[site.reads].numpy(), env[site.exit if site.adder else part.block.exit].numpy()
+        # a norm that adds is no part of the block, and gives more than the sum
+        exit_ = site.exit if part.block.keeps_join else part.block.exit
+        x, values = env[site.reads].numpy(), env[exit_].numpy()
         x = x.reshape(-1, x.shape[-1])
         change = x[:, left] @ matrix - x @ old + (shift - site.shift).astype(np.float32)
-        value = extras.onnxruntime().OrtValue.ortvalue_from_numpy
-        changed = value(changed + change.reshape(changed.shape))
-        if not site.adder:
-            return {part.block.exit: changed}
-        norm = Segment((site.adder,), reads=(site.exit, site.shortcut), writes=(part.block.exit,))
-        session = open_segment(self.model, norm, self.segments.chain.options)
-        feeds = {site.exit: changed, site.shortcut: env[site.shortcut]}
-        return {part.block.exit: session.run_with_ort_values([part.block.exit], feeds)[0]}
+        return {exit_: extras.onnxruntime().OrtValue.ortvalue_from_numpy(values + change.reshape(values.shape))}
 
 
 def _tried(part: Part) -> Iterator[int | None]:

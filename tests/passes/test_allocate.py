@@ -153,6 +153,20 @@ def test_another_target_is_planned_from_the_cache(tmp_path: Path, monkeypatch: p
         allocated("params=0.8", timing=timing, data=DataOptions(samples=100))
 
 
+def test_neurons_may_be_chosen_anew_in_the_walk() -> None:
+    """The widths stay; what has been refitted on the way is written."""
+    plain, walked = (allocated("params=0.6", spec) for spec in ("allocate", "allocate{walk=true}"))
+    assert [(u.group, len(u.removed)) for u in plain.plan.units] == [
+        (u.group, len(u.removed)) for u in walked.plan.units
+    ]
+    assert plain.plan.blocks == walked.plan.blocks
+    assert [units.removed for units in plain.plan.units] != [units.removed for units in walked.plan.units]
+    assert walked.validation is not None
+    assert walked.validation.max_relative_error < 1e-4
+    assert walked.repair is not None
+    assert [layer.method for layer in walked.repair.layers] == ["walk"] * len(walked.plan.units)
+
+
 def test_a_spoilt_cache_is_measured_anew(tmp_path: Path) -> None:
     timing = TimingOptions(measure_latency=False, cache_dir=tmp_path)
     first = allocated("params=0.8", timing=timing)
