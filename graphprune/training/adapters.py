@@ -91,7 +91,8 @@ def _turn(module: fx.GraphModule, names: Sequence[str]) -> None:
         assert isinstance(layer, Projection)  # the caller looked
         inputs, outputs = layer.weight.shape
         plain = nn.Linear(inputs, outputs, bias=layer.bias is not None, device="meta")
-        plain.weight, plain.bias = nn.Parameter(layer.weight.detach().t()), layer.bias
+        plain.weight = nn.Parameter(layer.weight.detach().t())
+        plain.register_parameter("bias", layer.bias)
         parent, _, member = name.rpartition(".")
         setattr(module.get_submodule(parent), member, plain)
     keys = {f"{name}.weight" for name in names}

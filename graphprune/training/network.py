@@ -77,7 +77,7 @@ class TrainableNetwork:
         self.specs = input_specs(model)
         converted = to_torch(model)
         self.is_half = _to_single(converted)
-        module: nn.Module = converted.to(place.device)
+        module: fx.GraphModule = converted.to(place.device)
         if any(len(spec.dims) == _IMAGE_RANK for spec in self.specs):
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
         if teacher:

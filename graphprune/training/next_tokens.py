@@ -44,7 +44,7 @@ class NextTokens:
         return 0 if batch.labels is None else int((batch.labels != IGNORED).sum())
 
     def judge(
-        self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor, batch: Batch
+        self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor | None, batch: Batch
     ) -> Judgement:
         """The loss, and the nats of the next tokens alone."""
         loss, nats = self._losses(given, wanted, labels)
@@ -56,7 +56,7 @@ class NextTokens:
         assert labels is not None  # text always has next tokens
         scores, targets = given[0].flatten(0, 1), labels.flatten()
         teacher = wanted[0].flatten(0, 1) if wanted is not None and self.distil_weight else None
-        found: tuple[Tensor, Tensor] = _TokenLoss.apply(scores, targets, teacher, self)
+        found: tuple[Tensor, Tensor] = _TokenLoss.apply(scores, targets, teacher, self)  # type: ignore[no-untyped-call,unused-ignore]  # torch's own stubs
         return found
 
 

@@ -8,6 +8,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from graphprune.base import extras
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
@@ -136,7 +138,8 @@ def _finetune(
     if state.kept:
         progress("checking", 0, 0)
         trained = student.written_back()
-        check_written(trained, student, first.feeds, None if task is None else first.labels != IGNORED)
+        places = np.not_equal(first.labels, IGNORED) if is_text and first.labels is not None else None
+        check_written(trained, student, first.feeds, places)
     return trained, TrainingReport(
         kind=kind,
         epochs=tuple(state.rows),

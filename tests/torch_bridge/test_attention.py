@@ -130,8 +130,7 @@ def test_grouped_queries_behind_a_past(length: int) -> None:
             )
 
 
-MASK = draw(5, 5) > 0
-np.fill_diagonal(MASK, val=True)
+MASK: np.ndarray = (draw(5, 5) > 0) | np.eye(5, dtype=bool)
 STANDARD: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {
     "plain": ({}, {}),
     "causal": ({}, {"is_causal": 1}),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch", reason="training needs it")
 
-from torch.nn import functional  # noqa: E402 - torch may be missing
+import torch
+from torch.nn import functional
 
-from graphprune.data.batching import Batch  # noqa: E402
-from graphprune.data.dataset import TokenNames  # noqa: E402
-from graphprune.training import next_tokens  # noqa: E402
-from graphprune.training.judgement import Judgement, Verdict  # noqa: E402
-from graphprune.training.next_tokens import IGNORED, NextTokens, looks_ahead, with_next_tokens  # noqa: E402
+from graphprune.data.batching import Batch
+from graphprune.data.dataset import TokenNames
+from graphprune.training import next_tokens
+from graphprune.training.judgement import Judgement, Verdict
+from graphprune.training.next_tokens import IGNORED, NextTokens, looks_ahead, with_next_tokens
 
 NAMES = TokenNames("ids", "mask")
 IDS = np.array([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
@@ -29,8 +30,11 @@ def test_the_label_of_a_token_is_the_next_and_padding_has_none() -> None:
     assert batch.labels is not None
     assert batch.labels.tolist() == [[1, 4, 1, 5, IGNORED], [IGNORED, 1, 8, IGNORED, IGNORED]]
     longer = np.concatenate([np.ones((2, 3), np.int64), mask], 1)  # a mask that counts a past, too
-    assert with_next_tokens(Batch({"ids": IDS, "mask": longer}, None), NAMES).labels.tolist() == batch.labels.tolist()
-    assert with_next_tokens(Batch({"ids": IDS}, None), NAMES).labels[1].tolist() == [7, 1, 8, 2, IGNORED]
+    same, all_tokens = (
+        with_next_tokens(Batch(feeds, None), NAMES).labels for feeds in ({"ids": IDS, "mask": longer}, {"ids": IDS})
+    )
+    assert same is not None and same.tolist() == batch.labels.tolist()
+    assert all_tokens is not None and all_tokens[1].tolist() == [7, 1, 8, 2, IGNORED]
     assert NextTokens(1, 1, 1).weight(batch) == 6
 
 
@@ -53,8 +57,8 @@ def test_loss_and_gradient_are_those_of_the_formula(
         log_target=True,
     )
     expected = label_weight * right + distil_weight * temperature**2 * apart
-    (2 * loss).backward()
-    (2 * expected).backward()
+    torch.autograd.backward(2 * loss)
+    torch.autograd.backward(2 * expected)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(own.grad, plain.grad)
 

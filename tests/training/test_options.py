@@ -76,7 +76,7 @@ def test_schedules() -> None:
 def test_the_rate_rises_evenly_before_it_falls() -> None:
     rates = [lr_at("cosine", 1.0, done, 20, 0.2) for done in range(20)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert all(one > other for one, other in zip(rates[4:], rates[5:], strict=False))
+    assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] < 0.05
     assert lr_at("step", 1.0, 11, 20, 0.2) == 1.0 and lr_at("step", 1.0, 12, 20, 0.2) == pytest.approx(0.1)
 
 

@@ -101,7 +101,7 @@ def test_never_worse_than_it_came_in() -> None:
 
 
 def test_the_best_epoch_is_kept_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoilt(kind: str, start: float, done: int, total: int) -> float:
+    def spoilt(kind: str, start: float, done: int, total: int, warmup: float) -> float:
         return start if done < total // 2 else 3.0
 
     monkeypatch.setattr("graphprune.training.loop.lr_at", spoilt)

@@ -124,19 +124,19 @@ def test_so_many_steps_are_made_and_a_stopped_run_goes_on_with_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(fused_decoder(SMALL))
-    plain = replace(FAST, steps=23, judge_every=10, checkpoint_seconds=0)
+    plain = replace(FAST, steps=13, judge_every=5, checkpoint_seconds=0)
     seen: list[int] = []
 
     def count(task: str, done: int, total: int, /) -> None:
         if task == "training":
             seen.append(done)
-            assert total == 23
+            assert total == 13
 
     whole, reference = finetune(model, dense(), data(model), plain, count)
-    assert seen == list(range(1, 24))  # 36 samples of 40 make 9 batches: the third pass is begun
+    assert seen == list(range(1, 14))  # the samples make nine batches or ten: the second pass is begun
     assert len(reference.epochs) == 4
     settings = replace(plain, checkpoint=tmp_path / "c", resume=True)
-    step, left = Trainer._step, 13
+    step, left = Trainer._step, 7
 
     def stopping(self: Trainer, *given: Any) -> Any:
         nonlocal left
@@ -238,7 +238,9 @@ def test_from_folder_to_folder(
     assert names == {file.relative_to(before).as_posix() for file in before.rglob("*") if file.is_file()}
     for name in names - {"model.onnx", "model.onnx.data"}:
         assert (made / name).read_bytes() == (before / name).read_bytes()
-    assert "gate0" in changed(load(before / "model.onnx"), load(made / "model.onnx"))
+    old, new = (onnx.load(folder / "model.onnx") for folder in (before, made))  # with the data beside them
+    assert not np.array_equal(initialisers(old)["gate0"], initialisers(new)["gate0"])
+    assert np.array_equal(initialisers(old)["cos_cache"], initialisers(new)["cos_cache"])
     assert not (folders / "small.tuned.checkpoint").exists()
 
 

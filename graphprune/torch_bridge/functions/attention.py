@@ -9,7 +9,7 @@ from torch.nn import functional
 
 def heads_first(x: Tensor, heads: int) -> Tensor:
     """``x (N, S, heads * D)`` as ``(N, heads, S, D)``."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def heads_last(x: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None, *, in
     if positions is not None:
         cos, sin = cos[positions.long()], sin[positions.long()]
     cos, sin = cos.unsqueeze(1).to(x.dtype), sin.unsqueeze(1).to(x.dtype)
-    turned, rest = x.split([2 * cos.shape[-1], x.shape[-1] - 2 * cos.shape[-1]], -1)
+    turned, rest = x[..., : 2 * cos.shape[-1]], x[..., 2 * cos.shape[-1] :]
     one, other = (turned[..., ::2], turned[..., 1::2]) if interleaved else turned.chunk(2, -1)
     pair = one * cos - other * sin, one * sin + other * cos
     done = torch.stack(pair, -1).flatten(-2) if interleaved else torch.cat(pair, -1)
@@ -117,7 +117,7 @@ def group_query_attention(
     """
     if key is None or value is None:
         depth = query.shape[2] // (heads + 2 * kv_heads)
-        query, key, value = query.split([heads * depth, kv_heads * depth, kv_heads * depth], 2)
+        query, key, value = torch.split(query, [heads * depth, kv_heads * depth, kv_heads * depth], 2)  # type: ignore[no-untyped-call,unused-ignore]  # torch's own stubs
     q, k, v = heads_first(query, heads), heads_first(key, kv_heads), heads_first(value, kv_heads)
     steps = torch.arange(q.shape[2], device=q.device).unsqueeze(0)
     has_past = past is not None and past[0].shape[2] > 0
