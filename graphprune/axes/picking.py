@@ -11,8 +11,8 @@ import onnx_graphsurgeon as gs
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Freeze
 from graphprune.axes.typing import Typing
-from graphprune.ir.bodies import bodies
 
+_ASK_FOR_SHAPES = {"Shape", "Size"}
 _MOVES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Slice", "Expand", "Tile"}
 _PICKS = {"Gather": 1, "GatherElements": 1, "OneHot": 0, "ScatterElements": 1}
 """Operators that pick by the indices they read as an operand."""
@@ -25,9 +25,9 @@ def follow_picked(node: gs.Node, typing: Typing) -> None:
     """Note that a node passes indices on; freeze their axis where it does anything but that and picking."""
     for operand, tensor in enumerate(node.inputs):
         axis = typing.picked.get(tensor.name)
-        if axis is None or _PICKS.get(node.op) == operand:
+        if axis is None or _PICKS.get(node.op) == operand or node.op in _ASK_FOR_SHAPES:
             continue
-        if operand == 0 and (node.op in _MOVES or (node.op == "Gather" and not bodies(node))):
+        if operand == 0 and (node.op in _MOVES or node.op == "Gather"):
             typing.picked[node.outputs[0].name] = axis
         else:
             algebra.freeze(axis, Freeze(f"{node.op} computes with what is chosen of it", node.name))
@@ -50,7 +50,12 @@ def is_chosen_from(node: gs.Node) -> bool:
     tensors = [node.outputs[0]]
     for _ in range(_MOST_STEPS):
         readers = [(reader, tensor) for tensor in tensors for reader in tensor.outputs]
-        if any(reader.op in _CHOOSE and reader.inputs[_CHOOSE[reader.op]] is tensor for reader, tensor in readers):
+        if any(_chooses(reader, tensor) for reader, tensor in readers):
             return True
         tensors = [reader.outputs[0] for reader, _ in readers if reader.op in _SCALES]
     return False
+
+
+def _chooses(reader: gs.Node, tensor: gs.Tensor) -> bool:
+    operand = _CHOOSE.get(reader.op)
+    return operand is not None and operand < len(reader.inputs) and reader.inputs[operand] is tensor

@@ -63,6 +63,8 @@ CASES = [
          frozen={"router:5": "all 5 of it are chosen"}),
     case("picked from a stack", _text(_CHOSEN + _BATCHED), _weights(_NUMBERS, _STACK), "router:5 inner:6 first:32 spread:32"),
     case("shares spread out", _text(_CHOSEN + _DENSE), _weights(_NUMBERS, _STACK, _ONE_HOT), "router:5 inner:6 first:32 spread:32"),
+    case("the shape of the numbers", _text(_CHOSEN + "z = Shape(i) j = Reshape(i, z) " + _BATCHED.replace("stack, i", "stack, j")),
+         _weights(_NUMBERS, _STACK), "router:5 inner:6 first:32 spread:32"),
     case("a number is computed with", _text(_CHOSEN + "j = Mul(i, at1) " + _BATCHED.replace("stack, i", "stack, j")),
          _weights(_NUMBERS, _STACK), "inner:6 first:32 spread:32", frozen={"router:5": "Mul computes with what is chosen"}),
     case("a number leaves", _text(_CHOSEN + _BATCHED, outputs="float[N, 5] y, int64[N, 2] i"), _weights(_NUMBERS, _STACK),

@@ -13,6 +13,10 @@ import onnx
 import pytest
 
 import graphprune
+from graphprune.bench.timing import Comparison, Latency
+from graphprune.evaluation.accuracy import Evaluation
+from graphprune.evaluation.language import TextFigure, TextFigures, TextQuality
+from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.html import page as module
@@ -169,6 +173,42 @@ def test_repair_and_training_are_told(units_gone: Shown) -> None:
     assert "ridge1 of 20.30.2" in text.replace(" of ", " of ").replace(" 0", "0")
     assert "epoch 3 was kept" in text
     assert "held-out top-1, %" in text
+
+
+def test_generation_and_text_are_shown(units_gone: Shown) -> None:
+    """Medians and intervals of both phases, and the figures on text before and after repair."""
+
+    def times(one: float, other: float, low: float, high: float) -> Comparison:
+        return Comparison(*(Latency(ms, ms, ms) for ms in (one, other)), other / one, low, high, 12)
+
+    def text(perplexity: float, agreement: float, kl_nats: float) -> TextFigures:
+        return TextFigures(4096, *(TextFigure(value, value / 10) for value in (perplexity, agreement, kl_nats)))
+
+    result, pictures = units_gone
+    points = (
+        PointMeasurement(16, 64, times(20, 21, 0.9, 1.2), times(10, 8, 0.75, 0.85), times(700, 600, 0.8, 0.9), (100, 125)),
+        PointMeasurement(512, 16, times(200, 260, 1.2, 1.4), times(12, 12, 0.9, 1.1), times(1, 1, 0.9, 1.1), (80, 80)),
+    )
+    original, repaired, cut = text(30, 1, 0), text(40, 0.6, 0.3), text(50, 0.5, 0.4)
+    both = [Evaluation("perplexity", 30, 40, 8, text=TextQuality(original, each)) for each in (repaired, cut)]
+    repair = RepairReport(("ridge",), (), 8, 1.0)
+    whole = replace(result, evaluation=both[0], unrepaired=both[1], repair=repair)
+    page = Page(render(replace(whole, generation=GenerationMeasurement(points, 1, {})), pictures))
+    words = {name: re.sub(r"\s+", " ", text) for name, text in page.sections.items()}
+    assert "prompt 16, 64 newfirst token, ms20211.050 [0.900, 1.200]" in words["generation"]
+    assert "per token after it, ms1080.800 [0.750, 0.850]" in words["generation"]
+    assert "tokens/s100.0125.01.250 [1.176, 1.333]" in words["generation"]
+    tones = [attributes["class"] for tag, attributes in page.elements if tag == "td" and attributes.get("class")]
+    assert (tones.count("n good"), tones.count("n bad")) == (2, 1)
+    assert "4,096 next tokens in 8 chunks" in words["text"]
+    assert "before repairperplexity30.00 ±3.0050.00 ±5.00" in words["text"]
+    assert "perplexity30.00 ±3.0040.00 ±4.00" in words["text"]
+    assert "same likeliest token60.00 ±6.00 %" in words["text"]
+    assert "KL to the original, nats0.3000 ±0.0300" in words["text"]
+    head = re.sub(r"\s+", " ", page.text)
+    assert "tokens/s1.25\N{MULTIPLICATION SIGN}100.0 to 125.0, 95 % interval 1.18 to 1.33prompt 16, 64 new" in head
+    assert "time to the first token1.30\N{MULTIPLICATION SIGN}200 to 260 ms, 95 % interval 1.20 to 1.40" in head
+    assert not {"generation", "text"} & set(Page(render(result, pictures)).sections)
 
 
 def test_nothing_is_loaded_from_anywhere(blocks_gone: Shown, units_gone: Shown) -> None:

@@ -38,7 +38,9 @@ _TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 
 @dataclass(frozen=True)
 class Family:
-    """``model`` and ``config`` are classes of transformers; ``heads`` and ``neurons`` what each layer must offer."""
+    """``model`` and ``config`` are classes of transformers; ``kv_heads``, ``neurons`` and ``experts`` what each layer
+    must offer.
+    """
 
     name: str
     model: str
@@ -46,6 +48,7 @@ class Family:
     sizes: dict[str, Any]
     kv_heads: int = 2
     neurons: int = 96
+    experts: int = 0
     styles: tuple[str, ...] = ("fused", "plain")
 
 
@@ -69,6 +72,7 @@ FAMILIES = [
         "MixtralConfig",
         _GROUPED | {"num_local_experts": 4},
         neurons=0,
+        experts=4,
         styles=("plain",),
     ),
 ]
@@ -171,7 +175,8 @@ def examine(path: Path, family: Family) -> str:
     groups = [group for group in find_groups(model, infer(model)) if group.is_prunable]
     found = Counter((group.kind, group.size) for group in groups)
     heads = sum(count for (kind, size), count in found.items() if kind.endswith("heads") and size == family.kv_heads)
-    if heads < _LAYERS or (family.neurons and found["neurons", family.neurons] != _LAYERS):
+    others = (("neurons", family.neurons), ("experts", family.experts))
+    if heads < _LAYERS or any(size and found[kind, size] != _LAYERS for kind, size in others):
         return f"found only {dict(found)}"
     interface = decoder_interface(model)
     if interface is None:
@@ -181,7 +186,8 @@ def examine(path: Path, family: Family) -> str:
     options = RunOptions(
         align=1, batch=4, timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
     )
-    for name in ("head-projection", *(["neuron-projection"] if family.neurons else [])):
+    passes = {"head-projection": True, "neuron-projection": family.neurons, "expert-use": family.experts}
+    for name in (name for name, is_wanted in passes.items() if is_wanted):
         graphprune.prune(path, f"{name}{{floor=0}}", prompts, f"removed={_LAYERS}", options=options)
     return ""
 
