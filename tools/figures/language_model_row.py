@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,8 @@ def _ours(method: str, share: float, setting: Setting) -> tuple[Row, Path]:
     folder = setting.work / f"{method}-{share:g}"
     told = folder / "decided.json"
     if not told.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut short
+        folder.mkdir(parents=True)
         model, plan = folder / "model", folder / "plan.json"
         whole, layer = (checkpoint_parameters(setting.hf, prefix) for prefix in ("", "model.layers.0."))
         goal = ours.target(method, share, layer_count(whole, layer, share))
