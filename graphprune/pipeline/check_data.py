@@ -19,7 +19,6 @@ from graphprune.data.images import ImageFolder, holds_images
 from graphprune.errors import DataError
 from graphprune.protocols.shared import ALIKE, Kind, Prints, repeated, shared
 
-
 _SEEN = InputSpec("picture", np.dtype(np.uint8), (None, 3, 64, 64))
 """What pictures in files are compared as."""
 
