@@ -25,7 +25,7 @@ from tests.passes.asking import counts
 from tests.repair.nets import with_weights
 from tests.repair.story import spread
 
-SIZES = Sizes(layers=3, heads=8, kv_heads=4, neurons=64)
+SIZES = Sizes(layers=3, heads=8, kv_heads=4, neurons=256)
 QUIET = RunOptions(batch=8, align=1, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
 
 
@@ -77,7 +77,7 @@ def test_whole_attentions_go_first(make: Callable[[Sizes], onnx.ModelProto]) -> 
     result = pruned(proto, "filter-obs{attention=whole}", "params=0.6")
     assert result.plan.blocks
     assert {units.kind for units in result.plan.units} == {"neurons"}
-    assert len(set(counts(result).values())) == 1
+    assert np.ptp(list(counts(result).values())) <= 1  # the same of each
     assert result.plan.reached <= 0.6
     assert result.plan.repair == ("walk",)
     assert result.validation is not None
