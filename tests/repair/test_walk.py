@@ -147,7 +147,7 @@ def apart(proto: onnx.ModelProto) -> onnx.ModelProto:
 @pytest.mark.parametrize("spec", ["filter-obs", "allocate"])
 def test_a_norm_that_adds_is_a_sum_and_a_norm(spec: str) -> None:
     """As onnxruntime-genai's builder writes them; the last one keeps the sum to itself."""
-    proto = named(fused_decoder(Sizes(neurons=32)))
+    proto = named(fused_decoder(Sizes(neurons=128)))
     model = load(proto)
     interface = decoder_interface(model)
     assert interface is not None
