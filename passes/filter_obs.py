@@ -24,11 +24,12 @@ from graphprune.analysis.blocks import Block
 from graphprune.analysis.groups import Group
 from graphprune.analysis.language import is_language_model
 from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.base.name_patterns import is_match
 from graphprune.data.dataset import Data
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.pass_infra.attentions import Attentions
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.unit_pass import UnitPass, is_match
+from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.pass_infra.walk_ways import Way, after, best_way
 from graphprune.plan.plan import Decision, RemovedUnits
 from graphprune.repair.obs import can_refit_readers, obs_losses

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 from graphprune.analysis.blocks import Join, find_joins
 from graphprune.analysis.cost import Cost, model_cost
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.groups import Group, find_groups
+from graphprune.analysis.refusals import Refusal
 from graphprune.analysis.sizes import Sizes, concrete_sizes
 from graphprune.analysis.unit_cost import UnitCost
+from graphprune.axes.algebra import Freeze
 from graphprune.axes.infer import infer
 from graphprune.axes.typing import Typing
 from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
+from graphprune.ir.stays import Stays
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
 
@@ -37,7 +41,7 @@ class ModelAnalysis:
     @cached_property
     def joins(self) -> list[Join]:
         """Residual joins, with their blocks or the reason why there is none."""
-        return find_joins(self.model, self.sizes)
+        return [_held(join, self.model.stays) for join in find_joins(self.model, self.sizes)]
 
     @cached_property
     def typing(self) -> Typing:
@@ -47,11 +51,25 @@ class ModelAnalysis:
     @cached_property
     def groups(self) -> list[Group]:
         """What shrinks together."""
-        return find_groups(self.model, self.typing)
+        found = find_groups(self.model, self.typing)
+        return [_whole(group, self.model.stays) for group in found]
 
     def typed_cost(self) -> UnitCost:
         """A new cost function, with everything in place."""
         return UnitCost(self.model, self.typing, self.sizes)
+
+
+def _held(join: Join, stays: Stays) -> Join:
+    """The join without a block where that is to stay."""
+    block = join.block
+    why = stays.why(block.name, block.layers, (block.join,)) if block else ""
+    return replace(join, block=None, refusal=Refusal("to-stay", why)) if why else join
+
+
+def _whole(group: Group, stays: Stays) -> Group:
+    """The group as one that cannot shrink where that is to stay."""
+    why = stays.why(group.name, group.writers, group.readers) if group.is_prunable else ""
+    return replace(group, freeze=Freeze(why, "")) if why else group
 
 
 def analyse(model: Model, feeds: Feeds, runtime: RuntimeOptions) -> ModelAnalysis:

@@ -33,6 +33,7 @@ from graphprune.cli.options import (
     show_options,
     worker_options,
 )
+from graphprune.cli.stay_options import stay_options
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def cli() -> None:
     show_default=True,
     help="Keep widths in multiples of N; auto: what the runtime is measured to like.",
 )
+@stay_options
 @cache_options
 @evaluation_options
 @click.option("--dry-run", is_flag=True, help="Decide and report; write nothing but --plan-out.")
@@ -225,6 +227,7 @@ def apply(
 @model_argument
 @click.option("--groups", is_flag=True, help="List what shrinks together (filters, heads, neurons ...) instead.")
 @click.option("--graph", type=Drawing(), metavar="FILE.svg", help="Draw the groups as a picture; implies --groups.")
+@stay_options
 @data_options
 @runtime_options
 @show_options

@@ -208,6 +208,8 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         seed=settings["seed"],
         batch=settings["score_batch"] or usual,
         align=settings.get("align", "auto"),
+        keep=settings.get("keep", ()),
+        only=settings.get("only", ()),
         data=DataOptions(
             samples=settings["samples"] or "auto",
             evaluation=evaluation,

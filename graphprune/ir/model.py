@@ -17,6 +17,7 @@ import onnx
 
 from graphprune.ir import external_data
 from graphprune.ir.bodies import bodies, scopes
+from graphprune.ir.stays import NOTHING_STAYS, Stays
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -44,6 +45,7 @@ class Model:
     own_file : name of the model's file in ``folder``, where large weights are references into that; else empty.
     sha256 : of the file and its external data.
     files : the file and its external data files.
+    stays : what the user wants to stay of it, whatever a pass finds.
     """
 
     graph: gs.Graph
@@ -56,6 +58,7 @@ class Model:
     sha256: str
     files: tuple[Path, ...] = ()
     own_file: str = ""
+    stays: Stays = NOTHING_STAYS
     _derived: dict[Callable[[Model], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def derived(self, make: Callable[[Model], T]) -> T:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from math import ceil, floor
 from typing import ClassVar
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.groups import Group
 from graphprune.analysis.unit_cost import UnitCost
+from graphprune.base.name_patterns import is_match
 from graphprune.errors import DataError, NothingToPrune, OptionError
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
@@ -323,13 +322,3 @@ def matches(pattern: str, group: Group) -> bool:
         The regular expression is not one.
     """
     return is_match(pattern, (group.name, *group.writers, *group.readers))
-
-
-def is_match(pattern: str, names: Sequence[str]) -> bool:
-    """Whether a glob, or a regular expression after ``re:``, matches one of ``names``. OptionError: see above."""
-    if not pattern.startswith("re:"):
-        return any(fnmatchcase(name, pattern) for name in names)
-    try:
-        return any(re.search(pattern[3:], name) for name in names)
-    except re.error as error:
-        raise OptionError(f"'{pattern[3:]}' is no regular expression: {error}", "correct it") from None

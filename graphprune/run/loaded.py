@@ -15,8 +15,10 @@ from graphprune.data.dataset import Data
 from graphprune.data.made_up import synthetic
 from graphprune.decoder.known_sizes import with_known_sizes
 from graphprune.errors import DataError, ModelError, OptionError
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
+from graphprune.ir.stays import NOTHING_STAYS, Stays
 from graphprune.run.inputs import input_layout
 from graphprune.run.notes import Note, NoteKind, notes_of
 from graphprune.run.options import RunOptions
@@ -88,6 +90,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     options.progress("loading", 0, 0)
     model = with_known_sizes(load(source))
     _refuse_late(model)
+    stays = Stays(options.keep, options.only)
     said = options.data
     if data is None and said.require_data:
         raise DataError("no calibration data was given and --require-data is set", "add --data")
@@ -104,7 +107,18 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
         bound = synthetic(model, options.seed, count, shapes, said.ranges, layout.batching)
     feeds = bound.first(1)
     notes = notes_of(NoteKind.SIZES, [layout.note] if data is None and layout.note else [])
-    return LoadedRun(analyse(model, feeds, options.runtime), bound, feeds, notes)
+    analysis = analyse(model, feeds, options.runtime)
+    if stays != NOTHING_STAYS:
+        stays.check(_names(analysis))
+        analysis = analyse(replace(model, stays=stays), feeds, options.runtime)
+    return LoadedRun(analysis, bound, feeds, notes)
+
+
+def _names(analysis: ModelAnalysis) -> list[str]:
+    """Of what may go and of all layers."""
+    blocks = [join.block.name for join in analysis.joins if join.block]
+    groups, nodes = analysis.groups, all_nodes(analysis.model.graph)
+    return [*blocks, *(group.name for group in groups), *(node.name for node in nodes)]
 
 
 def _refuse_late(model: Model) -> None:

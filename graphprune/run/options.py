@@ -114,14 +114,16 @@ class RunOptions:
     """Everything about a run that is not the decision itself.
 
     ``batch`` is for scoring and validation; fewer run where their outputs would take over 128 MiB. Widths are kept to
-    multiples of ``align``;
-    "auto" takes what the runtime was measured to like. ``report`` is an HTML file to write; ``command`` is what the
-    user typed, for that report. ``between`` is called after each decision of a pass.
+    multiples of ``align``; "auto" takes what the runtime was measured to like. ``keep`` names layers, blocks and groups
+    that stay, ``only`` those that alone may go: globs, or regular expressions after ``re:``. ``report`` is an HTML file to
+    write; ``command`` is what the user typed, for that report. ``between`` is called after each decision of a pass.
     """
 
     seed: int = 0
     batch: int = 32
     align: int | Literal["auto"] = "auto"
+    keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     data: DataOptions = field(default_factory=DataOptions)
     timing: TimingOptions = field(default_factory=TimingOptions)
     recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
