@@ -115,8 +115,8 @@ class RunOptions:
 
     ``batch`` is for scoring and validation; fewer run where their outputs would take over 128 MiB. Widths are kept to
     multiples of ``align``; "auto" takes what the runtime was measured to like. ``keep`` names layers, blocks and groups
-    that stay, ``only`` those that alone may go: globs, or regular expressions after ``re:``. ``report`` is an HTML file to
-    write; ``command`` is what the user typed, for that report. ``between`` is called after each decision of a pass.
+    that stay, ``only`` those that alone may go: globs, or regular expressions after ``re:``. ``report`` is an HTML file
+    to write; ``command`` is what the user typed, for that report. ``between`` is called after each decision of a pass.
     """
 
     seed: int = 0
