@@ -31,7 +31,10 @@ from graphprune.cli.text_options import text_options
     help="Samples to use, of text chunks.  [default: all, of text with --steps what these need]",
 )
 @click.option(
-    "--eval", "evaluation", metavar="SOURCE", help="Samples to judge the epochs by; default: a tenth of --data."
+    "--eval",
+    "evaluation",
+    metavar="SOURCE",
+    help="Samples to judge the epochs by, or text for the last tenth of a text; default: a tenth of --data.",
 )
 @click.option("--epochs", metavar="N", help="How often to go through the data.  [default: 10]")
 @click.option("--steps", metavar="N", help="So many steps instead of epochs.")

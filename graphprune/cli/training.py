@@ -23,10 +23,11 @@ from graphprune.model_folder import layout, writing
 from graphprune.model_folder.layout import ModelFolder
 from graphprune.report.terminal import print_notes
 from graphprune.run.inputs import input_layout
+from graphprune.run.options import HELD_OUT_TEXT
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.text.corpus import is_text
 from graphprune.text.options import TextOptions
-from graphprune.text.source import open_data
+from graphprune.text.source import ALL_BUT_HELD_OUT, HELD_OUT, WHOLE, Limit, open_data
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
 from graphprune.training.report import TrainingFile
 from graphprune.training.table import print_training
@@ -104,10 +105,13 @@ def train(
         output_files.spare_weights(out, pruned)
     dense = None if teacher is None else load(layout.model_file(teacher))
     batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
-    judged = None if evaluation is None else open_data(evaluation, pruned, None, batching, text, images)
+    holds_out = evaluation == HELD_OUT_TEXT and is_text(data)
+    source, share, rest = (data, HELD_OUT, ALL_BUT_HELD_OUT) if holds_out else (evaluation, WHOLE, WHOLE)
+    limit: Limit = "auto" if is_text(source) else None
+    judged = None if source is None else open_data(source, pruned, limit, batching, text, images, share=share)
     if samples is None and is_text(data):
         samples = options.chunks_needed(is_judged_apart=judged is not None)
-    samples_given = open_data(data, pruned, samples, batching, text, images)
+    samples_given = open_data(data, pruned, samples, batching, text, images, share=rest)
     try:
         trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
     except KeyboardInterrupt:

@@ -27,10 +27,11 @@ from tests.torch_bridge.graphs import draw
 CONTRIB, FLOAT, INT = "com.microsoft", np.float32, np.int64
 TOLERANCE = 1e-5
 SMALL = Sizes(layers=2)
-IDS = np.random.default_rng(3).integers(0, SMALL.vocabulary, (2, 7))
+IDS: np.ndarray = np.random.default_rng(3).integers(0, SMALL.vocabulary, (2, 7))
 ANGLES = np.arange(20)[:, None] * 0.5 ** np.arange(8)
 COS16, SIN16 = np.cos(ANGLES).astype(FLOAT), np.sin(ANGLES).astype(FLOAT)  # of heads of 16
-COS, SIN = COS16[:, :4], SIN16[:, :4]
+COS: np.ndarray = COS16[:, :4]
+SIN: np.ndarray = SIN16[:, :4]
 
 
 def model_of(

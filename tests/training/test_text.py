@@ -21,6 +21,7 @@ from graphprune.errors import ModelError, OptionError, RuntimeMissing  # noqa: E
 from graphprune.ir.export import to_proto  # noqa: E402
 from graphprune.ir.loading import load  # noqa: E402
 from graphprune.ir.model import Model  # noqa: E402
+from graphprune.text.options import TextOptions  # noqa: E402
 from graphprune.text.source import open_data  # noqa: E402
 from graphprune.training import TrainOptions, finetune  # noqa: E402
 from graphprune.training.least_alike import least_alike  # noqa: E402
@@ -242,6 +243,19 @@ def test_from_folder_to_folder(
     assert not np.array_equal(initialisers(old)["gate0"], initialisers(new)["gate0"])
     assert np.array_equal(initialisers(old)["cos_cache"], initialisers(new)["cos_cache"])
     assert not (folders / "small.tuned.checkpoint").exists()
+
+
+def test_the_last_tenth_of_a_text_judges(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words_ = ["small", "--teacher", "llm", "--data", "corpus.txt", "--eval", "text", "--json", "-", *QUICK]
+    assert command(monkeypatch, "finetune", *words_) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["train_samples"] == 24  # nothing of them is held out
+    whole = open_data(
+        str(folders / "corpus.txt"), load(folders / "small" / "model.onnx"), None, text=TextOptions(chunk_tokens=16)
+    )
+    assert 0.08 < report["held_out_samples"] / sum(map(len, whole.batches(64))) < 0.12
 
 
 def test_a_folder_is_not_overwritten_and_its_checkpoint_lies_outside(
