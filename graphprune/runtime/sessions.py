@@ -37,6 +37,12 @@ _SHORT_NAMES = {
 
 _WHEELS = {TENSORRT: "graphprune[trt-ep]", OPENVINO: "graphprune[openvino]"}
 
+_IN_FILE = {
+    "session.disable_prepacking": "1",
+    "optimization.constant_folding_max_output_size_in_bytes": str(1 << 20),  # a tied embedding, say, turned round
+}
+"""What keeps the runtime from making other weights out of those in the file."""
+
 Feeds = dict[str, np.ndarray]
 Proto = onnx.ModelProto
 
@@ -158,7 +164,8 @@ def open_session(
     try:
         source, folder, in_file = _source(model, folder, is_lean=is_lean and name == CPU)
         if in_file:
-            session_options.add_session_config_entry("session.disable_prepacking", "1")
+            for key, value in _IN_FILE.items():
+                session_options.add_session_config_entry(key, value)
         if in_file or not keeps_memory:
             session_options.enable_cpu_mem_arena = session_options.enable_mem_pattern = False
         if folder is not None:
