@@ -83,9 +83,8 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     # A norm per head on query and key, LayerNorm without RMS.
     _masked("stablelm", "StableLm", 4, qk_layernorm=True, **_GROUPED),
-    # Attention and MLP side by side, (x + attention) + MLP: each alone could go, but they share their norm, and a
-    # reader outside the branch is refused.
-    _masked("cohere", "Cohere", 0, unsupported={"torchscript": _TWO_HEADS}, **_GROUPED),
+    # Attention and MLP side by side, (x + attention) + MLP: each alone can go, and leaves the norm that they share.
+    _masked("cohere", "Cohere", 4, unsupported={"torchscript": _TWO_HEADS}, **_GROUPED),
     # Norms at the end of each branch, none at its beginning.
     _masked("olmo2", "Olmo2", 4, **_GROUPED),
     # Branches scaled before the join.

@@ -94,8 +94,8 @@ ENTRIES: tuple[Entry, ...] = (
     # A narrow embedding and its projection.
     _model("electra", "Electra", 4, embedding_size=24, **_SMALL),
     # Content-to-position and position-to-content scores by Gather. The positions' projections are no constants in what
-    # dynamo writes, for their range depends on the sequence, and a branch that holds weights of its own is refused.
-    _model("deberta", "Deberta", 4, fewer={"dynamo": 2}, **_DISENTANGLED),
+    # dynamo writes, for their range depends on the sequence; they go with the branch.
+    _model("deberta", "Deberta", 4, **_DISENTANGLED),
     # Positions in logarithmic buckets, with a norm, projected by the content's weights.
     _model(
         "deberta_v2",

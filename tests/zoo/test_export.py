@@ -33,8 +33,6 @@ UNDECIDED: dict[tuple[str, Exporter], int] = {
     # reshapes are lost in the Where over the mask, or in positions that were gathered, shifted or rotated.
     ("gpt2", "torchscript"): 2,
     ("gpt_neo", "torchscript"): 2,
-    ("gptj", "torchscript"): 0,
-    ("codegen", "torchscript"): 0,
     ("bloom", "torchscript"): 2,
     ("mpnet", "torchscript"): 2,
     ("deberta", "torchscript"): 2,

@@ -127,7 +127,7 @@ def _transformer(name: str) -> Built:
 
     config = AutoConfig.for_model(name)
     for key, value in SMALL.items():
-        if hasattr(config, key):
+        if not isinstance(getattr(config, key, []), list):  # a list has an entry for each stage
             with contextlib.suppress(AttributeError, NotImplementedError):  # worked out from others
                 setattr(config, key, value)
     config.use_cache, config._attn_implementation = False, "eager"
@@ -178,6 +178,8 @@ def one(library: str, name: str, exporter: str) -> dict[str, Any]:
     """Export and cut one network."""
     import torch
 
+    from graphprune.errors import ModelError
+    from graphprune.runtime.sessions import RuntimeOptions, open_session, run
     from tests.zoo.survey import survey
 
     torch.set_num_threads(1)
@@ -189,7 +191,12 @@ def one(library: str, name: str, exporter: str) -> dict[str, Any]:
             export(built, exporter, path)
         except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the row is the exporter's
             return {"not_exported": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"}
-        found = survey(path, {key: tensor.numpy() for key, tensor in built[1].items()}, few=FEW)
+        feed = {key: tensor.numpy() for key, tensor in built[1].items()}
+        try:
+            run(open_session(path, RuntimeOptions(threads=1)), feed, ["y"])
+        except ModelError as error:
+            return {"not_exported": f"what it writes does not run: {str(error)[:120]}"}
+        found = survey(path, feed, few=FEW)
     return vars(found) | {
         "refusals": dict(found.refusals),
         "missing": dict(found.missing),
