@@ -22,6 +22,7 @@ _GROUP = "graphprune.passes"
 _BUILT_IN = {
     "layer-cka": "graphprune.passes.layer_cka:LayerCKA",
     "layer-kl": "graphprune.passes.layer_kl:LayerKL",
+    "layer-pls": "graphprune.passes.layer_pls:LayerPLS",
     "layer-angular": "graphprune.passes.layer_angular:LayerAngular",
     "layer-consensus": "graphprune.passes.layer_consensus:LayerConsensus",
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",

@@ -117,8 +117,8 @@ def cli() -> None:
     "--target",
     metavar="KIND=VALUE",
     help="flops=0.5, params=0.5 or latency=0.6 (share left), latency=5ms, removed=4 (units), ratio=0.3 (share of "
-    "units); of decoders tokens-per-s=1.3 (speed-up), ttft=0.7 (share of the time to the first token left). Default: "
-    "flops=0.8.",
+    "units); of decoders tokens-per-s=1.3 (speed-up), ttft=0.7 (share of the time to the first token left); rule: what "
+    "a pass with a rule of its own takes. Default: flops=0.8.",
 )
 @click.option(
     "--align",

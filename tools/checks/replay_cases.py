@@ -91,6 +91,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass layer-kl --target removed=2",
         "--pass layer-kl{reference=original} --target flops=0.8 --no-bench",
     ),
+    "layer-pls": _passes(
+        _CNN,
+        "--pass layer-pls{stage=1} --target removed=1",
+        "--pass layer-pls --pass filter-pls-vip --target flops=0.7 --no-bench",
+    ),
     "layer-angular": _passes(
         _CNN,
         "--pass layer-angular --target removed=2",
