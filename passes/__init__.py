@@ -28,6 +28,8 @@ _BUILT_IN = {
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",
     "filter-obs": "graphprune.passes.filter_obs:FilterOBS",
     "filter-pls-vip": "graphprune.passes.filter_pls_vip:FilterPLSVIP",
+    "layer-ticket": "graphprune.passes.layer_ticket:LayerTicket",
+    "filter-ticket": "graphprune.passes.filter_ticket:FilterTicket",
     "head-projection": "graphprune.passes.head_projection:HeadProjection",
     "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",
     "joint-cka": "graphprune.passes.joint_cka:JointCKA",

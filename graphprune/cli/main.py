@@ -17,6 +17,7 @@ from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
+from graphprune.cli.init import init
 from graphprune.cli.olive_config import olive_config
 from graphprune.cli.options import (
     Align,
@@ -33,6 +34,7 @@ from graphprune.cli.options import (
     show_options,
     worker_options,
 )
+from graphprune.cli.train import train
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
@@ -309,6 +311,8 @@ def passes(as_json: bool) -> None:
 
 
 cli.add_command(apply_hf)
+cli.add_command(init)
+cli.add_command(train)
 cli.add_command(finetune)
 cli.add_command(evaluate)
 cli.add_command(check_data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ _LOG = logging.getLogger("graphprune.training")
 @dataclass
 class State:
     """Where a run is: ``step`` steps of ``epoch`` are done. ``rows`` are the epochs behind it,
-    ``best`` the weights of the best.
+    ``best`` the weights of the best, ``snapshots`` those of the epochs that were to be kept.
     """
 
     epoch: int = 0
@@ -42,6 +42,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,10 +73,11 @@ class Trainer:
         clip: float | None,
         progress: Progress,
         save: Callable[[dict[str, Any]], None],
+        keep: Collection[int] = (),
     ) -> None:
         self._student, self._teacher, self._objective, self._material = student, teacher, objective, material
         self._options, self._progress, self._save = options, progress, save
-        self._lr, self._clip = lr, clip
+        self._lr, self._clip, self._keep = lr, clip, frozenset(keep)
         self._weights = trainable(list(student.module.parameters()))
         self._plain_step = Step(student, teacher if options.distil else None, objective, self._weights)
         self._recorded_step: Step | RecordedStep | None = None
@@ -94,7 +96,7 @@ class Trainer:
         self._began = self._epoch_began = self._saved = time.monotonic()
         if not self.state.rows:
             self._close(self._judged(None, None))
-        while self.state.epoch <= self._options.epochs:
+        while self.state.epoch <= self._options.epochs_left:
             self._epoch()
         self._student.module.load_state_dict(self.state.best)
         return self.state
@@ -106,14 +108,14 @@ class Trainer:
             _train_dropout(self._student.module)
         total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self._student.place.device)
         for index, batch in prefetched(
-            enumerate(self._material.train(state.epoch)), self._augmenter(state.epoch, state.step)
+            enumerate(self._material.train(self._schooled(state.epoch))), self._augmenter(state.epoch, state.step)
         ):
             if batch is None:
                 continue  # done before the run was resumed
             self._set_lr((state.epoch - 1) * steps + index)
             total += self._step(batch, index)
             state.step = index + 1
-            self._progress("training", (state.epoch - 1) * steps + state.step, self._options.epochs * steps)
+            self._progress("training", (state.epoch - 1) * steps + state.step, self._options.epochs_left * steps)
             if not state.step % _CHECK_EVERY:
                 self._require_finite(float(total))
             if time.monotonic() - self._saved >= self._options.checkpoint_seconds:
@@ -132,13 +134,13 @@ class Trainer:
             index, batch = numbered
             if index < done:
                 return index, None
-            key = (self._options.seed, epoch, index)
+            key = (self._options.seed, self._schooled(epoch), index)
             return index, replace(batch, feeds=augmented(batch.feeds, self._material.images, key))
 
         return prepare
 
     def _step(self, batch: Batch, index: int) -> Tensor:
-        key = (self._options.seed, self.state.epoch, index)
+        key = (self._options.seed, self._schooled(self.state.epoch), index)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0]))  # dropout
         loss = self._pass(batch)
         if self._clip is not None:
@@ -177,26 +179,33 @@ class Trainer:
         score = right / positions if positions else None
         return EpochReport(self.state.epoch, lr, train_loss, loss, score, seconds)
 
+    def _schooled(self, epoch: int) -> int:
+        """``epoch`` of this run, counted from the first one of the weights."""
+        return self._options.rewound + epoch
+
     def _close(self, row: EpochReport) -> None:
-        """Note an epoch, keep its weights if they are the best so far, and go to the next."""
+        """Note an epoch, keep its weights if they are the best so far or asked for, and go to the next."""
         state = self.state
         if not state.rows or row.is_better_than(state.rows[state.kept]):
             state.kept = row.epoch
-            state.best = {
-                name: tensor.detach().cpu().clone() for name, tensor in self._student.module.state_dict().items()
-            }
+            state.best = self._weights_now()
+        if self._schooled(row.epoch) in self._keep:
+            state.snapshots[self._schooled(row.epoch)] = self._weights_now()
         state.rows.append(row)
         state.epoch, state.step, state.loss_sum = row.epoch + 1, 0, 0.0
         self._log(row)
         self._checkpoint(epoch_ended=True)
 
+    def _weights_now(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._student.module.state_dict().items()}
+
     def _log(self, row: EpochReport) -> None:
         spent = [each.seconds for each in self.state.rows[1:]]
-        left = (self._options.epochs - row.epoch) * sum(spent) / max(1, len(spent))
+        left = (self._options.epochs_left - row.epoch) * sum(spent) / max(1, len(spent))
         _LOG.info(
             "epoch %d of %d: loss %s, held-out loss %.4f%s, %.1f s%s",
             row.epoch,
-            self._options.epochs,
+            self._options.epochs_left,
             "-" if row.train_loss is None else f"{row.train_loss:.4f}",
             row.held_out_loss,
             "" if row.score is None else f", score {100 * row.score:.2f} %",
@@ -222,13 +231,14 @@ class Trainer:
         return plain | {
             "rows": [asdict(row) for row in state.rows],
             "best": state.best,
+            "snapshots": state.snapshots,
             "module": self._student.module.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
-        names = ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds", "best")
+        names = ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds", "best", "snapshots")
         self.state = State(rows=[EpochReport(**row) for row in saved["rows"]], **{name: saved[name] for name in names})
         self._student.module.load_state_dict(saved["module"])
         self._optimiser.load_state_dict(saved["optimiser"])
@@ -247,7 +257,9 @@ class Trainer:
         )
 
     def _set_lr(self, done: int) -> float:
-        lr = lr_at(self._options.schedule, self._lr, done, self._options.epochs * self._material.steps)
+        steps = self._material.steps
+        done += self._options.rewound * steps
+        lr = lr_at(self._options.schedule, self._lr, done, self._options.epochs * steps)
         for group in self._optimiser.param_groups:
             group["lr"] = lr
         return lr

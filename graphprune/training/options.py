@@ -12,6 +12,7 @@ from graphprune.errors import OptionError
 
 _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
+    "rewound": (0, 100_000),
     "lr": (1e-12, 100),
     "batch": (1, 1 << 20),
     "momentum": (0, 0.9999),
@@ -45,6 +46,9 @@ class TrainOptions:
     """
 
     epochs: int = _option(10, "how often the whole data set is gone through, times passes-per-epoch")
+    rewound: int = _option(
+        0, "epochs of these that the weights have behind them: rate and order of the samples go on from there"
+    )
     lr: float | None = _option(None, "learning rate at the start; auto: 0.01, 3e-4 for LoRA")
     schedule: Literal["cosine", "step"] = _option(
         "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
@@ -85,6 +89,11 @@ class TrainOptions:
                     f"training option {_dashes(name)} is {value:g}",
                     f"choose a value from {low:g} to {high:g}",
                 )
+        if self.rewound >= self.epochs:
+            raise OptionError(
+                f"of {self.epochs} epochs {self.rewound} are behind the weights, so there is none left",
+                "raise the training option epochs: it counts all of them",
+            )
         if self.labels == self.distil == 0:
             raise OptionError(
                 "training options labels and distil are both 0, so there is nothing to learn", "raise one"
@@ -96,6 +105,11 @@ class TrainOptions:
     def __str__(self) -> str:
         changed = [(f.name, value) for f in fields(self) if (value := getattr(self, f.name)) != default(f)]
         return ",".join(f"{_dashes(name)}={shown(value)}" for name, value in changed)
+
+    @property
+    def epochs_left(self) -> int:
+        """Epochs to train."""
+        return self.epochs - self.rewound
 
     @classmethod
     def parse(cls, spec: str, **more: str | None) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -60,16 +60,49 @@ def finetune(
     ModelError, RuntimeMissing
         The model cannot be trained, or PyTorch, peft or CUDA is missing.
     """
+    trained, report, _ = _without_a_trace(model, teacher, data, options, progress, evaluation)
+    return trained, report
+
+
+def train(
+    model: Model,
+    data: Data,
+    options: TrainOptions,
+    progress: Progress,
+    evaluation: Data | None = None,
+    keep: Collection[int] = (),
+) -> tuple[Model, TrainingReport, dict[int, Model]]:
+    """Train ``model`` with the labels of ``data`` alone, from the weights it has; else as :func:`finetune`.
+
+    The third of what is returned are the models after the epochs ``keep``, counted with those that ``options.rewound``
+    says are behind the weights; epoch 0 is the model as it came in.
+    """
+    outside = sorted(epoch for epoch in keep if not options.rewound <= epoch <= options.epochs)
+    if outside or (keep and options.lora is not None):
+        what = f"epoch {outside[0]} is none of those trained" if outside else "adapters have no weights of their own"
+        raise OptionError(f"the weights after epochs cannot be kept: {what}", "keep others, or train without lora")
+    return _without_a_trace(model, None, data, options, progress, evaluation, keep)
+
+
+def _without_a_trace(*arguments: Any) -> tuple[Model, TrainingReport, dict[int, Model]]:
+    """As :func:`_finetune`; the caller's random numbers go on as if nothing had been."""
     torch = extras.torch()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        return _finetune(model, teacher, data, options, progress, evaluation)
+        return _finetune(*arguments)
 
 
 def _finetune(
-    model: Model, teacher: Model | None, data: Data, options: TrainOptions, progress: Progress, evaluation: Data | None
-) -> tuple[Model, TrainingReport]:
+    model: Model,
+    teacher: Model | None,
+    data: Data,
+    options: TrainOptions,
+    progress: Progress,
+    evaluation: Data | None,
+    keep: Collection[int] = (),
+) -> tuple[Model, TrainingReport, dict[int, Model]]:
     import torch
 
+    from graphprune.torch_bridge import write_back
     from graphprune.training import network
     from graphprune.training.adapters import adapt, merge
     from graphprune.training.loop import Trainer
@@ -99,7 +132,7 @@ def _finetune(
             "data": f"{train}; {judge}",
         }
         trainer = Trainer(
-            student, dense, objective, material, options, lr, clip, progress, partial(_save, options, identity)
+            student, dense, objective, material, options, lr, clip, progress, partial(_save, options, identity), keep
         )
         resumed_at = None
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
@@ -116,7 +149,12 @@ def _finetune(
         progress("checking", 0, 0)
         trained = student.written_back()
         check_written(trained, student, first)
-    return trained, TrainingReport(
+    kept: dict[int, Model] = {}
+    for epoch, weights in state.snapshots.items():
+        student.settle()
+        student.module.load_state_dict(weights)
+        kept[epoch] = write_back(model, student.module)
+    report = TrainingReport(
         kind=kind,
         epochs=tuple(state.rows),
         kept=state.kept,
@@ -129,6 +167,7 @@ def _finetune(
         seconds=state.seconds,
         notes=notes,
     )
+    return trained, report, kept
 
 
 def _survey(
