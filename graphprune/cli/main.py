@@ -17,6 +17,7 @@ from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
+from graphprune.cli.grow import grow
 from graphprune.cli.init import init
 from graphprune.cli.olive_config import olive_config
 from graphprune.cli.options import (
@@ -312,6 +313,7 @@ def passes(as_json: bool) -> None:
 
 cli.add_command(apply_hf)
 cli.add_command(init)
+cli.add_command(grow)
 cli.add_command(train)
 cli.add_command(finetune)
 cli.add_command(evaluate)
