@@ -23,6 +23,7 @@ _GROUP = "graphprune.passes"
 _BUILT_IN = {
     "layer-cka": "graphprune.passes.layer_cka:LayerCKA",
     "layer-kl": "graphprune.passes.layer_kl:LayerKL",
+    "layer-pls": "graphprune.passes.layer_pls:LayerPLS",
     "layer-angular": "graphprune.passes.layer_angular:LayerAngular",
     "layer-consensus": "graphprune.passes.layer_consensus:LayerConsensus",
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",
@@ -31,6 +32,8 @@ _BUILT_IN = {
     "filter-kl": "graphprune.passes.filter_kl:FilterKL",
     "filter-obs": "graphprune.passes.filter_obs:FilterOBS",
     "filter-pls-vip": "graphprune.passes.filter_pls_vip:FilterPLSVIP",
+    "layer-ticket": "graphprune.passes.layer_ticket:LayerTicket",
+    "filter-ticket": "graphprune.passes.filter_ticket:FilterTicket",
     "head-projection": "graphprune.passes.head_projection:HeadProjection",
     "neuron-projection": "graphprune.passes.neuron_projection:NeuronProjection",
     "expert-use": "graphprune.passes.expert_use:ExpertUse",

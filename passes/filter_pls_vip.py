@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.scoring.vip import Estimator, Pool, vip_scores
-
-_OWN_LABELS_NOTE = "the data has no labels: PLS took the model's own arg-max for them"
+from graphprune.scoring.vip import OWN_LABELS_NOTE, Estimator, Pool, vip_scores
 
 
 @dataclass(frozen=True)
@@ -50,4 +48,4 @@ class FilterPLSVIP(UnitPass):
             estimator=self.estimator,
             progress=lambda done: context.execution.progress(f"{self.name}: features", done, total),
         )
-        return scores, () if labelled else (_OWN_LABELS_NOTE,)
+        return scores, () if labelled else (OWN_LABELS_NOTE,)

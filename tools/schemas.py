@@ -18,6 +18,7 @@ from graphprune.cli.listing import PassListing
 from graphprune.doctor.checks import Diagnosis
 from graphprune.evaluation.robustness_report import RobustnessReport
 from graphprune.pipeline.check_data import DataCheck
+from graphprune.pipeline.grow import Growth
 from graphprune.plan.plan import Plan
 from graphprune.plan.plan_file import REQUIRED
 from graphprune.report.inspection import GroupsFile, Inspection
@@ -31,6 +32,7 @@ KINDS: dict[str, type] = {
     "doctor": Diagnosis,
     "generation": GenerationFile,
     "groups": GroupsFile,
+    "growth": Growth,
     "inspection": Inspection,
     "passes": PassListing,
     "plan": Plan,

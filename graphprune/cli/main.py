@@ -17,6 +17,8 @@ from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
+from graphprune.cli.grow import grow
+from graphprune.cli.init import init
 from graphprune.cli.olive_config import olive_config
 from graphprune.cli.options import (
     Align,
@@ -34,6 +36,7 @@ from graphprune.cli.options import (
     worker_options,
 )
 from graphprune.cli.stay_options import stay_options
+from graphprune.cli.train import train
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
@@ -118,7 +121,7 @@ def cli() -> None:
     metavar="KIND=VALUE",
     help="flops=0.5, params=0.5 or latency=0.6 (share left), latency=5ms, removed=4 (units), ratio=0.3 (share of "
     "units); of decoders tokens-per-s=1.3 (speed-up) or 40/s, ttft=0.7 (share of the time to the first token left) or "
-    "50ms. Default: flops=0.8.",
+    "50ms; rule: what a pass with a rule of its own takes. Default: flops=0.8.",
 )
 @click.option(
     "--align",
@@ -315,6 +318,9 @@ def passes(name: tuple[str, ...], as_json: bool) -> None:
 
 
 cli.add_command(apply_hf)
+cli.add_command(init)
+cli.add_command(grow)
+cli.add_command(train)
 cli.add_command(finetune)
 cli.add_command(evaluate)
 cli.add_command(check_data)

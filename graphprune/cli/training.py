@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,7 @@ from graphprune.data.image_options import ImageOptions
 from graphprune.errors import InputError
 from graphprune.ir import export, output_files
 from graphprune.ir.loading import load
+from graphprune.ir.model import Model
 from graphprune.model_folder import layout, writing
 from graphprune.model_folder.layout import ModelFolder
 from graphprune.report.terminal import print_notes
@@ -29,7 +30,9 @@ from graphprune.text.corpus import is_text
 from graphprune.text.options import TextOptions
 from graphprune.text.source import ALL_BUT_HELD_OUT, HELD_OUT, WHOLE, Limit, open_data
 from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
+from graphprune.training import train as learn
 from graphprune.training.report import TrainingFile
+from graphprune.training.rewind import rewound
 from graphprune.training.table import print_training
 
 _SUFFIX = "tuned"
@@ -61,13 +64,14 @@ class Training(Shown):
         )
         self._write_json(wrote.to_json)
 
-    def training(self, report: TrainingReport, out: Path) -> None:
+    def training(self, report: TrainingReport, *written: Path) -> None:
         """The tables, after the bar is gone."""
         self._bar.stop()
         if not self._quiet:
             print_notes(Console(stderr=True, highlight=False), report.notes)
         print_training(self._out, report, self._verbose)
-        self._out.print(f"wrote {escape(str(out))}", soft_wrap=True)
+        for path in written:
+            self._out.print(f"wrote {escape(str(path))}", soft_wrap=True)
 
 
 def train(
@@ -82,8 +86,14 @@ def train(
     text: TextOptions,
     images: ImageOptions,
     shown: Training,
+    *,
+    keep: Collection[int] = (),
+    weights: Path | None = None,
 ) -> None:
     """Train ``model`` and write the ``output``; the checkpoint goes when that is there.
+
+    The model after each epoch of ``keep`` is written beside it, see :func:`of_epoch`. ``weights`` is a file of the
+    network it was pruned from, whose weights it starts with.
 
     Raises
     ------
@@ -101,8 +111,12 @@ def train(
         )
     shown.progress("loading", 0, 0)
     pruned = load(layout.model_file(model))
+    if weights is not None:
+        pruned = rewound(pruned, load(layout.model_file(weights)))
+    written = (out, *(of_epoch(out, epoch) for epoch in keep))
     if folder is None:
-        output_files.spare_weights(out, pruned)
+        for path in written:
+            output_files.spare_weights(path, pruned)
     dense = None if teacher is None else load(layout.model_file(teacher))
     batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
     holds_out = evaluation == HELD_OUT_TEXT and is_text(data)
@@ -112,19 +126,30 @@ def train(
     if samples is None and is_text(data):
         samples = options.chunks_needed(is_judged_apart=judged is not None)
     samples_given = open_data(data, pruned, samples, batching, text, images, share=rest)
+    kept_epochs: dict[int, Model] = {}
     try:
-        trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
+        if dense is None:
+            trained, report, kept_epochs = learn(pruned, samples_given, options, shown.progress, judged, keep)
+        else:
+            trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
     except KeyboardInterrupt:
         if kept.exists():
             click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)
         raise
     with _place(out, folder) as path:
         export.write(trained, path)
+        for epoch, earlier in kept_epochs.items():
+            export.write(earlier, of_epoch(path, epoch))
         if folder is not None:
             report = structs.replace(report, notes=(*report.notes, *writing.complete(path, folder, pruned, trained)))
         shown.save_training(report, model, teacher, out)
     checkpoint.sweep(kept)
-    shown.training(report, out)
+    shown.training(report, *written)
+
+
+def of_epoch(path: Path, epoch: int) -> Path:
+    """Where the weights after ``epoch`` lie of a training that wrote ``path``."""
+    return path.with_name(f"{path.stem}.epoch{epoch}.onnx")
 
 
 @contextmanager

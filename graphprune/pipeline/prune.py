@@ -20,7 +20,7 @@ from graphprune.pipeline.job import Job, Save, destination
 from graphprune.pipeline.rounds import Rounds, repairs
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
-from graphprune.plan.target import Target
+from graphprune.plan.target import OWN_RULE, Target
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, Source, check_source
@@ -109,10 +109,16 @@ def _chosen(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
 
 
 def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
-    """The target; where none was given the ratio that all passes have, or the default."""
-    if target is not None:
-        return target if isinstance(target, Target) else Target.parse(target)
+    """The target; where none was given the ratio or the rule that all passes have, or the default."""
     own = {pass_.own_target() for pass_ in passes}
+    if target is not None:
+        wanted = target if isinstance(target, Target) else Target.parse(target)
+        if wanted == OWN_RULE and own != {OWN_RULE}:
+            without = next(pass_.name for pass_ in passes if pass_.own_target() != OWN_RULE)
+            raise OptionError(f"pass {without} has no rule of its own for how much goes", "name another --target")
+        return wanted
+    if len(own) > 1 and OWN_RULE in own:
+        own = own - {OWN_RULE} | {None}
     if len(own) > 1:
         raise OptionError(
             "the passes have different ratios and there is no target",
@@ -145,7 +151,9 @@ class _PassesInTurn:
         if options.recovery.repair is not None:
             return options
         own = (each.own_repair(loaded.analysis, loaded.data) for each in self.passes)
-        return replace(options, recovery=replace(options.recovery, repair=next(filter(None, own), None)))
+        return replace(
+            options, recovery=replace(options.recovery, repair=next((each for each in own if each is not None), None))
+        )
 
     def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:
         """Run the passes until the target is met.
@@ -199,4 +207,6 @@ def refused_scores(name: str) -> DataError:
 def _not_reached(target: Target, plan: Plan) -> TargetNotReached:
     limits = "; ".join(dict.fromkeys(decision.limit for decision in plan.decisions if decision.limit))
     limits = limits or f"{plan.reached:.4g} is where the passes ended"
+    if target == OWN_RULE:
+        return TargetNotReached(f"nothing goes: {limits}", "relax the rules of the pass, or take another")
     return TargetNotReached(f"the target {target} cannot be reached: {limits}", "ask for less, or relax the rules")

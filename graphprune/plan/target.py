@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from graphprune.analysis.cost import Cost
 from graphprune.errors import OptionError
 
-TargetKind = Literal["flops", "params", "removed", "ratio", "latency", "tokens-per-s", "ttft"]
+TargetKind = Literal["flops", "params", "removed", "ratio", "latency", "tokens-per-s", "ttft", "rule"]
 
 GENERATION = ("tokens-per-s", "ttft")
 """Targets that generation is timed for."""
@@ -27,7 +27,8 @@ class Target:
     the share of the measured time that is left, or, with the ``unit`` ms, ``latency=5ms``. Of decoders with a cache
     ``ttft=0.7`` is the share of the time to the first token that is left, or ``ttft=50ms`` that time;
     ``tokens-per-s=1.3`` is the speed-up of those after it, or, with the ``unit`` /s or from 10 on, their number in a
-    second, of all samples together: ``tokens-per-s=40``. Only a measurement tells whether a time is reached.
+    second, of all samples together: ``tokens-per-s=40``. Only a measurement tells whether a time is reached. ``rule``:
+    how much goes is for the pass to say, which has a rule of its own for it.
     """
 
     kind: TargetKind
@@ -35,6 +36,8 @@ class Target:
     unit: Unit = ""
 
     def __str__(self) -> str:
+        if self.kind == "rule":
+            return self.kind
         if self.kind == "tokens-per-s" and not self.unit and self.value >= _MOST_SPEED_UP:
             return f"{self.kind}={100 * self.value:g}%"
         return f"{self.kind}={self.value:g}{self.unit}"
@@ -61,7 +64,9 @@ class Target:
         """
         text = str(text)  # a number too is told what it lacks
         kind, _, number = text.partition("=")
-        kinds = get_args(TargetKind)
+        if text == str(OWN_RULE):
+            return OWN_RULE
+        kinds = [kind for kind in get_args(TargetKind) if kind != OWN_RULE.kind]
         if re.fullmatch(r"[\d.]+%?", text.strip()):
             raise OptionError(
                 f"target {text} does not say of what",
@@ -101,7 +106,7 @@ class Target:
         or their share of those considered.
         """
         assert not self.is_time, "a time is measured, not computed"
-        if self.kind == "removed":
+        if self.kind in ("removed", "rule"):
             return removed
         if self.kind == "ratio":
             return removed / max(1, considered)
@@ -117,4 +122,8 @@ class Target:
         if self.kind == "ratio":
             return removed >= round(self.value * considered)
         reached = self.reached(dense, now, removed)
-        return reached >= self.value if self.kind == "removed" else reached <= self.value
+        return reached >= self.value if self.kind in ("removed", "rule") else reached <= self.value
+
+
+OWN_RULE: Final = Target("rule", 1)
+"""Met by whatever a pass takes by its own rule, so long as that is anything."""

@@ -22,6 +22,8 @@ from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import mean_per_unit
 from graphprune.segments.capture import axes_of_samples, capture
 
+OWN_LABELS_NOTE = "the data has no labels: PLS took the model's own arg-max for them"
+
 Estimator = Literal["pls", "cipls", "cipls-released"]
 Pool = Literal["max", "mean"]
 
@@ -97,7 +99,7 @@ def vip_scores(
                 columns[tap] = slice(start, start + pooled.shape[1])
                 start += pooled.shape[1]
             labelled = part.labels is not None
-            labels = part.labels if part.labels is not None else _own_labels(values[output], output)
+            labels = part.labels if part.labels is not None else own_labels(values[output], output)
             done += len(part)
             progress(done)
             yield np.concatenate(list(features.values()), axis=1), labels
@@ -155,8 +157,14 @@ def _per_unit(scores: NDArray[np.float64], typing: Typing, tap: _Tap, group: Gro
     return mean_per_unit(scores, positions, group.size)
 
 
-def _own_labels(scores: np.ndarray, name: str) -> NDArray[np.int64]:
-    """The model's own choice for each sample."""
+def own_labels(scores: np.ndarray, name: str) -> NDArray[np.int64]:
+    """The model's own choice for each sample, from its first output ``name``.
+
+    Raises
+    ------
+    DataError
+        That holds no class scores.
+    """
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise DataError(
             f"there are no labels, and the first output '{name}' {list(scores.shape)} is no row of class scores",

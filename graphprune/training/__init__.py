@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphprune.training.options import TrainOptions
     from graphprune.training.report import EpochReport, TrainingReport
-    from graphprune.training.run import finetune
+    from graphprune.training.run import finetune, train
 
-__all__ = ["EpochReport", "TrainOptions", "TrainingReport", "finetune"]
+__all__ = ["EpochReport", "TrainOptions", "TrainingReport", "finetune", "train"]
 
-_HOMES = {"EpochReport": "report", "TrainOptions": "options", "TrainingReport": "report", "finetune": "run"}
+_HOMES = {
+    "EpochReport": "report",
+    "TrainOptions": "options",
+    "TrainingReport": "report",
+    "finetune": "run",
+    "train": "run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ _LOG = logging.getLogger("graphprune.training")
 @dataclass
 class State:
     """Where a run is: ``step`` steps of ``epoch`` are done. ``rows`` are the epochs behind it,
-    ``best`` the weights of the best.
+    ``best`` the weights of the best, ``snapshots`` those of the epochs that were to be kept.
     """
 
     epoch: int = 0
@@ -44,6 +44,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,10 +82,11 @@ class Trainer:
         warmup: float,
         progress: Progress,
         save: Callable[[dict[str, Any]], None],
+        keep: Collection[int] = (),
     ) -> None:
         self._student, self._teacher, self._objective, self._material = student, teacher, objective, material
         self._options, self._progress, self._save = options, progress, save
-        self._lr, self._clip, self._warmup = lr, clip, warmup
+        self._lr, self._clip, self._warmup, self._keep = lr, clip, warmup, frozenset(keep)
         self._weights = trainable(list(student.module.parameters()))
         self._plain_step = Step(student, teacher if options.distil else None, objective, self._weights)
         self._recorded_step: Step | RecordedStep | None = None
@@ -103,7 +105,7 @@ class Trainer:
         self._began = self._epoch_began = self._saved = time.monotonic()
         if not self.state.rows:
             self._close(self._judged(None, None))
-        while self.state.epoch <= self._material.epochs:
+        while self.state.epoch <= self._epochs_left:
             self._epoch()
         self._take_up(self.state.best)
         return self.state
@@ -115,14 +117,14 @@ class Trainer:
             _train_dropout(self._student.module)
         total = torch.tensor(state.loss_sum, dtype=torch.float64, device=self._student.place.device)
         for index, batch in prefetched(
-            enumerate(self._material.train(state.epoch)), self._augmenter(state.epoch, state.step)
+            enumerate(self._material.train(self._schooled(state.epoch))), self._augmenter(state.epoch, state.step)
         ):
             if batch is None:
                 continue  # done before the run was resumed
             self._set_lr((state.epoch - 1) * steps + index)
             total += self._step(batch, index)
             state.step = index + 1
-            self._progress("training", (state.epoch - 1) * steps + state.step, self._material.total)
+            self._progress("training", (state.epoch - 1) * steps + state.step, self._epochs_left * steps)
             if not state.step % _CHECK_EVERY:
                 self._require_finite(float(total))
             if time.monotonic() - self._saved >= self._options.checkpoint_seconds:
@@ -145,13 +147,13 @@ class Trainer:
             index, batch = numbered
             if index < done:
                 return index, None
-            key = (self._options.seed, epoch, index)
+            key = (self._options.seed, self._schooled(epoch), index)
             return index, replace(batch, feeds=augmented(batch.feeds, self._material.images, key))
 
         return prepare
 
     def _step(self, batch: Batch, index: int) -> Tensor:
-        key = (self._options.seed, self.state.epoch, index)
+        key = (self._options.seed, self._schooled(self.state.epoch), index)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0]))  # dropout
         loss = self._pass(batch)
         if self._clip is not None:
@@ -187,24 +189,38 @@ class Trainer:
         seconds = self.state.epoch_seconds + time.monotonic() - self._epoch_began
         return EpochReport(self.state.epoch, lr, train_loss, verdict.loss, verdict.score, seconds, verdict.perplexity)
 
+    @property
+    def _epochs_left(self) -> int:
+        """Of those asked for, without those that the weights have behind them."""
+        return self._material.epochs - self._options.rewound
+
+    def _schooled(self, epoch: int) -> int:
+        """``epoch`` of this run, counted from the first one of the weights."""
+        return self._options.rewound + epoch
+
     def _close(self, row: EpochReport) -> None:
-        """Note an epoch, keep its weights if they are the best so far, and go to the next."""
+        """Note an epoch, keep its weights if they are the best so far or asked for, and go to the next."""
         state = self.state
         if not state.rows or row.is_better_than(state.rows[state.kept]):
             state.kept = row.epoch
-            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self._learnt().items()}
+            state.best = self._weights_now()
+        if self._schooled(row.epoch) in self._keep:
+            state.snapshots[self._schooled(row.epoch)] = self._weights_now()
         state.rows.append(row)
         state.epoch, state.step, state.loss_sum = row.epoch + 1, 0, 0.0
         self._log(row)
         self._checkpoint(epoch_ended=True)
 
+    def _weights_now(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._learnt().items()}
+
     def _log(self, row: EpochReport) -> None:
         spent = [each.seconds for each in self.state.rows[1:]]
-        left = (self._material.epochs - row.epoch) * sum(spent) / max(1, len(spent))
+        left = (self._epochs_left - row.epoch) * sum(spent) / max(1, len(spent))
         _LOG.info(
             "epoch %d of %d: loss %s, held-out loss %.4f%s, %.1f s%s",
             row.epoch,
-            self._material.epochs,
+            self._epochs_left,
             "-" if row.train_loss is None else f"{row.train_loss:.4f}",
             row.held_out_loss,
             f", perplexity {row.perplexity:.2f}"
@@ -234,13 +250,14 @@ class Trainer:
         return plain | {
             "rows": [asdict(row) for row in state.rows],
             "best": state.best,
+            "snapshots": state.snapshots,
             "module": self._learnt(),
             "optimiser": self._optimiser.state_dict(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take up what :meth:`state_dict` gave."""
-        names = ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds", "best")
+        names = ("epoch", "step", "loss_sum", "kept", "seconds", "epoch_seconds", "best", "snapshots")
         self.state = State(rows=[EpochReport(**row) for row in saved["rows"]], **{name: saved[name] for name in names})
         self._take_up(saved["module"])
         self._optimiser.load_state_dict(saved["optimiser"])
@@ -272,6 +289,7 @@ class Trainer:
         )
 
     def _set_lr(self, done: int) -> float:
+        done += self._options.rewound * self._material.steps
         lr = lr_at(self._options.schedule, self._lr, done, self._material.total, self._warmup)
         for group in self._optimiser.param_groups:
             group["lr"] = lr

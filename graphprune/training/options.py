@@ -15,6 +15,7 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
     "steps": (1, 1 << 40),
     "judge_every": (1, 1 << 40),
+    "rewound": (0, 100_000),
     "lr": (1e-12, 100),
     "warmup": (0, 0.9),
     "batch": (1, 1 << 20),
@@ -68,6 +69,9 @@ class TrainOptions:
     """
 
     epochs: int = _option(10, "how often the whole data set is gone through, times passes-per-epoch")
+    rewound: int = _option(
+        0, "epochs of these that the weights have behind them: rate and order of the samples go on from there"
+    )
     lr: float | None = _option(None, "largest learning rate; auto: 0.01, 3e-4 for LoRA, 1e-4 for text without")
     schedule: Literal["cosine", "step"] = _option(
         "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
@@ -120,6 +124,11 @@ class TrainOptions:
                     f"training option {_dashes(name)} is {value:g}",
                     f"choose a value from {low:g} to {high:g}",
                 )
+        if self.rewound >= self.epochs:
+            raise OptionError(
+                f"of {self.epochs} epochs {self.rewound} are behind the weights, so there is none left",
+                "raise the training option epochs: it counts all of them",
+            )
         if self.labels == self.distil == 0:
             raise OptionError(
                 "training options labels and distil are both 0, so there is nothing to learn", "raise one"

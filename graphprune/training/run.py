@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -71,16 +71,49 @@ def finetune(
     ModelError, RuntimeMissing
         The model cannot be trained, or PyTorch, peft or CUDA is missing.
     """
+    trained, report, _ = _without_a_trace(model, teacher, data, options, progress, evaluation)
+    return trained, report
+
+
+def train(
+    model: Model,
+    data: Data,
+    options: TrainOptions,
+    progress: Progress,
+    evaluation: Data | None = None,
+    keep: Collection[int] = (),
+) -> tuple[Model, TrainingReport, dict[int, Model]]:
+    """Train ``model`` with the labels of ``data`` alone, from the weights it has; else as :func:`finetune`.
+
+    The third of what is returned are the models after the epochs ``keep``, counted with those that ``options.rewound``
+    says are behind the weights; epoch 0 is the model as it came in.
+    """
+    outside = sorted(epoch for epoch in keep if not options.rewound <= epoch <= options.epochs)
+    if outside or (keep and options.lora is not None):
+        what = f"epoch {outside[0]} is none of those trained" if outside else "adapters have no weights of their own"
+        raise OptionError(f"the weights after epochs cannot be kept: {what}", "keep others, or train without lora")
+    return _without_a_trace(model, None, data, options, progress, evaluation, keep)
+
+
+def _without_a_trace(*arguments: Any) -> tuple[Model, TrainingReport, dict[int, Model]]:
+    """As :func:`_finetune`; the caller's random numbers go on as if nothing had been."""
     torch = extras.torch()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        return _finetune(model, teacher, data, options, progress, evaluation)
+        return _finetune(*arguments)
 
 
 def _finetune(
-    model: Model, teacher: Model | None, data: Data, options: TrainOptions, progress: Progress, evaluation: Data | None
-) -> tuple[Model, TrainingReport]:
+    model: Model,
+    teacher: Model | None,
+    data: Data,
+    options: TrainOptions,
+    progress: Progress,
+    evaluation: Data | None,
+    keep: Collection[int] = (),
+) -> tuple[Model, TrainingReport, dict[int, Model]]:
     import torch
 
+    from graphprune.torch_bridge import write_back
     from graphprune.training import network, text_task
     from graphprune.training.adapters import merge
     from graphprune.training.loop import Trainer
@@ -121,7 +154,7 @@ def _finetune(
             "data": f"{train}; {judge}",
         }
         save = partial(_save, options, identity)
-        trainer = Trainer(student, dense, objective, material, options, lr, clip, warmup, progress, save)
+        trainer = Trainer(student, dense, objective, material, options, lr, clip, warmup, progress, save, keep)
         resumed_at = None
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             trainer.load_state_dict(checkpoint.load(options.checkpoint, identity))
@@ -140,7 +173,12 @@ def _finetune(
         trained = student.written_back()
         places = np.not_equal(first.labels, IGNORED) if is_text and first.labels is not None else None
         check_written(trained, student, first.feeds, places)
-    return trained, TrainingReport(
+    kept: dict[int, Model] = {}
+    for epoch, weights in state.snapshots.items():
+        student.settle()
+        student.module.load_state_dict(weights)
+        kept[epoch] = write_back(model, student.module)
+    report = TrainingReport(
         kind=kind,
         epochs=tuple(state.rows),
         kept=state.kept,
@@ -153,6 +191,7 @@ def _finetune(
         seconds=state.seconds,
         notes=notes,
     )
+    return trained, report, kept
 
 
 def _rates(options: TrainOptions, is_text: bool, is_folded: bool) -> tuple[float, float | None, float]:

@@ -21,6 +21,8 @@ DENSE = Cost(macs=1000, params=200)
         ("params=0.25", Cost(1000, 50), 0, 0.25, True),
         ("removed=3", Cost(0, 0), 2, 2, False),
         ("removed=3", Cost(1000, 200), 3, 3, True),
+        ("rule", Cost(1000, 200), 0, 0, False),
+        ("rule", Cost(1000, 200), 5, 5, True),
     ],
 )
 def test_reached_and_met(text: str, now: Cost, removed: int, reached: float, met: bool) -> None:

@@ -102,6 +102,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass joint-cka{criterion=magnitude,similarity=wasserstein} --target flops=0.8 --no-bench",
         "--pass joint-cka{select=random,refit=false} --target flops=0.7 --no-bench",
     ),
+    "layer-pls": _passes(
+        _CNN,
+        "--pass layer-pls{stage=1} --target removed=1",
+        "--pass layer-pls --pass filter-pls-vip --target flops=0.7 --no-bench",
+    ),
     "layer-angular": _passes(
         _CNN,
         "--pass layer-angular --target removed=2",

@@ -1,0 +1,47 @@
+"""``filter-ticket``: figures of single filters, and as many of them as blocks have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from graphprune.errors import DataError, OptionError
+from graphprune.ir.export import to_proto
+from graphprune.ir.loading import load
+from graphprune.rewrite.initialise import initialise
+from tests.graphs import residual_mlp
+from tests.passes.asking import counts, decided, scores
+from tests.passes.tickets import by_hand, images, resnet, samples
+
+
+@pytest.mark.parametrize("kind", ["snip", "grasp"])
+def test_filters_have_the_figures_of_finite_differences(kind: str) -> None:
+    proto, data, figures = residual_mlp(3, 5), samples(), by_hand(kind)
+    for pool, how in {"sum": np.sum, "mean": np.mean}.items():
+        filters = decided(proto, f"filter-ticket{{criterion={kind},pool={pool},scope=group}}", data, "ratio=0.3")
+        for i, values in enumerate(scores(filters).values()):
+            np.testing.assert_allclose(values, how(figures[f"a{i}"], axis=0), rtol=2e-3, atol=5e-5)
+
+
+def test_as_many_filters_as_the_blocks_have() -> None:
+    """A block has 12 + 8 filters; each of the units is one."""
+    proto, data = to_proto(initialise(load(resnet()), 0).model), images()
+    for criterion in ("snip", "grasp"):
+        result = decided(proto, f"filter-ticket{{layers=1,criterion={criterion}}}", data, align="auto")
+        assert sum(counts(result).values()) == 20
+        assert result.plan.asked == "rule"
+        assert "20 filters go; the 1 blocks of layer-ticket have 20" in result.notes
+    most = decided(proto, "filter-ticket{layers=1,floor=0.7}", data)
+    assert sum(counts(most).values()) == 9
+    assert "9 filters go; the 1 blocks of layer-ticket have 20" in most.notes
+
+
+def test_refuses_what_it_cannot_work_with() -> None:
+    with pytest.raises(DataError, match="has no labels, and an untrained network cannot stand in for them"):
+        decided(resnet(), "filter-ticket", {"x": images()["x"]}, "removed=1")
+    with pytest.raises(OptionError, match=r"takes as much as layer-ticket, not flops=0\.5"):
+        decided(resnet(), "filter-ticket{layers=1}", images(), "flops=0.5")
+    with pytest.raises(OptionError, match="layer-ticket cannot take 2 blocks"):
+        decided(resnet(), "filter-ticket{layers=2}", images())
