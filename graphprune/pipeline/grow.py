@@ -29,7 +29,7 @@ from graphprune.scoring.join_vip import join_vips
 from graphprune.text.source import open_data
 from graphprune.training import TrainOptions, train
 from graphprune.validation.grown import check_grown
-from graphprune.validation.validate import check_written
+from graphprune.validation.validate import check_same_but_for_weights
 
 _COMPONENTS = 2
 _WINDOW = 8
@@ -158,7 +158,7 @@ def grow(
             break
     with output_files.staged(output) as path:
         export.write(base.model, path)
-        check_written(path, base.model, run.loaded.feeds, run.options.runtime)
+        check_same_but_for_weights(path, base.model, run.loaded.feeds, run.options.runtime)
     return run.growth(blocks, str(replace(training, checkpoint=None)), first, steps, limit)
 
 

@@ -8,7 +8,7 @@ from graphprune.ir import export, output_files
 from graphprune.rewrite.initialise import initialise as fresh_weights
 from graphprune.run.loaded import Source, prepare
 from graphprune.run.options import RunOptions, given_options
-from graphprune.validation.validate import check_written
+from graphprune.validation.validate import check_same_but_for_weights
 
 
 def initialise(source: Source, seed: int, output: Path, options: RunOptions | None = None) -> dict[str, int]:
@@ -30,5 +30,5 @@ def initialise(source: Source, seed: int, output: Path, options: RunOptions | No
     fresh = fresh_weights(loaded.model, seed)
     with output_files.staged(output) as path:
         export.write(fresh.model, path)
-        check_written(path, loaded.model, loaded.feeds, options.runtime)
+        check_same_but_for_weights(path, loaded.model, loaded.feeds, options.runtime)
     return fresh.counts

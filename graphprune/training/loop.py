@@ -124,7 +124,8 @@ class Trainer:
             self._set_lr((state.epoch - 1) * steps + index)
             total += self._step(batch, index)
             state.step = index + 1
-            self._progress("training", (state.epoch - 1) * steps + state.step, self._epochs_left * steps)
+            left = self._material.total - self._options.rewound * steps
+            self._progress("training", (state.epoch - 1) * steps + state.step, left)
             if not state.step % _CHECK_EVERY:
                 self._require_finite(float(total))
             if time.monotonic() - self._saved >= self._options.checkpoint_seconds:

@@ -69,9 +69,6 @@ class TrainOptions:
     """
 
     epochs: int = _option(10, "how often the whole data set is gone through, times passes-per-epoch")
-    rewound: int = _option(
-        0, "epochs of these that the weights have behind them: rate and order of the samples go on from there"
-    )
     lr: float | None = _option(None, "largest learning rate; auto: 0.01, 3e-4 for LoRA, 1e-4 for text without")
     schedule: Literal["cosine", "step"] = _option(
         "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
@@ -108,6 +105,9 @@ class TrainOptions:
     lora_dropout: float = _option(0.05, "share of the inputs that adapters do without at each step")
     lora_blocks: int | None = _option(
         None, "adapters only in so many residual blocks, whose input and output are least alike (CKA); auto: in all"
+    )
+    rewound: int = _option(
+        0, "epochs of these that the weights have behind them: rate and order of the samples go on from there"
     )
     seed: int = _option(0, "order of the samples, augmentation, dropout")
     checkpoint: Path | None = field(

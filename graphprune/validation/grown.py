@@ -17,7 +17,7 @@ from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.rewrite import remove_blocks
 from graphprune.runtime.sessions import RuntimeOptions, open_model, open_session, run
-from graphprune.validation.validate import check_written
+from graphprune.validation.validate import check_same_but_for_weights
 from graphprune.validation.yardstick import Yardstick
 
 
@@ -40,7 +40,7 @@ def check_grown(
         The file is not valid or does not run, what was added is no removable block, or the difference is too large.
     """
     feeds = data.first(1)
-    check_written(written, original, feeds, options)
+    check_same_but_for_weights(written, original, feeds, options)
     grown = analyse(load(written), feeds, options)
     blocks = [join.block for join in grown.joins if join.node in added and join.block]
     if len(blocks) != len(added):

@@ -144,6 +144,12 @@ def check_written(
             )
 
 
+def check_same_but_for_weights(written: Path, before: Model, feeds: Feeds, options: RuntimeOptions) -> None:
+    """:func:`check_written` against the model ``before`` as it is at hand. ValidationFailed: see there."""
+    names = [tensor.name for tensor in before.graph.outputs]
+    check_written(written, before, run(open_model(before, options), feeds, names), feeds, options)
+
+
 def check_normalisation(
     model: Model, data: Data, batch: int, options: RuntimeOptions, yardstick: Yardstick | None = None
 ) -> None:
