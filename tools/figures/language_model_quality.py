@@ -49,7 +49,8 @@ def onnx_scores(path: Path, head_size: int, threads: int) -> Scores:
 
     def scores(ids: np.ndarray) -> np.ndarray:
         found: np.ndarray = run(session, feeds(shapes, head_size, ids), ["logits"])[0]
-        return found[0]
+        logits: np.ndarray = found[0]
+        return logits
 
     return scores
 

@@ -67,7 +67,8 @@ class Setting:
 def measured(method: str, share: float, setting: Setting) -> Row:
     """Everything of a row but its names."""
     if method in ours.SPECS or method in (DENSE, ONNXSIM):
-        facts, path = {}, setting.model / "model.onnx"
+        facts: Row = {}
+        path = setting.model / "model.onnx"
         if method != DENSE:
             facts, path = (_onnxsim if method == ONNXSIM else _ours)(method, share, setting)
         scores = onnx_scores(path, setting.head_size, setting.threads)

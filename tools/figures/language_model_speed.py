@@ -42,7 +42,7 @@ def pruned(folder: Path, kind: str, amount: float, out: Path) -> Path:
         "layers": ("layer-angular{unit=layer}", f"removed={amount:g}"),
         "neurons": ("filter-magnitude{scope=group,include=*mlp*}", f"ratio={amount:.6g}"),
     }[kind]
-    ids = {"input_ids": np.random.default_rng(0).integers(3, 40_000, (2, 64))}
+    ids = {"input_ids": np.random.default_rng(0).integers(3, 500, (2, 64))}
     options = RunOptions(
         batch=2, align=1, timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
     )
