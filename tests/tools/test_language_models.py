@@ -179,10 +179,21 @@ def test_the_table_says_whether_the_goals_are_reached(tool: Callable[[str], Any]
     lines = tool("language_model_table").markdown(rows).splitlines()
     assert "| `filter-obs` | 30.0, 90.0 |  |" in lines
     assert "| FLAP | 40.0, 80.0 | not finished in 60 minutes |" in lines
-    assert "| 20% | `filter-obs` 30.00 | FLAP 40.00 | 0.75 | yes | 40 | yes |" in lines
-    facts = "| `filter-obs` | 20% | 800,000 (80.0%) | 30.00 | 1.50 | 90.00 | 2.25 | 1.50 | 700 | 1,234 | walk | no |"
+    assert "| 20 % | `filter-obs` 30.00 | FLAP 40.00 | 0.75 | yes | 40 | yes |" in lines
+    facts = "| `filter-obs` | 20 % | 800,000 (80.0 %) | 30.00 | 1.50 | 90.00 | 2.25 | 1.50 | 700 | 1,234 | walk | no |"
     assert facts in lines
     worse = [rows[0], _row("filter-obs", 0.2, 41, 90), rows[2]]
-    assert "| 20% | `filter-obs` 41.00 | FLAP 40.00 | 1.02 | no | 40 | no |" in tool("language_model_table").markdown(
+    assert "| 20 % | `filter-obs` 41.00 | FLAP 40.00 | 1.02 | no | 40 | no |" in tool("language_model_table").markdown(
         worse
+    )
+
+
+def test_the_speed_table_gives_both_phases_with_intervals(tool: Callable[[str], Any]) -> None:
+    row = {"kind": "layers", "amount": 6.0, "precision": "int4", "left": 0.842, "prompt": 16, "new": 64}
+    row |= {"tokens_per_s": [40.0, 50.0], "speed_up": [1.25, 1.2, 1.3]}
+    row |= {"first_token_ms": [100.4, 80.0], "first_token_speed_up": [1.255, 1.1, 1.4]}
+    lines = tool("language_model_speed").markdown([row]).splitlines()
+    assert lines[1] == "|---" * 8 + "|"
+    assert lines[2] == (
+        "| 6 layers | 84.2 % | int4 | 16, 64 | 40.0, 50.0 | 1.25x (1.20 to 1.30) | 100, 80 | 1.25x (1.10 to 1.40) |"
     )

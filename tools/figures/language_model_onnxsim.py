@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def cut(path: Path, chunks: np.ndarray, head_size: int, sparsity: float, out: Pa
     model = onnx.load(path)
     shapes = {each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim] for each in model.graph.input}
     batches = [feeds(shapes, head_size, ids) for ids in chunks[:FEW]]
-    ways = {
+    ways: dict[str, Callable[[], Any]] = {
         "structured Wanda": lambda: onnxsim.apply_structured_wanda_pruning(model, batches, sparsity=sparsity),
         "attention heads": lambda: onnxsim.apply_attention_head_pruning(model, sparsity=sparsity),
         "blocks": lambda: onnxsim.apply_transformer_block_pruning(model, batches, sparsity=sparsity),

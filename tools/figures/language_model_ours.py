@@ -63,7 +63,8 @@ def unproved() -> Iterator[None]:
     def write(_: Any, small: Any, path: Path) -> None:
         export.write(small.model, path)
 
-    proving, Rounds.prove = Rounds.prove, write  # type: ignore[method-assign]
+    proving = Rounds.prove
+    Rounds.prove = write  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

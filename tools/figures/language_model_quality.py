@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def onnx_scores(path: Path, head_size: int, threads: int) -> Scores:
 
     def scores(ids: np.ndarray) -> np.ndarray:
         found: np.ndarray = run(session, feeds(shapes, head_size, ids), ["logits"])[0]
-        return found[0]
+        logits: np.ndarray = found[0]
+        return logits
 
     return scores
 
@@ -73,6 +75,11 @@ def onnx_parameters(model: Any) -> int:
     proto = onnx.load(model, load_external_data=False) if isinstance(model, Path) else model
     weights = (each for each in proto.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
     return sum(math.prod(each.dims) for each in weights if not each.name.endswith(("cos_cache", "sin_cache")))
+
+
+def peak_mib() -> int:
+    """The most memory that this process has held."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def torch_parameters(module: Any) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from language_model_quality import layer_count, torch_parameters
+from language_model_quality import layer_count, peak_mib, torch_parameters
 
 FEW = 4  # chunks that 2SSP compares attentions on
 
@@ -41,6 +41,7 @@ class Moments:
     tokens: int
     seconds: float
     processor_seconds: float
+    peak_mib: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def moments(model: Any, chunks: np.ndarray) -> Moments:
         for chunk in chunks:
             model.model(torch.from_numpy(chunk)[None], use_cache=False)
     seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    return Moments(sums, squares, norms, turned, int(chunks.size), *seconds)
+    return Moments(sums, squares, norms, turned, int(chunks.size), *seconds, peak_mib())
 
 
 @contextmanager

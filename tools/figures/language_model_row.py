@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from language_model_quality import (
     layer_count,
     onnx_parameters,
     onnx_scores,
+    peak_mib,
     perplexity,
     torch_parameters,
     torch_scores,
@@ -67,7 +67,8 @@ class Setting:
 def measured(method: str, share: float, setting: Setting) -> Row:
     """Everything of a row but its names."""
     if method in ours.SPECS or method in (DENSE, ONNXSIM):
-        facts, path = {}, setting.model / "model.onnx"
+        facts: Row = {}
+        path = setting.model / "model.onnx"
         if method != DENSE:
             facts, path = (_onnxsim if method == ONNXSIM else _ours)(method, share, setting)
         scores = onnx_scores(path, setting.head_size, setting.threads)
@@ -121,20 +122,21 @@ def _onnxsim(method: str, share: float, setting: Setting) -> tuple[Row, Path]:
 def _rival(method: str, share: float, model: Any, setting: Setting) -> Row:
     calibration = Calibration(setting.chunks(CALIBRATION), setting.work / "moments.npz")
     shared = calibration.moments(model) if calibration.kept.exists() else None
-    started = _Clock(shared.seconds, shared.processor_seconds) if shared else _Clock()
+    started = _Clock(shared.seconds, shared.processor_seconds, shared.peak_mib) if shared else _Clock()
     RIVALS[method](model, calibration, share)
     return started.facts()
 
 
 class _Clock:
-    """Wall and processor seconds since it was made, with those of work done ``before``, and the peak of the process."""
+    """Wall and processor seconds since it was made, and the peak of the process; with those of work done before."""
 
-    def __init__(self, wall_before: float = 0.0, processor_before: float = 0.0) -> None:
+    def __init__(self, wall_before: float = 0.0, processor_before: float = 0.0, peak_mib_before: int = 0) -> None:
         self._wall, self._processor = time.perf_counter() - wall_before, time.process_time() - processor_before
+        self._peak_mib = peak_mib_before
 
     def facts(self) -> Row:
         return {
             "seconds": round(time.perf_counter() - self._wall, 1),
             "processor_seconds": round(time.process_time() - self._processor, 1),
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_mib": max(peak_mib(), self._peak_mib),
         }

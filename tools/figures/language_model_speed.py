@@ -42,7 +42,7 @@ def pruned(folder: Path, kind: str, amount: float, out: Path) -> Path:
         "layers": ("layer-angular{unit=layer}", f"removed={amount:g}"),
         "neurons": ("filter-magnitude{scope=group,include=*mlp*}", f"ratio={amount:.6g}"),
     }[kind]
-    ids = {"input_ids": np.random.default_rng(0).integers(3, 40_000, (2, 64))}
+    ids = {"input_ids": np.random.default_rng(0).integers(3, 500, (2, 64))}
     options = RunOptions(
         batch=2, align=1, timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
     )
@@ -85,13 +85,15 @@ def _gain(comparison: Any) -> tuple[float, float, float]:
 def markdown(rows: Sequence[Row]) -> str:
     heads = ["gone", "parameters left", "precision", "prompt, new", "tokens/s: dense, small", "speed-up"]
     heads += ["first token, ms: dense, small", "speed-up"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = []
     for row in rows:
         slow, fast = row["tokens_per_s"]
         lines.append(
             [
-                f"{row['amount']:g} layers" if row["kind"] == "layers" else f"{row['amount']:.0%} of the neurons",
-                f"{row['left']:.1%}",
+                f"{row['amount']:g} layers"
+                if row["kind"] == "layers"
+                else f"{100 * row['amount']:.0f} % of the neurons",
+                f"{100 * row['left']:.1f} %",
                 row["precision"],
                 f"{row['prompt']}, {row['new']}",
                 f"{slow:.1f}, {fast:.1f}",
@@ -100,7 +102,8 @@ def markdown(rows: Sequence[Row]) -> str:
                 _interval(row["first_token_speed_up"]),
             ]
         )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    cells = [f"| {' | '.join(line)} |\n" for line in [heads, *lines]]
+    return "".join([cells[0], "|---" * len(heads) + "|\n", *cells[1:]])
 
 
 def _interval(gain: Sequence[float]) -> str:

@@ -25,7 +25,7 @@ def markdown(rows: Sequence[Row]) -> str:
 def _perplexities(rows: Sequence[Row]) -> list[str]:
     """A line for each method, a column for each share: on WikiText-2 and, behind a comma, on the docs."""
     shares = sorted({row["share"] for row in rows if row["share"]})
-    found = [_line(["method", *(f"{share:.0%}" for share in shares)]), _line(["---"] * (1 + len(shares)))]
+    found = [_line(["method", *map(_percent, shares)]), _rule(1 + len(shares))]
     for method in dict.fromkeys(row["method"] for row in rows if row["share"]):
         own = {row["share"]: row for row in rows if row["method"] == method}
         found.append(_line([_named(method), *(_pair(own.get(share)) for share in shares)]))
@@ -36,7 +36,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
     """The best of ours beside the best rival, share by share."""
     found = [
         _line(["gone", "best of ours", "best rival", "ours / rival", "a fifth under", "goal", "reached"]),
-        _line(["---"] * 7),
+        _rule(7),
     ]
     for share in sorted({row["share"] for row in rows if row["share"]}):
         done = [row for row in rows if row["share"] == share and "perplexity" in row]
@@ -48,7 +48,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
         found.append(
             _line(
                 [
-                    f"{share:.0%}",
+                    _percent(share),
                     f"{_named(ours['method'])} {own:.2f}",
                     f"{rival['method']} {theirs:.2f}",
                     f"{own / theirs:.2f}",
@@ -68,9 +68,9 @@ def _facts(rows: Sequence[Row]) -> list[str]:
         return []
     heads = ["method", "asked", "parameters left", "WikiText-2", "x dense", "docs", "x dense", "gap"]
     heads += ["processor s", "peak MiB", "refit", "proved"]
-    found = [_line(heads), _line(["---"] * len(heads))]
+    found = [_line(heads), _rule(len(heads))]
     for row in sorted(rows, key=lambda row: row["share"]):
-        name, asked = _named(row["method"]), f"{row['share']:.0%}" if row["share"] else ""
+        name, asked = _named(row["method"]), _percent(row["share"]) if row["share"] else ""
         if "perplexity" not in row:
             found.append(_line([name, asked, row["unfinished"], *[""] * 9]))
             continue
@@ -81,7 +81,7 @@ def _facts(rows: Sequence[Row]) -> list[str]:
                 [
                     name,
                     asked,
-                    f"{row['parameters']:,}" + (f" ({left:.1%})" if asked else ""),
+                    f"{row['parameters']:,}" + (f" ({_percent(left, 1)})" if asked else ""),
                     *(f"{figure:.2f}" for text in (TEST, DOCS) for figure in on[text]),
                     f"{on[DOCS][1] / on[TEST][1]:.2f}",
                     *(f"{row[key]:,.0f}" if key in row else "" for key in ("processor_seconds", "peak_mib")),
@@ -114,6 +114,14 @@ def _named(method: str) -> str:
 
 def _yes(is_so: bool) -> str:
     return "yes" if is_so else "no"
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _rule(columns: int) -> str:
+    return "|---" * columns + "|"
 
 
 def _line(cells: Sequence[str]) -> str:

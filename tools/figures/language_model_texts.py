@@ -43,4 +43,5 @@ def _chunks(tokenizer: Path, text: str) -> np.ndarray:
 
 
 def _spread(chunks: np.ndarray, name: str) -> np.ndarray:
-    return chunks[np.linspace(0, len(chunks) - 1, CHUNKS[name]).round().astype(int)]
+    found: np.ndarray = chunks[np.linspace(0, len(chunks) - 1, CHUNKS[name]).round().astype(int)]
+    return found
