@@ -138,12 +138,12 @@ ENTRIES: tuple[Entry, ...] = (
     # Each layer is a bottleneck: four MLP blocks in its narrow stream; what attention adds to is a projection, and the
     # wide stream's own join holds those four.
     _model("mobilebert", "MobileBert", 8, embedding_size=24, intra_bottleneck_size=16, **_SMALL),
-    # Learned latents attend to the input, then to each other. The cross-attention could go too, with its projections of
+    # Learned latents attend to the input, then to each other. The cross-attention can go too, with its projections of
     # the input.
     _latents(
         "perceiver",
         "Perceiver",
-        5,
+        6,
         num_latents=5,
         d_latents=32,
         d_model=24,
