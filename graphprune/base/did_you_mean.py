@@ -7,6 +7,6 @@ from collections.abc import Iterable
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """``; did you mean NAME?`` for the end of a sentence; empty where nothing is near."""
+    """``; did you mean NAME`` for the end of a sentence; empty where nothing is near."""
     near = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}" if near else ""

@@ -23,9 +23,12 @@ _MODES = {1: "L", 3: "RGB"}
 
 def holds_images(path: Path) -> bool:
     """Whether the folder, or the folders in it, hold pictures, and it no arrays."""
-    if not path.is_dir() or any(each.suffix in (".npz", ".npy") for each in path.iterdir()):
+    try:
+        if not path.is_dir() or any(each.suffix in (".npz", ".npy") for each in path.iterdir()):
+            return False
+        return next(_pictures(path), None) is not None
+    except OSError:  # whoever reads it says so
         return False
-    return next(_pictures(path), None) is not None
 
 
 @dataclass(frozen=True)

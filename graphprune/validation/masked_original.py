@@ -31,7 +31,7 @@ _DIGITS: dict[int, int] = {  # of two, that a number keeps
     onnx.TensorProto.BFLOAT16: 8,
     onnx.TensorProto.DOUBLE: 53,
 }
-_LOWEST = {onnx.TensorProto.FLOAT16: -6e4}  # finite: what is subtracted from it is a number
+_LOWEST: dict[int, float] = {onnx.TensorProto.FLOAT16: -6e4}  # finite: what is subtracted from it is a number
 
 
 def masked_original(removal: Removal, outputs: Sequence[str] = (), *, is_rounded: bool = False) -> onnx.ModelProto:

@@ -98,7 +98,9 @@ def test_a_pass_that_decides_nothing_cannot_be_made() -> None:
 
 def test_registry() -> None:
     assert passes.find("layer-cka") is LayerCKA
-    with pytest.raises(OptionError, match="there is no pass 'layer-xyz'; the passes are: layer-cka"):
+    with pytest.raises(
+        OptionError, match="there is no pass 'layer-xyz'; did you mean layer-kl; the passes are: layer-cka"
+    ):
         passes.find("layer-xyz")
     assert all(info.help for name in passes.names() for info in option_infos(passes.find(name)))
 

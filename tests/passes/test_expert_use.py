@@ -99,5 +99,5 @@ def test_a_plan_that_leaves_too_few_is_refused() -> None:
     decision = Decision("expert-use", units=(replace(units, removed=(0, 1, 2, 3, 5)),))
     analysis, options = looked_at(proto), RuntimeOptions(threads=1)
     feeds = first_feeds(analysis.model, np.zeros((1, 4), np.int64))
-    with pytest.raises(PlanError, match=r"leaves 1 of 6 experts of .*, of which 2 are chosen at a time"):
+    with pytest.raises(PlanError, match=r"leaves 1 of 6 experts of .*, which chooses 2 of them at a time"):
         execute(analysis, decision, [], feeds, options)
