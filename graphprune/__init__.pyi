@@ -9,6 +9,7 @@ from .passes.filter_kl import FilterKL as FilterKL
 from .passes.filter_magnitude import FilterMagnitude as FilterMagnitude
 from .passes.filter_obs import FilterOBS as FilterOBS
 from .passes.filter_pls_vip import FilterPLSVIP as FilterPLSVIP
+from .passes.filter_ticket import FilterTicket as FilterTicket
 from .passes.head_projection import HeadProjection as HeadProjection
 from .passes.joint_cka import JointCKA as JointCKA
 from .passes.layer_angular import LayerAngular as LayerAngular
@@ -16,6 +17,8 @@ from .passes.layer_cka import LayerCKA as LayerCKA
 from .passes.layer_consensus import LayerConsensus as LayerConsensus
 from .passes.layer_kl import LayerKL as LayerKL
 from .passes.layer_magnitude import LayerMagnitude as LayerMagnitude
+from .passes.layer_pls import LayerPLS as LayerPLS
+from .passes.layer_ticket import LayerTicket as LayerTicket
 from .passes.mop import MoP as MoP
 from .passes.neuron_projection import NeuronProjection as NeuronProjection
 from .pipeline.apply import apply as apply
