@@ -12,7 +12,6 @@ from graphprune.errors import OptionError
 
 _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
-    "rewound": (0, 100_000),
     "lr": (1e-12, 100),
     "batch": (1, 1 << 20),
     "momentum": (0, 0.9999),
@@ -25,6 +24,7 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "passes_per_epoch": (1, 1000),
     "shuffle": (1, 1 << 40),
     "lora": (1, 4096),
+    "rewound": (0, 100_000),
     "seed": (0, (1 << 63) - 1),
     "checkpoint_seconds": (0, 1e9),
 }
@@ -46,9 +46,6 @@ class TrainOptions:
     """
 
     epochs: int = _option(10, "how often the whole data set is gone through, times passes-per-epoch")
-    rewound: int = _option(
-        0, "epochs of these that the weights have behind them: rate and order of the samples go on from there"
-    )
     lr: float | None = _option(None, "learning rate at the start; auto: 0.01, 3e-4 for LoRA")
     schedule: Literal["cosine", "step"] = _option(
         "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
@@ -74,6 +71,9 @@ class TrainOptions:
     autocast: Literal["auto", "none", "bf16"] = _option("auto", "bf16: mixed precision; auto: that on a GPU")
     device: str = _option("auto", "auto: the GPU if there is one; or cpu, cuda, cuda:1")
     lora: int | None = _option(None, "rank of low-rank adapters, trained instead of the weights and merged at the end")
+    rewound: int = _option(
+        0, "epochs, of those above, that are behind the weights: rate and order of the samples go on from there"
+    )
     seed: int = _option(0, "order of the samples, augmentation, dropout")
     checkpoint: Path | None = field(
         default=None, metadata={"help": "file that holds the state of the run, replaced atomically"}

@@ -42,5 +42,5 @@ def rewound(model: Model, earlier: Model) -> Model:
         theirs = read_values(known[constant.name], earlier.folder)
         if values.dtype.kind == "f" and not np.array_equal(theirs, values):
             tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(theirs.astype(values.dtype)), constant.name)
-            constant._values = LazyValues(tensor, constant.name)
+            constant._values = LazyValues(tensor)
     return small
