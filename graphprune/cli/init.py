@@ -30,7 +30,9 @@ def init(model: Path, seed: int, output: str | None, quiet: bool) -> None:
     from graphprune.pipeline.initialise import initialise
 
     out = named_output(output, model, "fresh")
-    counts = initialise(model, seed, out)
+    counts, notes = initialise(model, seed, out)
     if not quiet:
+        for note in notes:
+            click.echo(f"note: {note}", err=True)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         click.echo(f"drew with seed {seed}: {listed}\nwrote {out}")

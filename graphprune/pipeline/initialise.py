@@ -10,9 +10,16 @@ from graphprune.run.loaded import Source, prepare
 from graphprune.run.options import RunOptions, given_options
 from graphprune.validation.validate import check_same_but_for_weights
 
+FOLDED_NOTE = (
+    "the model has no norms, or they are folded into the convolutions: with fresh weights its activations grow with "
+    "its depth; export it for training, with its norms"
+)
 
-def initialise(source: Source, seed: int, output: Path, options: RunOptions | None = None) -> dict[str, int]:
-    """Write ``source`` with fresh weights to ``output``; how many constants were drawn of each kind.
+
+def initialise(
+    source: Source, seed: int, output: Path, options: RunOptions | None = None
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Write ``source`` with fresh weights to ``output``; how many constants were drawn of each kind, and notes.
 
     Raises
     ------
@@ -31,4 +38,6 @@ def initialise(source: Source, seed: int, output: Path, options: RunOptions | No
     with output_files.staged(output) as path:
         export.write(fresh.model, path)
         check_same_but_for_weights(path, loaded.model, loaded.feeds, options.runtime)
-    return fresh.counts
+    ops = {node.op for node in loaded.model.graph.nodes}
+    is_folded = "Conv" in ops and not any("Normalization" in op for op in ops)
+    return fresh.counts, (FOLDED_NOTE,) if is_folded and any(join.block for join in loaded.analysis.joins) else ()

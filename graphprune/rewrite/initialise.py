@@ -130,8 +130,8 @@ def _draw(model: Model, node: gs.Node, operand: int, constant: gs.Constant) -> D
     """None for what is no weight."""
     dims = constant_dims(constant)
     if node.op in _NORMS:
-        values = _NORMS[node.op][operand - 1 : operand] if operand else ()
-        return Draw("scale" if values[0] else "zero", values[0]) if values else None
+        start = _NORMS[node.op][operand - 1 : operand] if operand else ()
+        return Draw("scale" if start[0] else "zero", start[0]) if start else None
     if node.op in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization") and operand >= 2:
         return Draw("scale", 1.0) if operand == 2 else Draw("zero", 0.0)
     if node.op in ("Conv", "ConvTranspose", "Gemm") and operand == 2:

@@ -15,7 +15,6 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
     "steps": (1, 1 << 40),
     "judge_every": (1, 1 << 40),
-    "rewound": (0, 100_000),
     "lr": (1e-12, 100),
     "warmup": (0, 0.9),
     "batch": (1, 1 << 20),
@@ -33,6 +32,7 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "lora_alpha": (1e-6, 1e6),
     "lora_dropout": (0, 0.9),
     "lora_blocks": (1, 1 << 20),
+    "rewound": (0, 100_000),
     "seed": (0, (1 << 63) - 1),
     "checkpoint_seconds": (0, 1e9),
 }
@@ -107,7 +107,7 @@ class TrainOptions:
         None, "adapters only in so many residual blocks, whose input and output are least alike (CKA); auto: in all"
     )
     rewound: int = _option(
-        0, "epochs of these that the weights have behind them: rate and order of the samples go on from there"
+        0, "epochs, of those above, that are behind the weights: rate and order of the samples go on from there"
     )
     seed: int = _option(0, "order of the samples, augmentation, dropout")
     checkpoint: Path | None = field(

@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 from graphprune.errors import DataError, OptionError
 from graphprune.ir.export import to_proto
 from graphprune.ir.loading import load
+from graphprune.report.result import Result
 from graphprune.rewrite.initialise import initialise
 from tests.graphs import residual_mlp
 from tests.passes.asking import counts, decided, scores
@@ -36,6 +37,22 @@ def test_as_many_filters_as_the_blocks_have() -> None:
     most = decided(proto, "filter-ticket{layers=1,floor=0.7}", data)
     assert sum(counts(most).values()) == 9
     assert "9 filters go; the 1 blocks of layer-ticket have 20" in most.notes
+
+
+def test_units_of_one_and_of_two_filters() -> None:
+    """As near as whole units come: a depthwise filter goes with the one that it reads."""
+    proto, data = resnet(is_mixed=True), images()
+
+    def gone(result: Result) -> int:
+        return sum((2 if name.startswith(("c0", "c1")) else 1) * count for name, count in counts(result).items())
+
+    found = decided(proto, "filter-ticket{layers=1,floor=0}", data)
+    (told,) = [note for note in found.notes if "filters go" in note]
+    wanted = int(told.split()[-1])
+    assert wanted in (20, 32)
+    others = [decided(proto, "filter-ticket{floor=0}", data, f"removed={units}") for units in range(10, 33)]
+    assert abs(gone(found) - wanted) == min(abs(gone(each) - wanted) for each in others)
+    assert told.startswith(f"{gone(found)} filters go")
 
 
 def test_refuses_what_it_cannot_work_with() -> None:

@@ -53,18 +53,21 @@ def by_hand(kind: str) -> dict[str, np.ndarray]:
     return {name: weights[name] * (ahead[name] - behind[name]) / (2 * size) for name in weights}
 
 
-def resnet() -> onnx.ModelProto:
-    """Three blocks of 8 channels with BatchNorm, on small maps."""
+def resnet(*, is_mixed: bool = False) -> onnx.ModelProto:
+    """Three blocks of 8 channels with BatchNorm, on small maps; if ``is_mixed``, two have a depthwise Conv."""
     lines = ["[stem] h0 = Conv<pads = [1, 1, 1, 1]>(x, w0)"]
     weights: dict[str, tuple[int, ...]] = {"w0": (8, 3, 3, 3), "w_head": (8, 3)}
     for i in range(3):
+        is_deep = is_mixed and i < 2
         lines += [
             f"[c{i}] p{i} = Conv<pads = [1, 1, 1, 1]>(h{i}, u{i})",
             f"[n{i}] q{i} = BatchNormalization(p{i}, s{i}, t{i}, m{i}, v{i}) [r{i}] r{i} = Relu(q{i})",
-            f"[e{i}] o{i} = Conv<pads = [1, 1, 1, 1]>(r{i}, g{i})",
+            f"[d{i}] d{i} = Conv<pads = [1, 1, 1, 1], group = 12>(r{i}, k{i})" if is_deep else "",
+            f"[e{i}] o{i} = Conv<pads = [1, 1, 1, 1]>({'d' if is_deep else 'r'}{i}, g{i})",
             f"[join{i}] h{i + 1} = Add(h{i}, o{i})",
         ]
         weights |= {f"u{i}": (12, 8, 3, 3), f"g{i}": (8, 12, 3, 3)} | {f"{k}{i}": (12,) for k in "stmv"}
+        weights |= {f"k{i}": (12, 1, 3, 3)} if is_deep else {}
     lines.append("[pool] g = GlobalAveragePool(h3) [flat] f = Flatten(g) [head] y = MatMul(f, w_head)")
     return build(f"(float[N,3,6,6] x) => (float[N,3] y) {{ {' '.join(lines)} }}", weights)
 

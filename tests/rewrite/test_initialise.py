@@ -14,6 +14,7 @@ from graphprune.ir.loading import load
 from graphprune.rewrite.initialise import SEED_KEY, initialise, seed_of
 from tests.command import command
 from tests.graphs import build, initialisers, random_feeds, run
+from tests.small_cnns import stages
 
 
 def network() -> onnx.ModelProto:
@@ -149,4 +150,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (tmp_path / "net.onnx").read_bytes() == before
     assert "never touched" in capsys.readouterr().err
     assert command(monkeypatch, "init", tmp_path / "net.onnx", "-q") == 0
+    assert "folded" not in capsys.readouterr().err
+    onnx.save(stages((2,)), tmp_path / "folded.onnx")
+    assert command(monkeypatch, "init", tmp_path / "folded.onnx") == 0
+    assert "note: the model has no norms, or they are folded" in capsys.readouterr().err
     assert (tmp_path / "net.fresh.onnx").is_file()
