@@ -77,7 +77,7 @@ def test_whole_attentions_go_first(make: Callable[[Sizes], onnx.ModelProto]) -> 
     result = pruned(proto, "filter-obs{attention=whole}", "params=0.6")
     assert result.plan.blocks
     assert {units.kind for units in result.plan.units} == {"neurons"}
-    assert len(set(counts(result).values())) == 1
+    assert max(counts(result).values()) - min(counts(result).values()) <= 1
     assert result.plan.reached <= 0.6
     assert result.plan.repair == ("walk",)
     assert result.validation is not None
