@@ -155,16 +155,16 @@ def test_another_target_is_planned_from_the_cache(tmp_path: Path, monkeypatch: p
 
 def test_neurons_may_be_chosen_anew_in_the_walk() -> None:
     """The widths stay; what has been refitted on the way is written."""
-    plain, walked = (allocated("params=0.6", spec) for spec in ("allocate", "allocate{walk=true}"))
-    assert [(u.group, len(u.removed)) for u in plain.plan.units] == [
-        (u.group, len(u.removed)) for u in walked.plan.units
-    ]
-    assert plain.plan.blocks == walked.plan.blocks
-    assert [units.removed for units in plain.plan.units] != [units.removed for units in walked.plan.units]
+    spec = "allocate{{shape=uniform,exclude=l*_attended,walk={}}}"
+    plain, walked = (allocated("params=0.9", spec.format(walk)) for walk in ("false", "true"))
+    one, other = plain.plan.units, walked.plan.units
+    assert len(one) == SHAPE.layers
+    assert [(units.group, len(units.removed)) for units in one] == [(u.group, len(u.removed)) for u in other]
+    assert one[-1].scores != other[-1].scores
     assert walked.validation is not None
     assert walked.validation.max_relative_error < 1e-4
     assert walked.repair is not None
-    assert [layer.method for layer in walked.repair.layers] == ["walk"] * len(walked.plan.units)
+    assert [layer.method for layer in walked.repair.layers] == ["walk"] * len(other)
 
 
 def test_a_spoilt_cache_is_measured_anew(tmp_path: Path) -> None:

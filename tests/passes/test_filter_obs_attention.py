@@ -25,7 +25,7 @@ from tests.passes.asking import counts
 from tests.repair.nets import with_weights
 from tests.repair.story import spread
 
-SIZES = Sizes(layers=3, heads=8, kv_heads=4, neurons=256)
+SIZES = Sizes(layers=3, neurons=128)
 QUIET = RunOptions(batch=8, align=1, timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=1))
 
 
@@ -77,7 +77,7 @@ def test_whole_attentions_go_first(make: Callable[[Sizes], onnx.ModelProto]) -> 
     result = pruned(proto, "filter-obs{attention=whole}", "params=0.6")
     assert result.plan.blocks
     assert {units.kind for units in result.plan.units} == {"neurons"}
-    assert np.ptp(list(counts(result).values())) <= 1  # the same of each
+    assert max(counts(result).values()) - min(counts(result).values()) <= 1
     assert result.plan.reached <= 0.6
     assert result.plan.repair == ("walk",)
     assert result.validation is not None
@@ -113,16 +113,16 @@ def test_kv_groups_go_in_the_same_walk(make: Callable[[Sizes], onnx.ModelProto])
 
 
 def test_a_group_that_writes_nothing_goes() -> None:
-    proto = fused_decoder(SIZES)
+    proto = fused_decoder(Sizes(heads=8, kv_heads=4, neurons=512))
     quiet = initialisers(proto)["o1"].copy()
-    quiet[2 * SIZES.depth * 2 : 3 * SIZES.depth * 2] = 0  # the third group, of two query heads
+    quiet[2 * 2 * SIZES.depth : 3 * 2 * SIZES.depth] = 0  # the third group, of two query heads
     result = pruned(with_weights(proto, {"o1": quiet}), "filter-obs{attention=groups}", "params=0.85")
     second = [units for units in result.plan.units if units.kind == "kv-heads"][1]
     assert second.removed == (2,)
 
 
 def test_groups_alone_where_nothing_else_is_on_offer() -> None:
-    result = pruned(fused_decoder(SIZES), "filter-obs{attention=auto,include=*kv-heads}", "ratio=0.25")
+    result = pruned(fused_decoder(SIZES), "filter-obs{attention=auto,include=*kv-heads}", "ratio=0.5")
     assert {units.kind for units in result.plan.units} == {"kv-heads"}
     assert set(counts(result).values()) == {1}
 
@@ -168,9 +168,11 @@ def test_one_sample_judges_nothing() -> None:
 
 def test_excluded_attentions_stay() -> None:
     proto = fused_decoder(SIZES)
-    names = {block.name for block in pruned(proto, "filter-obs{attention=whole}", "params=0.6").plan.blocks}
-    layers = [node.name for node in load(proto).graph.nodes if node.op == "MatMul" and node.inputs[1].name == "o1"]
-    result = pruned(proto, f"filter-obs{{attention=whole,exclude={layers[0]}}}", "params=0.6")
-    assert len(names | {block.name for block in result.plan.blocks}) > len(names) or names == {
-        block.name for block in result.plan.blocks
-    }
+    proto = with_weights(proto, {"o1": np.zeros_like(initialisers(proto)["o1"])})
+    (layer,) = (node.name for node in load(proto).graph.nodes if node.op == "MatMul" and node.inputs[1].name == "o1")
+    free, kept = (
+        pruned(proto, f"filter-obs{{attention=whole{more}}}", "params=0.7").plan.blocks[0]
+        for more in ("", f",exclude={layer}")
+    )
+    assert free.join != kept.join
+    assert kept.score > free.score

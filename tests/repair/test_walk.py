@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -18,6 +21,7 @@ from graphprune.ir.loading import load
 from graphprune.repair.stage import carried_out
 from graphprune.repair.task import RepairState
 from graphprune.repair.walk import DAMPING, Choice, WalkRefit, modest_batch, read_group
+from graphprune.report.result import Result
 from graphprune.runtime.sessions import RuntimeOptions
 from tests.decoder_graphs import Sizes, fused_decoder
 from tests.graphs import Arrays, initialisers, run
@@ -144,25 +148,47 @@ def apart(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-@pytest.mark.parametrize("spec", ["filter-obs", "allocate"])
-def test_a_norm_that_adds_is_a_sum_and_a_norm(spec: str) -> None:
-    """As onnxruntime-genai's builder writes them; the last one keeps the sum to itself."""
-    proto = named(fused_decoder(Sizes(neurons=128)))
+def fused() -> tuple[onnx.ModelProto, Arrays]:
+    """As onnxruntime-genai's builder writes decoders; the last norm keeps its sum to itself."""
+    proto = named(fused_decoder(Sizes(neurons=32)))
     model = load(proto)
     interface = decoder_interface(model)
     assert interface is not None
     ids = np.random.default_rng(0).integers(0, 40, (40, 8))
-    feeds = prefill(interface, {each.name: each for each in input_specs(model)}, ids)
-    options = RunOptions(batch=8, align=1, timing=TimingOptions(measure_latency=False), runtime=ONE_THREAD)
-    one, other = (prune(each, [spec], feeds, "params=0.75", options=options) for each in (proto, apart(proto)))
+    return proto, prefill(interface, {each.name: each for each in input_specs(model)}, ids)
+
+
+def pruned(proto: onnx.ModelProto, spec: str, feeds: Arrays, cache: Path | None = None) -> Result:
+    timing = TimingOptions(measure_latency=False, cache_dir=cache)
+    return prune(
+        proto, [spec], feeds, "params=0.75", options=RunOptions(batch=8, timing=timing, runtime=ONE_THREAD, align=1)
+    )
+
+
+def test_a_norm_that_adds_is_a_sum_and_a_norm() -> None:
+    proto, feeds = fused()
+    one, other = (pruned(each, "filter-obs", feeds) for each in (proto, apart(proto)))
     assert one.model is not None
     assert other.model is not None
-    assert one.plan.units
     assert [units.removed for units in one.plan.units] == [units.removed for units in other.plan.units]
-    assert len(one.plan.blocks) == len(other.plan.blocks)
     weights, wanted = (initialisers(to_proto(each.model)) for each in (one, other) if each.model)
     for i in range(3):
         np.testing.assert_allclose(weights[f"down{i}"], wanted[f"down{i}"], atol=1e-4)
+
+
+def test_parts_are_worth_the_same_before_a_norm_that_adds(tmp_path: Path) -> None:
+    proto, feeds = fused()
+    found = []
+    for name, each in (("fused", proto), ("apart", apart(proto))):
+        pruned(each, "allocate", feeds, tmp_path / name)
+        (path,) = (tmp_path / name / "worth").iterdir()
+        found.append(json.loads(path.read_text())["worths"])
+    for one, other in zip(*found, strict=True):
+        assert one["whole"] == pytest.approx(other["whole"], rel=1e-3)
+        assert one["partial"].keys() == other["partial"].keys()
+        for gone, values in one["partial"].items():
+            assert values == pytest.approx(other["partial"][gone], rel=1e-3)
+    assert sum(bool(each["partial"]) for each in found[0]) == 3
 
 
 def test_batches_stay_small() -> None:
