@@ -18,7 +18,8 @@ _ROOT = Path(__file__).parent.parent.parent
 
 def prepared(tokenizer: Path, path: Path) -> Path:
     """The file ``path``, made if need be with this tokenizer.json: 32,768 tokens spread over the valid part, the first
-    12,288 of the test part, and the first 6,144 of the project's own docs.
+    12,288 of the test part, and the first 6,144 of the
+    project's own docs, as they are when the file is made.
     """
     if path.exists():
         return path
