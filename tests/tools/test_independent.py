@@ -91,7 +91,7 @@ def test_a_layer_that_ends_in_a_norm(tmp_path: Path) -> None:
         f"h{i + 1} = LayerNormalization(s{i}, scale{i}, shift{i}) "
         for i in range(3)
     )
-    shapes = {"first": (4, 6), "head": (6, 5)}
+    shapes: dict[str, tuple[int, ...]] = {"first": (4, 6), "head": (6, 5)}
     for i in range(3):
         shapes |= {f"up{i}": (6, 8), f"down{i}": (8, 6), f"scale{i}": (6,), f"shift{i}": (6,)}
     original = build(
