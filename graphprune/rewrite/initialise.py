@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
 import onnx
@@ -142,15 +143,15 @@ def _draw(model: Model, node: gs.Node, operand: int, constant: gs.Constant) -> D
         return Draw("xavier", sqrt(2 / (dims[2] + node.attrs["hidden_size"])))
     if node.op in RECURRENT:
         return Draw("zero", 0.0)
-    values = read_values(constant, model.folder)
-    if values.dtype.kind in "iub" or values.dtype == np.str_ or values.size < 2:
+    held: NDArray[Any] = read_values(constant, model.folder)
+    if held.dtype.kind in "iub" or held.dtype == np.str_ or held.size < 2:
         return None
     if node.op == "PRelu" and operand == 1:
         return Draw("slope", _SLOPE)
     if node.op == "Gather" and operand == 0:
         return Draw("table", _TABLE_STD)
     if node.op in ("Add", "Mul"):
-        return _elementwise(model, node, operand, values)
+        return _elementwise(model, node, operand, held)
     if node.op in ("Sub", "Div", "Resize", "Upsample", "Where", "Max", "Min", "Clip", "Pow"):
         return None
     return _unknown(node, constant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def _text(body: str, router: str = "[router] r = MatMul(a, wr) ", outputs: str =
     return f"(float[N, 4] x) => ({outputs}) {{ [first] a = MatMul(x, wf) {router}{body} {inner} }}"
 
 
-def _weights(*more: dict) -> dict:
+def _weights(*more: dict[str, Any]) -> dict[str, Any]:
     known = {"wf": (4, 32), "wr": (32, 5), "wi": (32, 6), "wl": (6, 5)}
     for each in more:
         known |= each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -83,7 +84,8 @@ def test_decoders_with_caches_of_their_own(
     assert [each["metric"] for each in json.loads((tmp_path / "r.json").read_text())["outputs"]] == [6, 6]
     full = first_feeds(load(tmp_path / "a.onnx"), ids)
     grown = {name: np.zeros((6, 1, 2, 16), np.float32) if "past" in name else array for name, array in full.items()}
-    np.savez(tmp_path / "full.npz", **grown | {"attention_mask": np.ones((6, 7), np.int64)})
+    held: dict[str, Any] = grown | {"attention_mask": np.ones((6, 7), np.int64)}
+    np.savez(tmp_path / "full.npz", **held)
     assert command(monkeypatch, *words, tmp_path / "full.npz", "--metric", f"{tmp_path}/own.py:rows") == 1
     assert "the data hold the cache of another decoder" in " ".join(capsys.readouterr().err.split())
 

@@ -32,12 +32,13 @@ def prompts(proto: onnx.ModelProto) -> Arrays:
 
 def by_loop(proto: onnx.ModelProto, feeds: Arrays, layer: int) -> np.ndarray:
     (scored,) = inner(proto, feeds, f"routed_{layer}")
-    use = np.zeros(scored.shape[-1])
+    use: np.ndarray = np.zeros(scored.shape[-1])
     for row in scored.reshape(-1, scored.shape[-1]):
         best = sorted(range(len(row)), key=lambda expert: -row[expert])[:2]
         weights = np.exp(row[best])
         use[best] += weights / weights.sum()
-    return use / use.mean()
+    shares: np.ndarray = use / use.mean()
+    return shares
 
 
 @_BUILT

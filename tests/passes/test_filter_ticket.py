@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,7 +23,8 @@ from tests.passes.tickets import by_hand, images, resnet, samples
 @pytest.mark.parametrize("kind", ["snip", "grasp"])
 def test_filters_have_the_figures_of_finite_differences(kind: str) -> None:
     proto, data, figures = residual_mlp(3, 5), samples(), by_hand(kind)
-    for pool, how in {"sum": np.sum, "mean": np.mean}.items():
+    pooled: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean}
+    for pool, how in pooled.items():
         filters = decided(proto, f"filter-ticket{{criterion={kind},pool={pool},scope=group}}", data, "ratio=0.3")
         for i, values in enumerate(scores(filters).values()):
             np.testing.assert_allclose(values, how(figures[f"a{i}"], axis=0), rtol=2e-3, atol=5e-5)

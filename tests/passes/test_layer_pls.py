@@ -148,7 +148,7 @@ def test_nothing_drops() -> None:
     x = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
     x[:, 0] += np.arange(20) % 2
     for seed in range(20):
-        data = {"x": x + np.random.default_rng(seed).standard_normal(x.shape).astype(np.float32)}
+        data: dict[str, np.ndarray] = {"x": x + np.random.default_rng(seed).standard_normal(x.shape).astype(np.float32)}
         data["labels"] = np.arange(20) % 2
         try:
             decided(proto, "layer-pls", data)

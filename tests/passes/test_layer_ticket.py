@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -26,7 +29,7 @@ NOTE = "the network was not made by graphprune init: tickets are meant for one t
 def test_blocks_have_the_figures_of_finite_differences(kind: str) -> None:
     """Whatever the batch, for this network has no norms."""
     proto, data, figures = residual_mlp(3, 5), samples(), by_hand(kind)
-    pooled = {"sum": np.sum, "mean": np.mean}
+    pooled: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean}
     for pool, how in pooled.items():
         plan = decided(proto, f"layer-ticket{{score={kind},pool={pool},batch=7}}", data, "removed=2").plan
         wanted = [how(np.concatenate([figures[f"{k}{i}"].ravel() for k in "ab"])) for i in range(3)]

@@ -85,7 +85,7 @@ def test_weights_go_on_where_the_start_is_an_identity(folder: Path, monkeypatch:
     before = initialisers(onnx.load("net.onnx"))["w0"]
     for start in ("identity", "fresh"):
         scripted(monkeypatch, (0.5, 0.5), (0.5, 0.6), (0.5, 0.6))
-        growth.grow("net.onnx", folder / "out.onnx", "train.npz", slow, start=start, iterations=1)  # type: ignore[arg-type]
+        growth.grow("net.onnx", folder / "out.onnx", "train.npz", slow, start=start, iterations=1)
         assert np.allclose(initialisers(onnx.load("out.onnx"))["w0"], before, atol=1e-5) is (start == "identity")
 
 
@@ -113,7 +113,9 @@ def test_refusals(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_a_growth_that_changes_what_was_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy that is no identity, said to be one."""
-    monkeypatch.setattr(growth, "add_blocks", lambda *given: add_blocks(*given[:3], "fresh", given[4]))
+    monkeypatch.setattr(
+        growth, "add_blocks", lambda model, block, count, _, seed: add_blocks(model, block, count, "fresh", seed)
+    )
     with pytest.raises(ValidationFailed, match="the grown network differs by"):
         growth.grow_stage("net.onnx", folder / "out.onnx", 0, 1, start="identity")
     assert not (folder / "out.onnx").exists()

@@ -179,7 +179,7 @@ def test_generation_and_text_are_shown(units_gone: Shown) -> None:
     """Medians and intervals of both phases, and the figures on text before and after repair."""
 
     def times(one: float, other: float, low: float, high: float) -> Comparison:
-        return Comparison(*(Latency(ms, ms, ms) for ms in (one, other)), other / one, low, high, 12)
+        return Comparison(Latency(one, one, one), Latency(other, other, other), other / one, low, high, 12)
 
     def text(perplexity: float, agreement: float, kl_nats: float) -> TextFigures:
         return TextFigures(4096, *(TextFigure(value, value / 10) for value in (perplexity, agreement, kl_nats)))

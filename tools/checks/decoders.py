@@ -173,7 +173,7 @@ def examine(path: Path, family: Family) -> str:
 
     model = load(path)
     groups = [group for group in find_groups(model, infer(model)) if group.is_prunable]
-    found = Counter((group.kind, group.size) for group in groups)
+    found: Counter[tuple[str, int]] = Counter((group.kind, group.size) for group in groups)
     heads = sum(count for (kind, size), count in found.items() if kind.endswith("heads") and size == family.kv_heads)
     others = (("neurons", family.neurons), ("experts", family.experts))
     if heads < _LAYERS or any(size and found[kind, size] != _LAYERS for kind, size in others):
