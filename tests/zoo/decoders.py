@@ -116,7 +116,7 @@ ENTRIES: tuple[Entry, ...] = (
     _plain(
         "rwkv", "Rwkv", 4, attention_hidden_size=24, intermediate_size=48, rescale_every=0, fixed=_UNROLLED, **_SMALL
     ),
-    # Relative positions by shifted scores. The attention blocks could go too: what they project beside their entry
-    # are positions.
-    _permuted("xlnet", "XLNet", 2, vocab_size=VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=48, **TOKEN_IDS),
+    # Relative positions by shifted scores. The attention blocks go too: what they project beside their entry are
+    # positions.
+    _permuted("xlnet", "XLNet", 4, vocab_size=VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=48, **TOKEN_IDS),
 )

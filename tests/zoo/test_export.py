@@ -42,12 +42,10 @@ UNDECIDED: dict[tuple[str, Exporter], int] = {
     ("wav2vec2_bert", "torchscript"): 6,
     ("wav2vec2_conformer", "torchscript"): 4,
     ("detr", "torchscript"): 10,
-    # The same where nothing but the loop over the tokens, a grouped convolution or the latents is reshaped.
-    ("mamba", "torchscript"): 0,
+    # The same where nothing but a grouped convolution or the latents is reshaped.
     ("squeezebert", "torchscript"): 0,
     ("perceiver", "torchscript"): 4,
     # The number of tokens is known only behind the first layer that reshapes them to a grid of known size.
-    ("swinv2", "torchscript"): 6,
     ("focalnet", "torchscript"): 6,
     ("mobilevit", "torchscript"): 17,
     ("sam", "torchscript"): 3,
