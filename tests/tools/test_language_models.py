@@ -100,6 +100,13 @@ def test_guessing_has_the_perplexity_of_the_vocabulary(tool: Callable[[str], Any
     assert tool("language_model_quality").perplexity(lambda ids: np.zeros((len(ids), 50)), chunks) == pytest.approx(50)
 
 
+def test_perplexity_is_that_of_the_next_tokens(tool: Callable[[str], Any], llama: Any, calibration: Any) -> None:
+    torch, quality = pytest.importorskip("torch"), tool("language_model_quality")
+    ids = torch.from_numpy(calibration.chunks)
+    wanted = torch.exp(llama(ids, labels=ids).loss).item()
+    assert quality.perplexity(quality.torch_scores(llama), calibration.chunks) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_passes_of_layers_get_a_count_the_others_a_share(tool: Callable[[str], Any]) -> None:
     ours = tool("language_model_ours")
     assert ours.target("layer-angular", 0.2, 8) == "removed=8"
@@ -121,7 +128,7 @@ def test_a_row_of_a_decoder_with_a_cache(tool: Callable[[str], Any], tmp_path: P
     row = tool("language_model_row").measured(method, share, setting)
     whole = tool("language_model_quality").checkpoint_parameters(hf)
     layer = tool("language_model_quality").checkpoint_parameters(hf, "model.layers.0.")
-    near = layer / whole / 2 if method == "layer-angular" else 0.03
+    near = {"layer-angular": layer / whole / 2, "dense": 1e-9}.get(method, 0.03)
     assert row["parameters"] / whole == pytest.approx(1 - share, abs=near)
     assert set(row["perplexity"]) == {"wikitext2", "docs"}
     assert row.get("proved") in ({"filter-obs": False, "layer-angular": False}.get(method), None)
@@ -174,6 +181,7 @@ def test_the_table_says_whether_the_goals_are_reached(tool: Callable[[str], Any]
         _row("dense", 0.0, 20, 40),
         _row("filter-obs", 0.2, 30, 90, processor_seconds=700.4, peak_mib=1234, repair="walk", proved=False),
         _row("FLAP", 0.2, 40, 80),
+        _row("ShortGPT", 0.2, 90, 95),
         {"method": "FLAP", "share": 0.3, "unfinished": "not finished in 60 minutes"},
     ]
     lines = tool("language_model_table").markdown(rows).splitlines()
