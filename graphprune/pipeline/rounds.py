@@ -65,9 +65,10 @@ class Rounds:
         export.write(small.model, path)
         give_back()
         options.progress("validating", 0, 0)
+        batch = len(next(data.batches(options.batch)))  # fewer samples would be repeated
         if self._yardstick is None:
-            self._yardstick = Yardstick(self._loaded.model, data, options.batch, options.runtime)
-        how = (data, options.batch, options.runtime, self._yardstick)
+            self._yardstick = Yardstick(self._loaded.model, data, batch, options.runtime)
+        how = (data, batch, options.runtime, self._yardstick)
         if not self._done:
             check_normalisation(self._loaded.model, *how)
         found = validate(self.fresh or [Removal(small.model)], path, *how)
