@@ -67,8 +67,8 @@ def _planned_units(analysis: ModelAnalysis, decision: Decision) -> dict[Atom, np
             )
         if (left := group.size - len(set(planned.removed))) < group.least:
             raise PlanError(
-                f"the plan leaves {left} of {group.size} {group.kind} of {group.name}, of which {group.least} are chosen "
-                "at a time",
+                f"the plan leaves {left} of {group.size} {group.kind} of {group.name}, of which {group.least} are "
+                "chosen at a time",
                 f"leave {group.least} at least",
             )
         kept[group.atom] = np.ones(group.size, dtype=bool)

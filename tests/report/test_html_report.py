@@ -186,7 +186,9 @@ def test_generation_and_text_are_shown(units_gone: Shown) -> None:
 
     result, pictures = units_gone
     points = (
-        PointMeasurement(16, 64, times(20, 21, 0.9, 1.2), times(10, 8, 0.75, 0.85), times(700, 600, 0.8, 0.9), (100, 125)),
+        PointMeasurement(
+            16, 64, times(20, 21, 0.9, 1.2), times(10, 8, 0.75, 0.85), times(700, 600, 0.8, 0.9), (100, 125)
+        ),
         PointMeasurement(512, 16, times(200, 260, 1.2, 1.4), times(12, 12, 0.9, 1.1), times(1, 1, 0.9, 1.1), (80, 80)),
     )
     original, repaired, cut = text(30, 1, 0), text(40, 0.6, 0.3), text(50, 0.5, 0.4)

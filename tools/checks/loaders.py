@@ -141,7 +141,9 @@ def loaders(optimum: Path | None, node: Path | None) -> list[Loader]:
         return _ids(_run([str(optimum), "-c", _OPTIMUM, str(folder), json.dumps(prompt), str(_NEW)]))
 
     return [
-        Loader("onnxruntime-genai", lambda one, two: _by_builder(one, two, "fp32"), _in_genai, _LAYER_CUTS | _UNIT_CUTS),
+        Loader(
+            "onnxruntime-genai", lambda one, two: _by_builder(one, two, "fp32"), _in_genai, _LAYER_CUTS | _UNIT_CUTS
+        ),
         Loader("onnxruntime-genai, int4", lambda one, two: _by_builder(one, two, "int4"), _in_genai, _LAYER_CUTS),
         Loader("optimum", by_optimum, in_optimum, _LAYER_CUTS | _UNIT_CUTS),
         Loader("transformers.js", for_node, in_node, _LAYER_CUTS | _UNIT_CUTS),
