@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 from graphprune.cli.text_options import text_options
@@ -56,12 +57,7 @@ from graphprune.cli.text_options import text_options
     metavar="PATH",
     help="File to write, or a folder; default: MODEL with .tuned.onnx, a folder with .tuned.  Never MODEL itself.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="State of the run, kept until the output is written; default: the output with .checkpoint.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint if there is one.")
+@checkpoint_options
 @show_options
 def finetune(
     model: Path,
@@ -101,8 +97,7 @@ def finetune(
     options = TrainOptions.parse(
         spec,
         **settings,
-        checkpoint=str(checkpoint or out.with_name(f"{out.name}.checkpoint")),
-        resume="true" if resume else None,
+        **checkpoint_settings(out, checkpoint, resume),
     )
     with Training(json_path, quiet, verbose) as shown:
         train(model, teacher, data, dict(batch_axes), num_samples, evaluation, output, options, text, images, shown)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphprune.cli.together import Command, together
+
 if TYPE_CHECKING:
     from graphprune.data.image_options import ImageOptions
-
-Command = Callable[..., Any]
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -44,27 +43,24 @@ class PerChannel(click.ParamType[tuple[float, ...]]):
 
 def image_options(command: Command) -> Command:
     """How pictures become samples."""
-    for option in reversed(
-        (
-            click.option(
-                "--preprocess",
-                metavar="HABIT|FILE.json",
-                help="What pictures go through: imagenet, clip, yolo, or a preprocessor_config.json of transformers.",
-            ),
-            click.option("--image", type=ImageSize(), help="Height and width, where the model takes any."),
-            click.option("--mean", type=PerChannel(), help="Taken off pixels in [0, 1]."),
-            click.option("--std", type=PerChannel(), help="What the rest is divided by."),
-            click.option(
-                "--layout",
-                type=click.Choice(["auto", "nchw", "nhwc"]),
-                default="auto",
-                show_default=True,
-                help="Whether channels come before height and width, or last.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    return together(
+        command,
+        click.option(
+            "--preprocess",
+            metavar="HABIT|FILE.json",
+            help="What pictures go through: imagenet, clip, yolo, or a preprocessor_config.json of transformers.",
+        ),
+        click.option("--image", type=ImageSize(), help="Height and width, where the model takes any."),
+        click.option("--mean", type=PerChannel(), help="Taken off pixels in [0, 1]."),
+        click.option("--std", type=PerChannel(), help="What the rest is divided by."),
+        click.option(
+            "--layout",
+            type=click.Choice(["auto", "nchw", "nhwc"]),
+            default="auto",
+            show_default=True,
+            help="Whether channels come before height and width, or last.",
+        ),
+    )
 
 
 def image_settings(settings: dict[str, Any]) -> ImageOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import click
 
 from graphprune.cli.image_options import image_options
 from graphprune.cli.text_options import text_options
-
-Command = Callable[..., Any]
+from graphprune.cli.together import Command, together
 
 DEFAULT_POINTS = ""
 """What ``--generate`` without a value stands for: those by default, shortened where the model is made for fewer."""
@@ -151,7 +149,7 @@ def model_argument(command: Command) -> Command:
 
 def output_options(command: Command) -> Command:
     """Where the result goes, whether it may, and the report on it."""
-    return _together(
+    return together(
         command,
         click.option(
             "-o",
@@ -173,7 +171,7 @@ def output_options(command: Command) -> Command:
 
 def evaluation_options(command: Command) -> Command:
     """What the result is judged by."""
-    return _together(
+    return together(
         command,
         click.option(
             "--eval",
@@ -192,7 +190,7 @@ def evaluation_options(command: Command) -> Command:
 
 def between_options(command: Command) -> Command:
     """What is done between passes."""
-    return _together(
+    return together(
         command,
         click.option(
             "--dump-passes",
@@ -206,7 +204,7 @@ def between_options(command: Command) -> Command:
 
 def recovery_options(command: Command) -> Command:
     """What follows a removal."""
-    return _together(
+    return together(
         command,
         click.option(
             "--repair",
@@ -244,7 +242,7 @@ def batch_axis_option(command: Command) -> Command:
 
 def data_options(command: Command) -> Command:
     """Where samples come from."""
-    return _together(
+    return together(
         command,
         click.option(
             "--data",
@@ -276,7 +274,7 @@ def data_options(command: Command) -> Command:
 
 def runtime_options(command: Command) -> Command:
     """How models are run and timed."""
-    return _together(
+    return together(
         command,
         click.option("--provider", "--providers", default="cpu", show_default=True, help="cpu, cuda[:i], trt[:i] ..."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 = every core allowed."),
@@ -300,7 +298,7 @@ def runtime_options(command: Command) -> Command:
 
 def bench_options(command: Command) -> Command:
     """What models are timed on, and at what."""
-    return _together(
+    return together(
         command,
         click.option(
             "--generate",
@@ -334,7 +332,7 @@ def bench_options(command: Command) -> Command:
 
 def worker_options(command: Command) -> Command:
     """Who scores."""
-    return _together(
+    return together(
         command,
         click.option(
             "--jobs",
@@ -350,7 +348,7 @@ def worker_options(command: Command) -> Command:
 
 def cache_options(command: Command) -> Command:
     """Where the times that latency targets need are kept."""
-    return _together(
+    return together(
         command,
         click.option(
             "--cache-dir",
@@ -363,7 +361,7 @@ def cache_options(command: Command) -> Command:
 
 def show_options(command: Command) -> Command:
     """What is printed."""
-    return _together(
+    return together(
         command,
         click.option(
             "--json",
@@ -374,9 +372,3 @@ def show_options(command: Command) -> Command:
         click.option("-q", "--quiet", is_flag=True, help="No progress, no notes."),
         click.option("-v", "--verbose", is_flag=True, help="Details; tracebacks of internal errors."),
     )
-
-
-def _together(command: Command, *decorators: Callable[[Command], Command]) -> Command:
-    for decorate in reversed(decorators):
-        command = decorate(command)
-    return command

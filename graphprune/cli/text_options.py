@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
-Command = Callable[..., Any]
+from graphprune.cli.together import Command, together
 
 
 def text_options(command: Command) -> Command:
     """How text becomes samples."""
-    options = (
+    return together(
+        command,
         click.option(
             "--tokenizer",
             type=click.Path(path_type=Path),
@@ -29,6 +28,3 @@ def text_options(command: Command) -> Command:
             "--text-field", default="text", show_default=True, help="The text in a record of .jsonl or a dataset."
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command

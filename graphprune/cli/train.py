@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 
@@ -17,7 +18,7 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     "--data",
     metavar="SOURCE",
     required=True,
-    help="Labelled samples: .npz, .npy, a folder of them, or script.py:function.",
+    help="Labelled samples: .npz, .npy, a folder of them, class folders of pictures, or script.py:function.",
 )
 @image_options
 @batch_axis_option
@@ -56,12 +57,7 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     metavar="PATH",
     help="File to write, or a folder; default: MODEL with .trained.onnx.  Never MODEL itself.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="State of the run, kept until the output is written; default: the output with .checkpoint.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint if there is one.")
+@checkpoint_options
 @show_options
 def train(
     model: Path,
@@ -106,8 +102,7 @@ def train(
         spec,
         **settings,
         rewound=None if rewind is None else str(rewind),
-        checkpoint=str(checkpoint or out.with_name(f"{out.name}.checkpoint")),
-        resume="true" if resume else None,
+        **checkpoint_settings(out, checkpoint, resume),
     )
     weights = None if rewind is None or dense is None else of_epoch(dense, rewind)
     if weights is not None and not weights.is_file():
