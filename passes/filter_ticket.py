@@ -22,6 +22,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir.model import constant_dims
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.joint.match import filter_count
 from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.passes.layer_ticket import TRAINED_NOTE, LayerTicket, weighed
 from graphprune.plan.goal import Goal
@@ -105,9 +106,7 @@ class FilterTicket(UnitPass):
         if len(gone.blocks) < layers:
             raise OptionError(f"layer-ticket cannot take {layers} blocks: {gone.limit}", "ask for fewer layers")
         blocks = {join.node: join.block for join in context.joins if join.block}
-        nodes = {node.name: node for node in context.model.graph.nodes}
-        layers_gone = [nodes[name] for block in gone.blocks for name in blocks[block.join].layers]
-        return sum(constant_dims(node.inputs[1])[0] for node in layers_gone if node.op == "Conv")
+        return filter_count(context.model, (name for block in gone.blocks for name in blocks[block.join].layers))
 
     def _of_units(self, context: Context, group: Group, figures: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """The pooled figures (size,) of the weights that write each unit."""

@@ -37,9 +37,8 @@ class LayerAngular(BlockPass):
 
     def score(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """Distance between entry and exit of every candidate."""
-        if self.reference == "original" and scoring.earlier:
-            known = {score.unit: score for score in scoring.earlier}
-            return [known[block.name] for block in candidates]
+        if self.reference == "original" and (known := scoring.told_before(candidates)):
+            return known
         return turn_scores(scoring, candidates, self.measure)
 
     def tried(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Block]:

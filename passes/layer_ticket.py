@@ -67,9 +67,8 @@ class LayerTicket(BlockPass):
 
     def score(self, scoring: BlockScoring, candidates: Sequence[Block]) -> list[Score]:
         """The pooled figure of every candidate."""
-        if self.reference == "original" and scoring.earlier:
-            known = {score.unit: score for score in scoring.earlier}
-            return [known[block.name] for block in candidates]
+        if self.reference == "original" and (known := scoring.told_before(candidates)):
+            return known
         figures = weighed(self.name, scoring.context, self.criterion, self.batch)
         if seed_of(scoring.context.model) is None:
             scoring.notes.append(TRAINED_NOTE)

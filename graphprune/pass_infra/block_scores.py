@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TypeVar
 
+from graphprune.analysis.blocks import Block
 from graphprune.analysis.representation import Representation
 from graphprune.errors import DataError
 from graphprune.pass_infra.context import Context
@@ -33,6 +34,11 @@ class BlockScoring:
     gone: frozenset[str]
     notes: list[str] = field(default_factory=list)
     earlier: tuple[Score, ...] = ()
+
+    def told_before(self, candidates: Sequence[Block]) -> list[Score]:
+        """What the block before these was chosen by, of each candidate; nothing for the first."""
+        known = {score.unit: score for score in self.earlier}
+        return [known[block.name] for block in candidates] if known else []
 
     def width(self, representation: Representation) -> int:
         """Features per row."""
