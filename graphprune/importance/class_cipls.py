@@ -44,7 +44,8 @@ class ClassCIPLS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
         """Forget everything and learn from (n, m) features and (n,) labels. Raises as :meth:`partial_fit`."""
-        self._start(checked_labels(y, len(checked_features(X, self))))
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:  # noqa: N803

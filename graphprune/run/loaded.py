@@ -110,7 +110,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     analysis = analyse(model, feeds, options.runtime)
     if stays != NOTHING_STAYS:
         stays.check(_names(analysis))
-        analysis = analyse(replace(model, stays=stays), feeds, options.runtime)
+        analysis = ModelAnalysis(replace(model, stays=stays), analysis.sizes, analysis.inputs)
     return LoadedRun(analysis, bound, feeds, notes)
 
 
