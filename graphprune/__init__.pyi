@@ -22,7 +22,7 @@ from .passes.layer_ticket import LayerTicket as LayerTicket
 from .passes.mop import MoP as MoP
 from .passes.neuron_projection import NeuronProjection as NeuronProjection
 from .pipeline.apply import apply as apply
-from .pipeline.benchmark import benchmark as benchmark
+from .pipeline.bench import bench as bench
 from .pipeline.evaluate import evaluate as evaluate
 from .pipeline.inspect import inspect as inspect
 from .pipeline.prune import prune as prune

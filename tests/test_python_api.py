@@ -26,7 +26,7 @@ def test_every_pass_is_at_the_top_and_seen() -> None:
         assert getattr(graphprune, kind.__name__) is kind
         assert kind.__name__ in dir(graphprune)
         assert (kind.__doc__ or "").strip()
-    for name in ("prune", "apply", "inspect", "benchmark", "evaluate", "load"):
+    for name in ("prune", "apply", "inspect", "bench", "evaluate", "load"):
         assert name in dir(graphprune)
         assert inspect.signature(getattr(graphprune, name)).parameters
 
@@ -66,7 +66,7 @@ def test_functions_do_what_the_commands_do(tmp_path: Path) -> None:
     assert isinstance(joins, Inspection)
     assert [row.rule for row in joins.rows] == [""] * 3
     assert graphprune.inspect(dense, groups=True).rows
-    (found,) = graphprune.benchmark(dense, small, data, options=graphprune.RunOptions(timing=quick()))
+    (found,) = graphprune.bench(dense, small, data, options=graphprune.RunOptions(timing=quick()))
     assert found.comparison.ratio > 0
     report = graphprune.evaluate(dense, small, data=data)
     assert len(report.models) == 2
@@ -101,7 +101,7 @@ def test_wrong_types_elsewhere() -> None:
         (lambda: graphprune.load(5), "the model is of type int"),  # type: ignore[arg-type]
         (lambda: graphprune.apply("m", 5), "the plan is of type int"),  # type: ignore[arg-type]
         (lambda: graphprune.inspect(5), "the model is of type int"),  # type: ignore[arg-type]
-        (lambda: graphprune.benchmark("m", 5), "the model is of type int"),  # type: ignore[arg-type]
+        (lambda: graphprune.bench("m", 5), "the model is of type int"),  # type: ignore[arg-type]
         (lambda: graphprune.evaluate(5, data="x"), "the model is of type int"),  # type: ignore[arg-type]
         (lambda: graphprune.evaluate(data="x"), "there is no model to evaluate"),
     ):

@@ -31,7 +31,7 @@ _OUTSIDE = {
     "tools/": "for people who work on this: `figures/` makes the tables of the docs, `checks/` tries to prove us wrong",
 }
 # Where a model file passes, and where a decision does; docs/architecture.md tells what happens there.
-MODEL_PATH = ("cli", "ir", "analysis", "axes", "scoring", "rewrite", "validation", "repair", "bench", "report")
+MODEL_PATH = ("cli", "ir", "analysis", "axes", "scoring", "rewrite", "validation", "repair", "measure", "report")
 PLAN_PATH = ("passes", "pass_infra", "plan", "pipeline", "rewrite", "validation", "report")
 
 

@@ -284,10 +284,10 @@ def bench(
     torch-cudagraph, torch-compile-cudagraph; each runs on --provider, or
     on a place of its own: ort:cuda, ort:openvino, torch:cpu.
     """
-    from graphprune.bench.registry import BenchOptions
     from graphprune.cli.show import Shown, check_outputs, run_options
+    from graphprune.measure.registry import BenchOptions
     from graphprune.model_folder.layout import model_file
-    from graphprune.pipeline.benchmark import benchmark
+    from graphprune.pipeline.bench import bench
     from graphprune.pipeline.generate import benchmark_generation
 
     check_outputs({"--json": json_path}, original, pruned, settings["data"])
@@ -300,7 +300,7 @@ def bench(
     with Shown(json_path, quiet) as shown:
         options = run_options(settings, None, shown)
         files = model_file(original), model_file(pruned)
-        measurements = benchmark(*files, settings["data"], options, runtimes, BenchOptions(precision, cuda_graph))
+        measurements = bench(*files, settings["data"], options, runtimes, BenchOptions(precision, cuda_graph))
     shown.measurements(measurements, str(original), str(pruned))
 
 

@@ -32,8 +32,8 @@ from graphprune.text.corpus import is_text
 from graphprune.text.options import TextOptions
 
 if TYPE_CHECKING:
-    from graphprune.bench.runtime import Measurement
     from graphprune.generation.measure import GenerationMeasurement
+    from graphprune.measure.runtime import Measurement
     from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 

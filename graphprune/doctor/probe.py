@@ -28,7 +28,7 @@ def start(provider: str) -> dict[str, Any]:
     import numpy as np
     from onnx import TensorProto, helper
 
-    from graphprune.bench.ort import OrtRuntime
+    from graphprune.measure.ort import OrtRuntime
     from graphprune.runtime.sessions import RuntimeOptions
 
     shape = [1, 1, 2, 2]

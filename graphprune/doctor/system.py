@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from graphprune.bench import machine
+from graphprune.measure import machine
 
 _PATIENCE_SECONDS = 180  # a first TensorRT engine takes its time
 _NEEDED = re.compile(rb"\0(lib(?:nvinfer|nvonnxparser|cudart|cudnn|cublas|cublasLt|cufft|curand|nvrtc)\.so\.\d+)(?=\0)")

@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 
 from graphprune.base import extras
-from graphprune.bench.ort import ON_CUDA
 from graphprune.data.fitting import InputSpec
 from graphprune.decoder.cache_sizes import cache_sizes
 from graphprune.decoder.interface import DecoderInterface, interface_of
@@ -25,6 +24,7 @@ from graphprune.errors import ModelError
 from graphprune.generation.decoder import Generated
 from graphprune.generation.source import DecoderSource
 from graphprune.ir.loading import load
+from graphprune.measure.ort import ON_CUDA
 from graphprune.runtime.sessions import RuntimeOptions, failing_in_a_sentence, open_session
 
 _ADVICE = "the model may be made for fewer tokens: give shorter points, e.g. --generate=16:32"

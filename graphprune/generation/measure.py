@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from graphprune.base.progress import Progress, silent
-from graphprune.bench.timing import Comparison, comparison
 from graphprune.generation.decoder import Decoder
 from graphprune.generation.points import GenerationPoint
+from graphprune.measure.timing import Comparison, comparison
 from graphprune.runtime.timing import Limits, exactly, own_ms, rounds_ms
 
 _MARKERS = 3

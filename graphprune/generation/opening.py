@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from graphprune.base import extras
-from graphprune.bench import machine
-from graphprune.bench.ort import OrtRuntime
 from graphprune.errors import OptionError
 from graphprune.generation.decoder import Decoder
 from graphprune.generation.genai import open_genai
 from graphprune.generation.loop import open_decoder
 from graphprune.generation.source import DecoderSource
+from graphprune.measure import machine
+from graphprune.measure.ort import OrtRuntime
 from graphprune.runtime.sessions import RuntimeOptions
 
 Open = Callable[[DecoderSource, RuntimeOptions], Decoder]

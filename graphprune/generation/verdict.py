@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphprune.bench.timing import Comparison
 from graphprune.errors import NotFaster
 from graphprune.generation.measure import GenerationMeasurement
+from graphprune.measure.timing import Comparison
 
 
 def phases(measured: GenerationMeasurement) -> Iterator[tuple[str, Comparison]]:

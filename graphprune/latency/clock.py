@@ -8,12 +8,12 @@ from typing import Protocol
 
 import onnx
 
-from graphprune.bench.ort import measure
-from graphprune.bench.runtime import Measurement
 from graphprune.errors import NothingToPrune
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
 from graphprune.latency.closing import TOLERANCE
+from graphprune.measure.ort import measure
+from graphprune.measure.runtime import Measurement
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
 from graphprune.run.notes import Note, NoteKind

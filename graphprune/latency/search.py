@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from graphprune.analysis.model_analysis import ModelAnalysis
-from graphprune.bench.alignment import HELD_FOR
-from graphprune.bench.ort import OrtRuntime
-from graphprune.bench.times_cache import Cache
 from graphprune.errors import OptionError
 from graphprune.latency.clock import EndToEndTimer, NetworkClock
 from graphprune.latency.closing import TOLERANCE, Closing, Reading, close_in
 from graphprune.latency.phases import phase_timer
 from graphprune.latency.table import LatencyProfiler
+from graphprune.measure.alignment import HELD_FOR
+from graphprune.measure.ort import OrtRuntime
+from graphprune.measure.times_cache import Cache
 from graphprune.pass_infra.base import CarryOut, Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Proposal

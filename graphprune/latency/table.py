@@ -16,12 +16,12 @@ from scipy.optimize import isotonic_regression
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes.algebra import Atom
 from graphprune.base.progress import Progress
-from graphprune.bench.overhead import overhead_ms
-from graphprune.bench.stopwatch import times_ms
-from graphprune.bench.times_cache import Cache
 from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.latency.layers import atoms_in, layer_segments, signature
+from graphprune.measure.overhead import overhead_ms
+from graphprune.measure.stopwatch import times_ms
+from graphprune.measure.times_cache import Cache
 from graphprune.rewrite import remove_units
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, open_model, run
 from graphprune.segments.partition import Segment

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from graphprune.analysis.groups import Group
-from graphprune.bench.alignment import multiple_for
+from graphprune.measure.alignment import multiple_for
 from graphprune.plan.multiples import WHOLE_KINDS, Multiples
 from graphprune.runtime.sessions import RuntimeOptions
 

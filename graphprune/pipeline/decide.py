@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphprune.analysis.model_analysis import ModelAnalysis
-from graphprune.bench.ort import measure
 from graphprune.errors import OptionError
 from graphprune.ir.export import to_proto
 from graphprune.latency.search import LatencySearch
+from graphprune.measure.ort import measure
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.width_policy import WidthPolicy

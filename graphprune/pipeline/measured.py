@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphprune.analysis.cost import Cost
-from graphprune.bench.ort import measure
-from graphprune.bench.runtime import Source
-from graphprune.bench.verdict import explained, refuse_slower
 from graphprune.data.dataset import Data
 from graphprune.decoder.cache_sizes import cache_sizes
 from graphprune.evaluation.accuracy import Evaluation, evaluate
@@ -18,6 +15,9 @@ from graphprune.generation.opening import environment
 from graphprune.generation.pruned import original_decoder, points
 from graphprune.generation.source import DecoderSource
 from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_phases
+from graphprune.measure.ort import measure
+from graphprune.measure.runtime import Source
+from graphprune.measure.verdict import explained, refuse_slower
 from graphprune.plan.plan import Plan
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun

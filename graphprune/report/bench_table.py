@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from graphprune.bench.runtime import Measurement
-    from graphprune.bench.timing import Comparison, Latency
+    from graphprune.measure.runtime import Measurement
+    from graphprune.measure.timing import Comparison, Latency
 
 
 def print_measurements(console: Console, measurements: Sequence[Measurement], first: str, second: str) -> None:

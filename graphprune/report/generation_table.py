@@ -14,8 +14,8 @@ from rich.table import Table
 from graphprune.report.text import change
 
 if TYPE_CHECKING:
-    from graphprune.bench.timing import Comparison
     from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
+    from graphprune.measure.timing import Comparison
 
 _MEMORY = "peak MiB: resident set of a process that loads one model and generates once, Python and runtime included"
 

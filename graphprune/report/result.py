@@ -16,10 +16,10 @@ from graphprune.report.result_file import MeasurementEntry, ResultFile
 if TYPE_CHECKING:
     import onnx
 
-    from graphprune.bench.runtime import Measurement
     from graphprune.evaluation.accuracy import Evaluation
     from graphprune.generation.measure import GenerationMeasurement
     from graphprune.ir.model import Model
+    from graphprune.measure.runtime import Measurement
     from graphprune.repair.outcome import RepairReport
     from graphprune.training.report import TrainingReport
     from graphprune.validation.validate import Validation

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from graphprune.analysis.cost import Cost
 from graphprune.base.documents import Document
-from graphprune.bench.runtime import Measurement
-from graphprune.bench.timing import Comparison
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.generation.measure import GenerationMeasurement
+from graphprune.measure.runtime import Measurement
+from graphprune.measure.timing import Comparison
 from graphprune.plan.plan import Figure, Plan
 from graphprune.repair.outcome import RepairReport
 from graphprune.training.report import TrainingReport

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from rich.console import Console
 
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.generation import measure
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.pipeline import generate
 from graphprune.report.generation_table import headlines, print_generation
 from tests.command import command

@@ -11,7 +11,6 @@ import pytest
 
 import graphprune
 from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.errors import NotFaster
 from graphprune.generation import pruned
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
@@ -19,6 +18,7 @@ from graphprune.generation.points import GenerationPoint
 from graphprune.generation.pruned import original_decoder, points, step_feeds
 from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_phases
 from graphprune.ir.loading import load
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.pipeline import measured
 from graphprune.runtime.sessions import run
 from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder

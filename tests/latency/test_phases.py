@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import graphprune
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.errors import NothingToPrune, OptionError, TargetNotReached
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
 from graphprune.generation.pruned import original_decoder
@@ -19,6 +18,7 @@ from graphprune.latency import search as search_room
 from graphprune.latency.clock import settled
 from graphprune.latency.closing import TOLERANCE
 from graphprune.latency.phases import phase_time, phase_timer
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.report.result import Result

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from graphprune.bench.runtime import Measurement
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.latency.clock import settled, value_of
+from graphprune.measure.runtime import Measurement
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.run.notes import texts_of

@@ -13,10 +13,10 @@ import pytest
 from graphprune import RuntimeOptions
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes.algebra import Atom
-from graphprune.bench.times_cache import Cache
 from graphprune.latency import table as table_room
 from graphprune.latency.layers import atoms_in, layer_segments, signature
 from graphprune.latency.table import CostTable, LatencyProfiler, SegmentCost, colours, smoothed, thinned
+from graphprune.measure.times_cache import Cache
 from graphprune.rewrite import remove_units
 from graphprune.run.loaded import prepare
 from graphprune.run.options import RunOptions

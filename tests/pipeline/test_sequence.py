@@ -11,9 +11,9 @@ import pytest
 
 import graphprune
 from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
-from graphprune.bench.runtime import Measurement
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.errors import NotFaster
+from graphprune.measure.runtime import Measurement
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.report.result import Result
 from tests.graphs import random_feeds, residual_mlp
 

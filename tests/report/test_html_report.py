@@ -13,10 +13,10 @@ import onnx
 import pytest
 
 import graphprune
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.evaluation.language import TextFigure, TextFigures, TextQuality
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.html import page as module

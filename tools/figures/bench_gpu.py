@@ -40,11 +40,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from graphprune.bench import machine
-from graphprune.bench.registry import BenchOptions, runtime
-from graphprune.bench.runtime import Runner, Runtime
-from graphprune.bench.timing import Comparison, compare
-from graphprune.bench.torch import Precision
+from graphprune.measure import machine
+from graphprune.measure.registry import BenchOptions, runtime
+from graphprune.measure.runtime import Runner, Runtime
+from graphprune.measure.timing import Comparison, compare
+from graphprune.measure.torch import Precision
 from graphprune.runtime.sessions import RuntimeOptions
 
 NETWORKS = ("resnet32", "resnet56", "resnet18", "vit_tiny")

@@ -23,8 +23,8 @@ from bench_gpu import inputs
 
 import graphprune
 from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
-from graphprune.bench.alignment import multiple_for
 from graphprune.data.dataset import input_specs
+from graphprune.measure.alignment import multiple_for
 from graphprune.runtime.sessions import open_session, run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from graphprune.bench.ort import measure
 from graphprune.ir.export import to_proto
+from graphprune.measure.ort import measure
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.joint.match import filter_count
 from graphprune.pass_infra.joint.network import Network

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from graphprune.base import extras
-from graphprune.bench.timing import Comparison
+from graphprune.measure.timing import Comparison
 from graphprune.report.html.frontier import Frontier
 from graphprune.training.report import TrainingReport
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphprune.bench.timing import Comparison
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.generation.measure import GenerationMeasurement
+from graphprune.measure.timing import Comparison
 from graphprune.report.html.headline import tone
 from graphprune.report.quality import with_error
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphprune.bench.runtime import Measurement
-from graphprune.bench.timing import Comparison
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.generation.measure import PointMeasurement
+from graphprune.measure.runtime import Measurement
+from graphprune.measure.timing import Comparison
 from graphprune.report.quality import difference, figure, with_error
 from graphprune.report.result import Result
 from graphprune.report.text import change, compact, size

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
-from graphprune.bench.timing import Comparison, compare, compare_opened
+from graphprune.measure.timing import Comparison, compare, compare_opened
 from graphprune.runtime.sessions import Feeds
 from graphprune.runtime.timing import own_ms
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from graphprune.base import extras
-from graphprune.bench import machine
-from graphprune.bench.cuda import captured, elapsed_ms
-from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
 from graphprune.ir.input_origins import fed_to_file
 from graphprune.ir.loading import load
+from graphprune.measure import machine
+from graphprune.measure.cuda import captured, elapsed_ms
+from graphprune.measure.runtime import Runner, Source
 from graphprune.runtime.sessions import Feeds, first_line
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -13,14 +13,14 @@ import onnx
 import pytest
 
 from graphprune.base import extras
-from graphprune.bench.registry import BenchOptions, runtime
-from graphprune.bench.runtime import Runner
-from graphprune.bench.tensorrt import TensorRTRuntime
 from graphprune.errors import GraphpruneError, ModelError, OptionError, RuntimeMissing
+from graphprune.measure.registry import BenchOptions, runtime
+from graphprune.measure.runtime import Runner
+from graphprune.measure.tensorrt import TensorRTRuntime
 from graphprune.runtime.sessions import RuntimeOptions
-from tests.bench.fake_tensorrt import FakeTensorRT, FakeTorch
 from tests.command import command
 from tests.graphs import build, random_feeds, residual_mlp
+from tests.measure.fake_tensorrt import FakeTensorRT, FakeTorch
 
 torch = pytest.importorskip("torch", reason="torch is not installed; it lends TensorRT its memory")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from graphprune.bench.times_cache import SCHEMA, Cache
 from graphprune.ir.output_files import cache_folder
+from graphprune.measure.times_cache import SCHEMA, Cache
 
 KEY = {"runtime": "ort 1", "threads": 1, "batch": 1, "model": "abc"}
 

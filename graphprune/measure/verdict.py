@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 
 from graphprune.analysis.cost import Cost
-from graphprune.bench.alignment import multiple_for
-from graphprune.bench.optimised import operators
-from graphprune.bench.overhead import overhead_ms
-from graphprune.bench.runtime import Measurement
 from graphprune.errors import NotFaster
+from graphprune.measure.alignment import multiple_for
+from graphprune.measure.optimised import operators
+from graphprune.measure.overhead import overhead_ms
+from graphprune.measure.runtime import Measurement
 from graphprune.plan.multiples import WHOLE_KINDS, narrowed
 from graphprune.plan.plan import Plan
 from graphprune.runtime.sessions import RuntimeOptions

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from graphprune.base import extras
-from graphprune.bench import machine
-from graphprune.bench.runtime import Measurement, Runner, Source, measure_on
 from graphprune.errors import RuntimeMissing
+from graphprune.measure import machine
+from graphprune.measure.runtime import Measurement, Runner, Source, measure_on
 from graphprune.runtime.sessions import (
     CPU,
     CUDA,
@@ -44,7 +44,7 @@ def measure(
     samples: int | None = None,
 ) -> Measurement:
     """Time both models on the same ``feeds``, which hold so many ``samples``;
-    see :func:`graphprune.bench.timing.compare_opened`.
+    see :func:`graphprune.measure.timing.compare_opened`.
 
     ``folder`` is where the external data of in-memory models lies.
     """

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.bench import alignment
-from graphprune.bench.alignment import best_multiple, multiple_for
+from graphprune.measure import alignment
+from graphprune.measure.alignment import best_multiple, multiple_for
 from graphprune.runtime.sessions import RuntimeOptions
 
 ONE = RuntimeOptions(threads=1)

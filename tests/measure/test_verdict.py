@@ -12,12 +12,12 @@ import pytest
 import graphprune
 from graphprune import RunOptions, RuntimeOptions, TimingOptions
 from graphprune.analysis.cost import Cost
-from graphprune.bench import verdict
-from graphprune.bench.optimised import operators
-from graphprune.bench.overhead import overhead_ms
-from graphprune.bench.runtime import Measurement
-from graphprune.bench.timing import Comparison, Latency
 from graphprune.errors import NotFaster, TargetNotReached
+from graphprune.measure import verdict
+from graphprune.measure.optimised import operators
+from graphprune.measure.overhead import overhead_ms
+from graphprune.measure.runtime import Measurement
+from graphprune.measure.timing import Comparison, Latency
 from graphprune.plan.plan import Decision, Plan, RemovedBlock, RemovedUnits
 from tests.command import command
 from tests.graphs import build, residual_mlp

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 
 from graphprune.base import extras
-from graphprune.bench import machine
-from graphprune.bench.ort import OrtRuntime, bound
-from graphprune.bench.registry import NAMES, BenchOptions, runtime
-from graphprune.bench.runtime import Runner, Source, measure_on
-from graphprune.bench.torch import TorchRuntime
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
-from graphprune.pipeline import benchmark
+from graphprune.measure import machine
+from graphprune.measure.ort import OrtRuntime, bound
+from graphprune.measure.registry import NAMES, BenchOptions, runtime
+from graphprune.measure.runtime import Runner, Source, measure_on
+from graphprune.measure.torch import TorchRuntime
+from graphprune.pipeline import bench
 from graphprune.runtime.sessions import RuntimeOptions, open_session
-from tests.bench.fake_ort import CPU, CUDA, TENSORRT, FakeOrt
-from tests.bench.fake_tensorrt import FakeTorch
 from tests.command import command
 from tests.graphs import random_feeds, residual_mlp, run
+from tests.measure.fake_ort import CPU, CUDA, TENSORRT, FakeOrt
+from tests.measure.fake_tensorrt import FakeTorch
 
 ONE = RuntimeOptions(threads=1)
 Fake = Callable[..., FakeOrt]
@@ -240,7 +240,7 @@ def test_a_runtime_that_is_missing_ends_before_anything_is_timed(
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     timed: list[object] = []
-    monkeypatch.setattr(benchmark, "measure_on", lambda *given, **settings: timed.append(given))
+    monkeypatch.setattr(bench, "measure_on", lambda *given, **settings: timed.append(given))
     line = ["--runtime", "ort", "--runtime", "torch-cudagraph"]
     assert command(monkeypatch, "bench", shipped, shipped, *line) == 6
     shown = capsys.readouterr()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from graphprune.bench.runtime import Source
 from graphprune.errors import InputError, ModelError
 from graphprune.ir.loading import load
 from graphprune.ir.output_files import staged
+from graphprune.measure.runtime import Source
 
 if TYPE_CHECKING:
     import tensorrt as trt

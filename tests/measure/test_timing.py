@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from graphprune.bench import timing
-from graphprune.bench.timing import Latency, compare
+from graphprune.measure import timing
+from graphprune.measure.timing import Latency, compare
 from graphprune.runtime import timing as loop
 
 

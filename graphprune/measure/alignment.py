@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from graphprune.bench.ort import ON_CUDA, OrtRuntime
-from graphprune.bench.stopwatch import times_ms
-from graphprune.bench.times_cache import Cache
+from graphprune.measure.ort import ON_CUDA, OrtRuntime
+from graphprune.measure.stopwatch import times_ms
+from graphprune.measure.times_cache import Cache
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
 HELD_FOR = ("runtime", "provider", "gpu", "threads", "processor")

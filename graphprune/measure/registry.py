@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from graphprune.bench.ort import OrtRuntime
-from graphprune.bench.runtime import Runtime
-from graphprune.bench.tensorrt import TensorRTRuntime
-from graphprune.bench.torch import MODES, Precision, TorchRuntime
 from graphprune.errors import OptionError
+from graphprune.measure.ort import OrtRuntime
+from graphprune.measure.runtime import Runtime
+from graphprune.measure.tensorrt import TensorRTRuntime
+from graphprune.measure.torch import MODES, Precision, TorchRuntime
 from graphprune.runtime.sessions import RuntimeOptions
 
 NAMES = ("ort", "tensorrt", *MODES)

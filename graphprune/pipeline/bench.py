@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from graphprune.bench.registry import BenchOptions, runtime
-from graphprune.bench.runtime import Measurement, measure_on
 from graphprune.data.dataset import input_specs
 from graphprune.errors import ModelError
 from graphprune.ir.loading import load
+from graphprune.measure.registry import BenchOptions, runtime
+from graphprune.measure.runtime import Measurement, measure_on
 from graphprune.run.loaded import check_source, prepare
 from graphprune.run.notes import texts_of
 from graphprune.run.options import RunOptions, given_options
 
 
-def benchmark(
+def bench(
     original: str | os.PathLike[str],
     pruned: str | os.PathLike[str],
     data: Any = None,

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphprune.base import extras
-from graphprune.bench import machine
-from graphprune.bench.cuda import captured, elapsed_ms
-from graphprune.bench.engines import Engines
-from graphprune.bench.runtime import Runner, Source
 from graphprune.errors import ModelError, OptionError, RuntimeMissing
 from graphprune.ir.input_origins import fed_to_file
 from graphprune.ir.output_files import cache_folder
+from graphprune.measure import machine
+from graphprune.measure.cuda import captured, elapsed_ms
+from graphprune.measure.engines import Engines
+from graphprune.measure.runtime import Runner, Source
 from graphprune.runtime.sessions import Feeds
 
 if TYPE_CHECKING:
