@@ -128,7 +128,7 @@ def open_decoder(
         The runtime is not installed, or the provider does not start.
     """
     source = model.path if isinstance(model, DecoderSource) else model
-    session = open_session(source, options, folder)
+    session = open_session(source, options, folder, spins=True)
     name = str(source) if isinstance(source, Path) else "the model"
     dims = {value.name: tuple(value.shape) for value in session.get_inputs()}
     interface = interface_of(dims, {value.name: tuple(value.shape) for value in session.get_outputs()})

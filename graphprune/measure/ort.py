@@ -73,7 +73,9 @@ class OrtRuntime:
         require_provider(self.options)
 
     def open(self, model: Source, feeds: Feeds) -> Runner:
-        session, feeds = unwrapped(open_session(model, self.options, self.folder, record_assignment=True), feeds)
+        session, feeds = unwrapped(
+            open_session(model, self.options, self.folder, record_assignment=True, spins=True), feeds
+        )
         facts = self._assignment(session)
         if self.options.provider_name in ON_CUDA:
             return bound(session, feeds, ("cuda", self.options.device_index), facts)

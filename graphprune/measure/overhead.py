@@ -32,6 +32,6 @@ def _chain_ms(count: int, options: RuntimeOptions) -> float:
     graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    session = open_session(model, options)
+    session = open_session(model, options, spins=True)
     feeds = {"t0": np.ones(1, np.float32)}
     return float(np.median(rounds_ms([lambda: run(session, feeds)], exactly(_RUNS))))

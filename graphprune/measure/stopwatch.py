@@ -33,7 +33,7 @@ def times_ms(
 def _opening(
     models: Sequence[tuple[onnx.ModelProto, Feeds]], options: RuntimeOptions, folder: Path | None
 ) -> NDArray[np.float64]:
-    runs = [_runner(*unwrapped(open_session(model, options, folder), feeds)) for model, feeds in models]
+    runs = [_runner(*unwrapped(open_session(model, options, folder, spins=True), feeds)) for model, feeds in models]
     longest_ms = max(rounds_ms([each], exactly(_WARM_UPS))[-1, 0] for each in runs)
     count = int(np.clip(_SECONDS / max(longest_ms / 1e3, 1e-6), _LEAST_RUNS, _MOST_RUNS))
     samples = rounds_ms(runs, exactly(count))

@@ -85,7 +85,7 @@ def rows(
     is_conv = node.op in CONVOLUTIONS
     seen = windows(node, values) if is_conv else values
     own_axes = values.ndim - 1 if is_conv else 1
-    return picked(seen, own_axes, places).reshape(-1, groups, inputs).astype(dtype)
+    return picked(seen, own_axes, places).reshape(-1, groups, inputs).astype(dtype, copy=False)
 
 
 def picked(values: np.ndarray, own_axes: int, places: NDArray[np.intp] | None) -> np.ndarray:

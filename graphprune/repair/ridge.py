@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,19 +58,31 @@ def refit(
     before = (one.error(matrix, shift) + other.error(matrix, shift)) / scale
     after, penalty = before, np.inf
     if one.n and other.n and before > NOISE:
-        errors = {}
         solvers = [
             (Solver(half, matrix, shift, with_shift, free, per_input), held_out)
             for half, held_out in ((one, other), (other, one))
         ]
-        for candidate in PENALTIES if penalties is None else penalties:
-            found = [held_out.error(*solver.solve(candidate)) for solver, held_out in solvers]
-            errors[candidate] = sum(found) / scale
-        penalty = min(errors, key=errors.__getitem__)
-        after = errors[penalty]
+
+        @cache
+        def error(candidate: float) -> float:
+            return sum(held_out.error(*solver.solve(candidate)) for solver, held_out in solvers) / scale
+
+        penalty = _lowest(PENALTIES if penalties is None else penalties, error)
+        after = error(penalty)
     if not after < before:
         return Fit(matrix, shift, before, after, np.inf)
     return Fit(*Solver(sums.whole, matrix, shift, with_shift, free, per_input).solve(penalty), before, after, penalty)
+
+
+def _lowest(ordered: Sequence[float], error: Callable[[float], float]) -> float:
+    """From the middle, step by step to where neither neighbour is better: errors fall to one side and rise again."""
+    at = len(ordered) // 2
+    while True:
+        around = range(max(0, at - 1), min(len(ordered), at + 2))
+        best = min(around, key=lambda index: error(ordered[index]))
+        if error(ordered[best]) >= error(ordered[at]):
+            return ordered[at]
+        at = best
 
 
 class Solver:

@@ -122,6 +122,7 @@ def open_session(
     is_optimised: bool = True,
     keeps_memory: bool = True,
     is_lean: bool = False,
+    spins: bool = False,
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the provider asked for, and on nothing else.
 
@@ -133,7 +134,9 @@ def open_session(
     given feeds of either.
     Without ``keeps_memory`` it gives back after each run what it took for it: one of many sessions, which wait for
     their turn, would hold it for nothing. A lean session is not for timing: the large weights of a large model stay
-    where they are in its file, rather than in another order in memory, and it keeps no memory, either.
+    where they are in its file, rather than in another order in memory, and it keeps no memory, either. Where time is
+    what counts, threads wait for work as the runtime has it by itself, busily (``spins``); elsewhere they would only
+    take the cores from what else computes.
 
     Raises
     ------
@@ -148,6 +151,8 @@ def open_session(
     session_options.intra_op_num_threads = options.thread_count
     session_options.inter_op_num_threads = 1
     session_options.log_severity_level = 4
+    if not spins:
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not is_optimised:
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if optimised_path is not None:
