@@ -67,14 +67,14 @@ def refit(
         def error(candidate: float) -> float:
             return sum(held_out.error(*solver.solve(candidate)) for solver, held_out in solvers) / scale
 
-        penalty = _lowest(PENALTIES if penalties is None else penalties, error)
+        penalty = lowest(PENALTIES if penalties is None else penalties, error)
         after = error(penalty)
     if not after < before:
         return Fit(matrix, shift, before, after, np.inf)
     return Fit(*Solver(sums.whole, matrix, shift, with_shift, free, per_input).solve(penalty), before, after, penalty)
 
 
-def _lowest(ordered: Sequence[float], error: Callable[[float], float]) -> float:
+def lowest(ordered: Sequence[float], error: Callable[[float], float]) -> float:
     """From the middle, step by step to where neither neighbour is better: errors fall to one side and rise again."""
     at = len(ordered) // 2
     while True:

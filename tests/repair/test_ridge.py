@@ -209,3 +209,16 @@ def test_targets_that_do_not_vary() -> None:
         assert found.after < 1e-3 * found.before
         np.testing.assert_allclose(found.matrix, 0, atol=1e-3)
         np.testing.assert_allclose(found.shift, value, atol=1e-2)
+
+
+@pytest.mark.parametrize("best", range(len(PENALTIES)))
+def test_the_penalty_is_found_downhill_from_the_middle(best: int) -> None:
+    asked: list[float] = []
+
+    def error(penalty: float) -> float:
+        asked.append(penalty)
+        return abs(PENALTIES.index(penalty) - best) + 1.0
+
+    assert ridge.lowest(PENALTIES, error) == PENALTIES[best]
+    beyond = set(PENALTIES) - set(asked)
+    assert best in (0, len(PENALTIES) - 1) or beyond, "every penalty was tried"
