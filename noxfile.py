@@ -1,4 +1,4 @@
-"""What people who work on this run: ``nox -s fast``, ``full``, ``types``, ``docs`` or ``figures``; CI is ``.ci/run``."""
+"""What people who work on this run: ``nox -s fast``, ``full``, ``types``, ``docs``, ``figures``; CI is ``.ci/run``."""
 
 from __future__ import annotations
 
