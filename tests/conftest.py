@@ -84,3 +84,16 @@ def shared_models() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared models in {SHARED} (set GRAPHPRUNE_DATA)")
     return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the shipped models and a model.onnx, as the examples of README and pages assume."""
+    import numpy as np
+
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    (tmp_path / "model.onnx").symlink_to(ROOT / "models" / "fashion_resnet32.onnx")
+    for name, source, count in (("calib", "fashion_calibration.npz", 64), ("test", "fashion_eval.npz", 300)):
+        with np.load(ROOT / "models" / source) as arrays:  # a part: these examples need to run, not to be good
+            np.savez(tmp_path / f"{name}.npz", **{key: arrays[key][:count] for key in arrays.files})
+    return tmp_path

@@ -72,6 +72,15 @@ def test_functions_do_what_the_commands_do(tmp_path: Path) -> None:
     assert len(report.models) == 2
 
 
+def test_folders_are_taken_like_files(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    onnx.save(residual_mlp(3), folder / "model.onnx")
+    assert graphprune.inspect(folder).rows
+    (found,) = graphprune.bench(folder, folder, options=graphprune.RunOptions(timing=quick()))
+    assert found.comparison.ratio > 0
+
+
 def quick() -> graphprune.TimingOptions:
     return graphprune.TimingOptions(seconds=0.01)
 

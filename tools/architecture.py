@@ -1,5 +1,5 @@
 """The rooms of the house, from their docstrings and the layers in ``pyproject.toml``:
-README's code map and docs/architecture.svg.
+the code map of docs/architecture.md, and docs/architecture.svg.
 
 python tools/architecture.py            # write both again
 python tools/architecture.py --check    # exit code 1 where one is out of date
@@ -17,7 +17,7 @@ from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-README, PICTURE = ROOT / "README.md", ROOT / "docs" / "architecture.svg"
+PAGE, PICTURE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "architecture.svg"
 _START, _END = "<!-- code map: tools/architecture.py -->", "<!-- end of the code map -->"
 
 _BESIDE = {
@@ -61,7 +61,7 @@ def _room(name: str) -> Room:
 
 
 def code_map() -> str:
-    """The table for the README."""
+    """The table for the page."""
     rows = [(room.place, room.text) for layer in layers() for room in layer] + list(_OUTSIDE.items())
     lines = ["| room | what is in it |", "|---|---|"]
     lines += [f"| `{place}` | {_plain(text)} |" for place, text in rows]
@@ -82,9 +82,9 @@ def _plain(text: str) -> str:
 _NAMES = {"Olive", "Python", "Dask"}
 
 
-def readme() -> str:
-    """The README with the table in its place."""
-    text = README.read_text()
+def page() -> str:
+    """docs/architecture.md with the table in its place."""
+    text = PAGE.read_text()
     before, rest = text.split(_START)
     _, after = rest.split(_END)
     return f"{before}{_START}\n{code_map()}\n{_END}{after}"
@@ -153,14 +153,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where a file is out of date")
     checks = parser.parse_args().check
     stale = [
-        path
-        for path, text in ((README, readme()), (PICTURE, picture()))
-        if not path.exists() or path.read_text() != text
+        path for path, text in ((PAGE, page()), (PICTURE, picture())) if not path.exists() or path.read_text() != text
     ]
     for path in stale:
         print(f"{path.relative_to(ROOT)} {'is out of date: python tools/architecture.py' if checks else 'written'}")
     if not checks:
-        README.write_text(readme())
+        PAGE.write_text(page())
         PICTURE.write_text(picture())
     return int(checks and bool(stale))
 

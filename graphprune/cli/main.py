@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,6 @@ from graphprune.cli.train import train
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
-    from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 
 _USAGE_ERROR = 2
@@ -243,14 +241,13 @@ def inspect(
     that have them as an axis, or the reason why they cannot shrink.
     """
     from graphprune.cli.show import Shown, check_outputs, run_options
-    from graphprune.model_folder.layout import model_file
-    from graphprune.pipeline.inspect import inspect_groups, inspect_model
+    from graphprune.pipeline.inspect import inspect as asked
     from graphprune.report.inspection import GroupInspection
 
     check_outputs({"--graph": graph, "--json": json_path}, model, settings["data"])
-    ask: Callable[..., Inspection | GroupInspection] = inspect_groups if groups or graph else inspect_model
     with Shown(json_path, quiet) as shown:
-        found = ask(model_file(model), settings["data"], run_options(settings, None, shown))
+        options = run_options(settings, None, shown)
+        found = asked(model, settings["data"], groups=groups or graph is not None, options=options)
     if isinstance(found, GroupInspection):
         shown.groups(found, graph, settings["verbose"])
     else:
@@ -286,7 +283,6 @@ def bench(
     """
     from graphprune.cli.show import Shown, check_outputs, run_options
     from graphprune.measure.registry import BenchOptions
-    from graphprune.model_folder.layout import model_file
     from graphprune.pipeline.bench import bench
     from graphprune.pipeline.generate import benchmark_generation
 
@@ -299,8 +295,8 @@ def bench(
         return
     with Shown(json_path, quiet) as shown:
         options = run_options(settings, None, shown)
-        files = model_file(original), model_file(pruned)
-        measurements = bench(*files, settings["data"], options, runtimes, BenchOptions(precision, cuda_graph))
+        how = BenchOptions(precision, cuda_graph)
+        measurements = bench(original, pruned, settings["data"], options, runtimes, how)
     shown.measurements(measurements, str(original), str(pruned))
 
 

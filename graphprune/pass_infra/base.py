@@ -39,7 +39,7 @@ class Pass(ABC):
 
     Every field is an option: typed, with a default, and with its one-line description in ``metadata["help"]``.
     A pass is run by :meth:`run`; a subclass says in :meth:`decide` what goes,
-    and that may be all of it (CONTRIBUTING.md has one).
+    and that may be all of it (docs/extending/pass.md has one).
     """
 
     name: ClassVar[str]

@@ -13,6 +13,7 @@ from graphprune.errors import ModelError
 from graphprune.ir.loading import load
 from graphprune.measure.registry import BenchOptions, runtime
 from graphprune.measure.runtime import Measurement, measure_on
+from graphprune.model_folder.layout import model_file
 from graphprune.run.loaded import check_source, prepare
 from graphprune.run.notes import texts_of
 from graphprune.run.options import RunOptions, given_options
@@ -26,7 +27,7 @@ def bench(
     runtimes: Sequence[str] = ("ort",),
     bench: BenchOptions | None = None,
 ) -> list[Measurement]:
-    """Time two model files on the inputs of the first; the same as ``graphprune bench ORIGINAL PRUNED``.
+    """Time two model files, or folders, on the inputs of the first; the same as ``graphprune bench ORIGINAL PRUNED``.
 
     There is a measurement for each of ``runtimes`` (``ort``, ``torch``, ``ort:openvino`` ...), ``comparison`` in it has
     the times of both: ``comparison.ratio`` is that of the second over that of the first, with its interval.
@@ -41,7 +42,7 @@ def bench(
     options = given_options(options)
     for each in (original, pruned):
         check_source(each)
-    original, pruned = Path(original), Path(pruned)
+    original, pruned = model_file(Path(original)), model_file(Path(pruned))
     chosen = [runtime(spec, options.runtime, bench) for spec in dict.fromkeys(runtimes)]
     for place in chosen:
         place.require()

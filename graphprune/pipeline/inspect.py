@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -19,6 +20,7 @@ from graphprune.analysis.roles import weight_axes
 from graphprune.analysis.unit_cost import UnitCost
 from graphprune.axes import algebra
 from graphprune.ir.quantised import ROUNDING
+from graphprune.model_folder import layout
 from graphprune.report.inspection import GroupInspection, GroupRow, Inspection, JoinRow, MissingRow
 from graphprune.run.loaded import Source, check_source, prepare
 from graphprune.run.notes import texts_of
@@ -30,7 +32,8 @@ def inspect(
 ) -> Inspection | GroupInspection:
     """What could go of a model, and what cannot and why; the same as ``graphprune inspect SOURCE``.
 
-    With ``groups`` what shrinks together. ``data`` only gives the shapes of the inputs.
+    ``source`` may be a folder with a model in it. With ``groups`` what shrinks together. ``data`` only gives the shapes
+    of the inputs.
 
     Raises
     ------
@@ -39,7 +42,8 @@ def inspect(
     """
     check_source(source)
     ask = inspect_groups if groups else inspect_model
-    found: Inspection | GroupInspection = ask(source, data, given_options(options))
+    model = layout.model_file(Path(source)) if layout.is_folder(source) else source
+    found: Inspection | GroupInspection = ask(model, data, given_options(options))
     return found
 
 

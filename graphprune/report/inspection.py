@@ -13,7 +13,7 @@ from graphprune.base.documents import Document
 if TYPE_CHECKING:
     import networkx as nx
 
-MISSING_FIX = "register a rule, see CONTRIBUTING.md"
+MISSING_FIX = "register a rule, see docs/extending/axis_rule.md"
 
 
 @dataclass(frozen=True)

@@ -164,11 +164,11 @@ def test_operators_without_a_rule_are_listed_with_what_to_do(
     assert run(monkeypatch, "inspect", save(proto, tmp_path), "--groups", "--json", report) == 0
     missing = json.loads(report.read_text())["missing"]
     assert [(row["op"], row["node"]) for row in missing] == [("CenterCropPad", "odd"), ("CenterCropPad", "again")]
-    assert all("frozen" in row["effect"] and "CONTRIBUTING" in row["fix"] for row in missing)
+    assert all("frozen" in row["effect"] and "axis_rule" in row["fix"] for row in missing)
     printed = capsys.readouterr().out
     assert "up/neurons (6) at odd" in printed
     assert "CenterCropPad: no axis rule for CenterCropPad" in printed
-    assert "next: register a rule, see CONTRIBUTING.md" in printed
+    assert "next: register a rule, see docs/extending/axis_rule.md" in printed
 
 
 def test_json_on_stdout_is_all_there_is(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -132,14 +131,3 @@ def test_what_a_pass_requires_is_refused_before_it_decides() -> None:
     with pytest.raises(OptionError, match="no ratio"):
         noted("ratio=0.5", calls)
     assert calls == ["requires"]
-
-
-def test_the_pass_of_the_contributing_page_works() -> None:
-    """Its code is run as it stands there."""
-    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = page.partition("## A pass")[2].partition("```python\n")[2].partition("```")[0]
-    made: dict[str, Any] = {"__name__": __name__}
-    exec(code, made)  # our own page
-    result = asked(made["LastBlock"](), "removed=2")
-    assert [removed.join for removed in result.plan.blocks] == ["join2", "join1"]
-    assert result.plan.blocks[0].macs > 0

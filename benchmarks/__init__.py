@@ -1,0 +1,1 @@
+"""Speed over commits, in asv's form: ``asv run``, ``asv publish``; one commit by ``python -m benchmarks.shipped``."""

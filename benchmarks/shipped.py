@@ -1,0 +1,77 @@
+"""Loading, typing, scoring and repair of the shipped network: processor seconds, by asv's naming of methods."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from graphprune import (
+    DataOptions,
+    LayerCKA,
+    RecoveryOptions,
+    RunOptions,
+    RuntimeOptions,
+    TimingOptions,
+    inspect,
+    load,
+    prune,
+)
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+_SAMPLES = 64
+
+
+class Shipped:
+    """One thread; no timing of the result, which is the same at every commit."""
+
+    timer = time.process_time
+    repeat, number = 3, 1
+    timeout = 300.0
+
+    def setup(self) -> None:
+        self.file = MODELS / "fashion_resnet32.onnx"
+        with np.load(MODELS / "fashion_calibration.npz") as arrays:
+            self.data = {name: arrays[name][:_SAMPLES] for name in arrays.files}
+
+    def _options(self, repair: tuple[str, ...]) -> RunOptions:
+        return RunOptions(
+            data=DataOptions(samples=_SAMPLES),
+            recovery=RecoveryOptions(repair=repair),  # type: ignore[arg-type]
+            runtime=RuntimeOptions(threads=1),
+            timing=TimingOptions(measure_latency=False),
+        )
+
+    def time_loading(self) -> None:
+        load(self.file)
+
+    def time_typing(self) -> None:
+        inspect(self.file, groups=True)
+
+    def time_scoring_blocks(self) -> None:
+        prune(self.file, LayerCKA(rescore="none"), self.data, "removed=1", dry_run=True, options=self._options(()))
+
+    def time_cutting_filters(self) -> None:
+        prune(self.file, "filter-magnitude", self.data, "flops=0.7", options=self._options(()))
+
+    def time_repair(self) -> None:
+        prune(self.file, "filter-magnitude", self.data, "flops=0.7", options=self._options(("stats", "ridge")))
+
+    def peakmem_filters(self) -> None:
+        self.time_cutting_filters()
+
+
+def main() -> None:
+    """Each once, without asv."""
+    suite = Shipped()
+    suite.setup()
+    for name in sorted(vars(Shipped)):
+        if name.startswith("time_"):
+            began = time.process_time()
+            getattr(suite, name)()
+            print(f"{name.removeprefix('time_'):18} {time.process_time() - began:7.2f} s")
+
+
+if __name__ == "__main__":
+    main()
