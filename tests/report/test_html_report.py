@@ -121,7 +121,6 @@ def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:
         "network",
         "importance-units",
         "frontier",
-        "similarity",
         "recovery",
         "blocks",
         "groups",
@@ -132,6 +131,7 @@ def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:
         left = units.size - len(units.removed)
         assert f"{units.group}{units.size} to {left}" in re.sub(r"\s+\n", "", page.sections["importance-units"])
     assert "height: share of the MACs; nothing was timed" in page.sections["network"]
+    assert page.text.count("not measured") == 2  # neither time nor quality
     assert "it feeds the output" in page.sections["groups"] or "cannot go" in page.sections["groups"]
 
 

@@ -19,7 +19,7 @@ from graphprune.report.evidence.similarity import gather_similarity
 from graphprune.report.evidence.strip import gather_strip
 from graphprune.report.evidence.units import block_rows, group_rows
 from graphprune.report.html.page import render
-from graphprune.report.html.pictures import ReportData
+from graphprune.report.html.pictures import ReportData, Similarity
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
@@ -75,12 +75,12 @@ class HtmlReport:
 
     def _gather(self, result: Result, loaded: LoadedRun, small: ModelAnalysis) -> ReportData:
         """Time the parts (unless the run was not timed), compare the blocks, tell what became of every unit."""
-        plan, options = result.plan, self._options
+        plan, options, times = result.plan, self._options, result.measurement
         parts = model_parts(loaded.analysis)
         gone = frozenset(block.join for block in plan.blocks)
         return ReportData(
-            strip=gather_strip(loaded, parts, small, options, is_timed=result.measurement is not None),
-            similarity=gather_similarity(loaded, gone, options),
+            strip=gather_strip(loaded, parts, small, options, times.comparison.ratio if times is not None else None),
+            similarity=gather_similarity(loaded, gone, options) if gone else Similarity(),
             blocks=block_rows(loaded.analysis, parts, plan),
             groups=group_rows(loaded.analysis, plan),
             facts=facts(result, loaded, options),

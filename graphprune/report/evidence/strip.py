@@ -19,14 +19,14 @@ _BY_MACS = "height: share of the MACs"
 
 
 def gather_strip(
-    loaded: LoadedRun, found: Sequence[ModelPart], small: ModelAnalysis, options: RunOptions, *, is_timed: bool
+    loaded: LoadedRun, found: Sequence[ModelPart], small: ModelAnalysis, options: RunOptions, ratio: float | None
 ) -> NetworkStrip:
-    """The parts ``found`` of ``loaded`` and what is left of them in ``small``;
-    with ``is_timed`` each is run by itself.
+    """The parts ``found`` of ``loaded`` and what is left of them in ``small``; where the whole networks were timed,
+    after over before is ``ratio``, and each part is run by itself.
     """
     kept = {node.name for node in small.model.graph.nodes}
     parts = tuple(_part(each, loaded.analysis, small, kept) for each in found)
-    if not is_timed:
+    if ratio is None:
         return NetworkStrip(parts, f"{_BY_MACS}; nothing was timed")
     if options.runtime.provider_name == "TensorrtExecutionProvider":
         return NetworkStrip(parts, f"{_BY_MACS}; TensorRT fuses across parts, so they are not timed one by one")
@@ -40,15 +40,14 @@ def gather_strip(
     batch = loaded.data.batching.count(feeds)
     provider = options.runtime.provider_name.removesuffix("ExecutionProvider")
     caption = (
-        f"height: median time of each part, run by itself on ONNX Runtime {provider} with one thread and batch "
-        f"{batch}, "
-        f"both networks in turn, {times.passes} passes each; what a fusion across parts would save is not in it"
+        "height: share of the measured time of the whole network, divided among the parts by what each takes when run "
+        f"by itself on ONNX Runtime {provider} with one thread and batch {batch}, {times.passes} times"
     )
     timed = (
         replace(part, ms_before=one, ms_after=other)
         for part, one, other in zip(parts, times.first_ms, times.second_ms, strict=True)
     )
-    return NetworkStrip(tuple(timed), caption)
+    return NetworkStrip(tuple(timed), caption, ratio)
 
 
 def _part(stretch: ModelPart, before: ModelAnalysis, after: ModelAnalysis, kept: set[str]) -> StripPart:

@@ -26,6 +26,11 @@ class Figure:
     details: tuple[str, ...]
     tone: str = ""
 
+    @property
+    def is_in_words(self) -> bool:
+        """Whether there is no number."""
+        return not any(letter.isdigit() for letter in self.value)
+
 
 def figures(result: Result) -> list[Figure]:
     """As many as the run gave."""
@@ -36,6 +41,8 @@ def _figures(result: Result) -> Iterator[Figure]:
     before, after = result.before, result.after
     if result.measurement is not None:
         yield _speed(result.measurement)
+    elif result.validation is not None:
+        yield Figure("time", "not measured", ("--no-bench was given",))
     if result.generation is not None:
         yield from map(_tokens, result.generation.points[:1])
         yield from map(_first_token, result.generation.points[1:2])
@@ -49,6 +56,8 @@ def _figures(result: Result) -> Iterator[Figure]:
         yield Figure("parameters", _percent(before.params, after.params), (params,))
     if result.evaluation is not None:
         yield _quality(result)
+    elif result.validation is not None:
+        yield Figure("quality", "not measured", ("--eval names samples to judge on",))
     if result.validation is not None:
         check = result.validation
         error = f"{check.max_relative_error:.1e}" if check.max_relative_error else "0"

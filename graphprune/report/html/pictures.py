@@ -39,19 +39,29 @@ class StripPart:
 
 @dataclass(frozen=True)
 class NetworkStrip:
-    """The network as parts; ``caption`` says how they were timed, or why not."""
+    """The network as parts; ``caption`` says how they were timed, or why not.
+
+    ``ratio`` is the measured time of the whole network after over before: parts that run by themselves add up to
+    another one, for fusions between them are missing and each is a little off.
+    """
 
     parts: tuple[StripPart, ...]
     caption: str
+    ratio: float | None = None
 
     @property
     def is_timed(self) -> bool:
         return all(part.ms_before is not None for part in self.parts)
 
     def weights(self) -> list[tuple[float, float]]:
-        """What the parts cost before and after: milliseconds, or MACs where nothing was timed."""
+        """What the parts cost before and after: shares of the whole network's time before, or MACs where nothing was
+        timed.
+        """
         if self.is_timed:
-            return [(part.ms_before or 0.0, part.ms_after or 0.0) for part in self.parts]
+            times = [(part.ms_before or 0.0, part.ms_after or 0.0) for part in self.parts]
+            before, after = (sum(column) or 1.0 for column in zip(*times, strict=True))
+            ratio = after / before if self.ratio is None else self.ratio
+            return [(own / before, ratio * left / after) for own, left in times]
         return [(float(part.macs_before), float(part.macs_after)) for part in self.parts]
 
 

@@ -50,7 +50,7 @@ def strip_svg(strip: NetworkStrip) -> str:
     label_free = 0.0
     for part, pair, weight in zip(parts, heights, weights, strict=True):
         group = add(root, "g", {"class": f"part {part.state}"})
-        add(group, "title", {}, _describe(part, weight, total, what))
+        add(group, "title", {}, _describe(part, weight[0] / total, what))
         _draw(group, bands, part, (y_before, y_after), pair, widest)
         middle = y_before + pair[0] / 2
         if pair[0] >= 6 and middle - label_free >= _LABEL_HEIGHT:
@@ -120,12 +120,13 @@ def _boxes(
     yield _AFTER - after / 2, tops[1], after, heights[1], "there"
 
 
-def _describe(part: StripPart, weight: tuple[float, float], total: float, what: str) -> str:
+def _describe(part: StripPart, share: float, what: str) -> str:
     lines = [f"{part.name} ({_STATES[part.state]})"]
     lines += [f"{layer.name}: {_change(layer.before, layer.after)} channels" for layer in part.layers]
     lines.append(f"MACs: {compact(part.macs_before)} to {compact(part.macs_after)}")
     if what == "time":
-        lines.append(f"time: {weight[0]:.3f} ms to {weight[1]:.3f} ms, {100 * weight[0] / total:.1f} % of the whole")
+        own_ms, left_ms = part.ms_before or 0.0, part.ms_after or 0.0
+        lines.append(f"by itself: {own_ms:.3f} ms to {left_ms:.3f} ms, {100 * share:.1f} % of all parts")
     if part.reason:
         lines.append(part.reason)
     return "\n".join(lines)

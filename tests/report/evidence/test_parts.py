@@ -104,7 +104,7 @@ def test_what_went_takes_no_time_and_the_rest_stays_in_place() -> None:
     )
     assert result.model is not None
     small = analyse(result.model, subject.feeds, OPTIONS)
-    strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(runtime=OPTIONS), is_timed=True)
+    strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(runtime=OPTIONS), 0.5)
     gone = {block.name for block in result.plan.blocks}
     for part in strip.parts:
         assert (part.state == "removed") == (part.name in gone)
@@ -112,6 +112,8 @@ def test_what_went_takes_no_time_and_the_rest_stays_in_place() -> None:
         assert part.ms_before is not None and part.ms_before > 0
         assert part.macs_after == (0 if part.name in gone else part.macs_before)
         assert all((layer.after == 0) == (part.name in gone) for layer in part.layers)
+    before, after = (sum(column) for column in zip(*strip.weights(), strict=True))
+    assert (before, after) == pytest.approx((1, 0.5)), "the parts add up to what was measured of the whole"
     assert sum(part.macs_before for part in strip.parts) == subject.analysis.cost.macs
     assert sum(part.macs_after for part in strip.parts) == small.cost.macs
 
@@ -124,7 +126,7 @@ def test_thinner_layers_show_their_channels() -> None:
     )
     assert result.model is not None
     small = analyse(result.model, subject.feeds, OPTIONS)
-    strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(), is_timed=False)
+    strip = gather_strip(subject, model_parts(subject.analysis), small, RunOptions(), None)
     widths = {layer.name: (layer.before, layer.after) for part in strip.parts for layer in part.layers}
     cut = {units.group.partition("/")[0]: (units.size, units.size - len(units.removed)) for units in result.plan.units}
     assert cut
