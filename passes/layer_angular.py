@@ -26,6 +26,7 @@ class LayerAngular(BlockPass):
     name: ClassVar[str] = "layer-angular"
     paper: ClassVar[str] = "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect, 2024"
     score_title: ClassVar[str] = "turn"
+    sees_bodies: ClassVar[bool] = False
 
     reference: Literal["current", "original"] = field(
         default="original", metadata={"help": "score once, or the network as pruned so far after every removal"}

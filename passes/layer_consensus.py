@@ -62,7 +62,7 @@ class LayerConsensus(BlockPass):
         results = self.compared(scoring, candidates, partial(Dissimilarities, self.metrics))
         metrics = self._possible(scoring, results[0])
         rows = [[float(np.mean([each.values[metric] for each in one])) for metric in metrics] for one in results]
-        depths = {join.node: depth for depth, join in enumerate(scoring.context.joins)}
+        depths = {join.node: depth for depth, join in enumerate(scoring.context.analysis.all_joins)}
         ranked = ranks(list(np.array(rows).T), np.array([depths[block.join] for block in candidates]))
         return [
             Score(

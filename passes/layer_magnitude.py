@@ -15,6 +15,7 @@ import numpy as np
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import is_weighted
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import weight_place, weight_values
 from graphprune.pass_infra.block_pass import BlockPass
@@ -42,7 +43,7 @@ class LayerMagnitude(BlockPass):
 def _mean(model: Model, block: Block) -> float:
     total, count = 0.0, 0
     members = set(block.nodes)
-    for node in model.graph.nodes:
+    for node in all_nodes(model.graph):
         if node.name not in members or not is_weighted(node):
             continue
         places = (weight_place(node, operand) for operand in range(len(node.inputs)))

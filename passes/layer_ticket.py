@@ -39,6 +39,7 @@ class LayerTicket(BlockPass):
     name: ClassVar[str] = "layer-ticket"
     paper: ClassVar[str] = "When Layers Play the Lottery, all Tickets Win at Initialization"
     score_title: ClassVar[str] = "saliency"
+    sees_bodies: ClassVar[bool] = False
 
     reference: Literal["current", "original"] = field(
         default="original", metadata={"help": "score once, or the network as pruned so far after every removal"}

@@ -77,12 +77,15 @@ class Join:
         return self.block.name if self.block else self.node
 
 
-def find_joins(model: Model, sizes: Mapping[str, tuple[int, ...]] | None = None) -> list[Join]:
-    """Every join of the model in execution order.
+def find_joins(
+    model: Model, sizes: Mapping[str, tuple[int, ...]] | None = None, *, is_body: bool = False
+) -> list[Join]:
+    """Every join of the model's graph in execution order.
 
-    ``sizes`` are concrete tensor shapes, consulted where symbolic shapes cannot tell entry from exit.
+    ``sizes`` are concrete tensor shapes, consulted where symbolic shapes cannot tell entry from exit. With ``is_body``
+    the graph is the body of an If, Loop or Scan.
     """
-    flow = model.derived(DataFlow)
+    flow = DataFlow(model, is_body=True) if is_body else model.derived(DataFlow)
     joins: list[Join] = []
     for node in model.graph.nodes:
         operands = joined(node)
@@ -178,7 +181,8 @@ def _residual(
         return Refusal("control-flow", f"a subgraph (If, Loop or Scan) reads from the block of {node.name}")
     if tail.exit in flow.outputs and entry in flow.read_by_subgraphs:
         return Refusal("control-flow", f"a subgraph (If, Loop or Scan) reads {entry}, which {tail.exit} would replace")
-    if tail.exit in flow.outputs and not tail.keeps_join and (entry in flow.outputs or entry in flow.inputs):
+    is_border = tail.exit in flow.outputs and not tail.keeps_join and not flow.is_body
+    if is_border and (entry in flow.outputs or entry in flow.inputs):
         return Refusal("graph-output", f"{tail.exit} is an output of the model and {entry} an input or output")
     context = {name for member in interior for name in flow.data_reads(member)} - gone - {entry}
     return Block(

@@ -52,8 +52,9 @@ def model_cost(model: Model, sizes: Sizes) -> Cost:
 def part_cost(model: Model, nodes: Iterable[str], sizes: Sizes) -> Cost:
     """What leaves when ``nodes`` leave: their MACs, and the parameters that nobody else reads."""
     members = set(nodes)
-    inside = [each for node in model.graph.nodes if node.name in members for each in with_bodies(node)]
-    outside = [each for node in model.graph.nodes if node.name not in members for each in with_bodies(node)]
+    gone = {each.name for node in all_nodes(model.graph) if node.name in members for each in with_bodies(node)}
+    inside = [node for node in all_nodes(model.graph) if node.name in gone]
+    outside = [node for node in all_nodes(model.graph) if node.name not in gone]
     shared = {t.name for node in outside for t in node.inputs}
     own = {t.name: t for node in inside for t in node.inputs if isinstance(t, gs.Constant) and t.name not in shared}
     return Cost(macs=sum(node_macs(node, sizes) for node in inside), params=_params(own.values()))

@@ -43,10 +43,13 @@ def is_weighted(node: gs.Node) -> bool:
 class DataFlow:
     """Producers, readers, ancestors and exclusive regions of a model: ``model.derived(DataFlow)``,
     made once for each.
+
+    ``is_body`` tells that the model's graph is the body of a node, which may give what it is given.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, is_body: bool = False) -> None:
         self.model = model
+        self.is_body = is_body
         self.nodes: dict[str, gs.Node] = {node.name: node for node in model.graph.nodes}
         self.all_nodes: dict[str, gs.Node] = {node.name: node for node in all_nodes(model.graph)}
         self.order: dict[str, int] = {name: index for index, name in enumerate(self.all_nodes)}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_graphsurgeon as gs
 
 from graphprune.analysis.blocks import Block, Join
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 
 Layer = tuple[Block, ...]
@@ -18,7 +19,7 @@ def find_layers(model: Model, joins: Sequence[Join]) -> list[Layer]:
 
     A layer begins with an attention, or with a block that no attention stands before.
     """
-    nodes: dict[str, gs.Node] = {node.name: node for node in model.graph.nodes}
+    nodes: dict[str, gs.Node] = {node.name: node for node in all_nodes(model.graph)}
     layers: list[Layer] = []
     stages: list[int] = []
     can_go_on = False

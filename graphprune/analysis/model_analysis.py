@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from graphprune.analysis.blocks import Join, find_joins
+from graphprune.analysis.body_blocks import joins_in_bodies
 from graphprune.analysis.cost import Cost, model_cost
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.groups import Group, find_groups
@@ -42,6 +43,16 @@ class ModelAnalysis:
     def joins(self) -> list[Join]:
         """Residual joins, with their blocks or the reason why there is none."""
         return [_held(join, self.model.stays) for join in find_joins(self.model, self.sizes)]
+
+    @cached_property
+    def body_joins(self) -> list[Join]:
+        """The same of the bodies of If, Loop and Scan."""
+        return [_held(join, self.model.stays) for join in joins_in_bodies(self.model, self.sizes, self.joins)]
+
+    @property
+    def all_joins(self) -> list[Join]:
+        """Those of the graph itself and of all bodies in it."""
+        return [*self.joins, *self.body_joins]
 
     @cached_property
     def typing(self) -> Typing:

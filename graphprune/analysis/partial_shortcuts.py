@@ -51,10 +51,10 @@ def find_partial(flow: DataFlow, add: gs.Node, shape_of: ShapeOf) -> Partial | N
         shape = None if join is None or join.op != "Concat" else shape_of(join.outputs[0].name)
         if join is None or shape is None:
             continue
-        axis = join.attrs["axis"] % len(shape)
+        axis, of_rank = join.attrs["axis"] % len(shape), _only_of_rank(len(shape), shape_of)
         for operand in (1, 0):
-            entry = _piece(flow, add.inputs[operand].name, axis, shape_of)
-            found = None if entry is None else _split(flow, join, axis, len(shape), shape_of, entry.tensor)
+            entry = _piece(flow, add.inputs[operand].name, axis, of_rank)
+            found = None if entry is None else _split(flow, join, axis, len(shape), of_rank, entry.tensor)
             if entry is None or found is None or found[0][0][0] != add.name:
                 continue
             branches, zeros = found
@@ -62,6 +62,16 @@ def find_partial(flow: DataFlow, add: gs.Node, shape_of: ShapeOf) -> Partial | N
             pads[len(shape) + axis] = zeros
             return Partial(entry.tensor, str(join.outputs[0].name), join.name, tuple(branches), tuple(pads))
     return None
+
+
+def _only_of_rank(rank: int, shape_of: ShapeOf) -> ShapeOf:
+    """The same of tensors with ``rank`` axes: what a sum repeats along some is no piece of what it is added to."""
+
+    def known(tensor: str) -> Shape | None:
+        shape = shape_of(tensor)
+        return shape if shape is not None and len(shape) == rank else None
+
+    return known
 
 
 def _split(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import DataFlow, is_weighted
 from graphprune.errors import OptionError
+from graphprune.ir.bodies import with_bodies
 from graphprune.ir.model import Model
 
 _PASS_THROUGH = {"Flatten", "Reshape", "Squeeze"}
@@ -98,7 +99,7 @@ def _behind(flow: DataFlow, owner: dict[str, Block], output: str) -> Representat
     tensor = output
     while tensor in flow.producer:
         node = flow.nodes[flow.producer[tensor]]
-        if node.name in owner:
+        if node.name in owner or any(is_weighted(inner) for inner in with_bodies(node) if inner is not node):
             break
         reads = flow.data_reads(node.name)
         if is_weighted(node):

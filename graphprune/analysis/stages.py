@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from graphprune.analysis.blocks import Block, Join
 from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import NothingToPrune, OptionError
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 
 _CNN_FLOOR = 2
@@ -120,7 +121,7 @@ def _holders(model: Model, joins: Sequence[Join]) -> frozenset[str]:
 
 def is_cnn(model: Model, joins: Sequence[Join]) -> bool:
     """Whether most removable blocks hold a convolution."""
-    ops = {node.name: node.op for node in model.graph.nodes}
+    ops = {node.name: node.op for node in all_nodes(model.graph)}
     blocks = [join.block for join in joins if join.block]
     return 2 * sum(any(ops[name] == "Conv" for name in block.layers) for block in blocks) > len(blocks)
 

@@ -128,6 +128,17 @@ def size_of(axis: Axis, counts: Counts | None = None) -> int:
     return counts.get(axis, axis.size)
 
 
+def shrinking_part(axis: Axis) -> Axis | None:
+    """The factors of ``axis`` that can shrink: its size is as many times theirs as that of the others, whatever it is.
+
+    None where one of them can in part only: then there is no such number.
+    """
+    whole = expand(axis)
+    factors = whole.factors if isinstance(whole, Product) else (whole,)
+    free = tuple(factor for factor in factors if not is_frozen(factor))
+    return None if any(atom.freeze is not None for factor in free for atom in atoms_of(factor)) else Product(free)
+
+
 def is_same(one: Axis, other: Axis) -> bool:
     """Whether both are one axis, by what is known now."""
     return expand(one) == expand(other)

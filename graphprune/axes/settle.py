@@ -14,6 +14,7 @@ from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model
 
 _MOVES_SIZES = ("Unsqueeze", "Squeeze", "Cast", "Identity", "Concat", "Gather", "Slice", "Reshape", "Where")
+_SHAPED = ("Reshape", "Expand", "ConstantOfShape")
 _COMPUTES_SIZES = ("Mul", "Div", "Add", "Sub")
 
 
@@ -58,7 +59,11 @@ def _is_writable(field: SizeField, node: gs.Node, typing: Typing) -> bool:
         return True
     if not _stands_alone(element, found):
         return False
-    return element.number is not None or _can_be_inferred(field, node, typing, found)
+    return (
+        element.number is not None
+        or _can_be_inferred(field, node, typing, found)
+        or _can_be_scaled(field, node, typing, element, found)
+    )
 
 
 def _stands_alone(element: Element, found: list[Element]) -> bool:
@@ -72,6 +77,17 @@ def _can_be_inferred(field: SizeField, node: gs.Node, typing: Typing, found: lis
     if node.op != "Reshape" or any(element.number == -1 for element in found):
         return False
     return typing.inferred.setdefault(node.name, field.element or 0) == (field.element or 0)
+
+
+def _can_be_scaled(field: SizeField, node: gs.Node, typing: Typing, element: Element, found: list[Element]) -> bool:
+    """A size that is worked out, say as samples times heads, shrinks as its factors do: what is worked out stays the
+    same, see :class:`_Leaks`.
+    """
+    is_alone = sum(other.piece is element.piece for other in found) == 1
+    if node.op not in _SHAPED or not is_alone or algebra.shrinking_part(field.axis) is None:
+        return False
+    typing.scaled.add((node.name, field.operand, field.element or 0))
+    return True
 
 
 class _Leaks:
@@ -112,6 +128,8 @@ class _Leaks:
             other = self._typing.probe.value(reader.inputs[1 - places[0]])
             return other is not None and bool((other < 0).all())
         if reader.op in _COMPUTES_SIZES:
+            if self._can_be_restored(reader, places, tensor):
+                return True
             is_computed = True
         elif reader.op not in _MOVES_SIZES or (
             (0 in places if reader.op == "Where" else places != [0]) and reader.op != "Concat"
@@ -121,6 +139,15 @@ class _Leaks:
         if copy.name in self._typing.results:
             return False
         return bool(copy.outputs) and all(self._is_safe(further, copy, is_computed) for further in copy.outputs)
+
+    def _can_be_restored(self, node: gs.Node, places: list[int], tensor: gs.Tensor) -> bool:
+        """Whether ``node`` can be told the size as it was; what it makes of that is then what it was, too."""
+        found = elements(tensor, self._typing.probe) or []
+        axis = dimension(found[0], self._typing) if len(found) == 1 else None
+        if axis is None or algebra.shrinking_part(axis) is None:
+            return False
+        self._typing.restored.update({(node.name, place): axis for place in places})
+        return True
 
     def _is_kept_up(self, node: gs.Node, operand: int, is_computed: bool) -> bool:
         """Whether every number of a size operand that is not constant stays right when axes shrink."""

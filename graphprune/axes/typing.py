@@ -73,6 +73,8 @@ class Typing:
     least : the fewest indices that some axes can do with.
     missing : nodes without a rule.
     inferred : Reshape -> the one entry that a rewrite leaves open (-1), for its size is computed in the graph.
+    scaled : (node, operand, element) of sizes that are computed; a rewrite multiplies them by the share that is left.
+    restored : (node, operand) that computes with the size of an axis -> the axis; a rewrite gives it the size it was.
     results : names of the tensors that leave a graph: its outputs, those of bodies, and what bodies take from outside.
     """
 
@@ -86,6 +88,8 @@ class Typing:
     least: list[Least] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     inferred: dict[str, int] = field(default_factory=dict)
+    scaled: set[tuple[str, int, int]] = field(default_factory=set)
+    restored: dict[tuple[str, int], Axis] = field(default_factory=dict)
 
     def of(self, node: gs.Node, operand: int) -> Axes | None:
         """Axes of what ``node`` reads at ``operand``; None where absent or of unknown rank."""

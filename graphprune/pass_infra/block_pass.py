@@ -22,6 +22,7 @@ from graphprune.pass_infra.block_proposals import Prefixes
 from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.reach import joins_in_reach
 from graphprune.pass_infra.removed_block import removed_block
 from graphprune.pass_infra.turns import shortlisted
 from graphprune.pass_infra.whole_layers import whole_layers
@@ -44,6 +45,8 @@ class BlockPass(Pass):
     """
 
     score_title: ClassVar[str]
+    sees_bodies: ClassVar[bool] = True
+    """Whether it can score a block in the body of an If, Loop or Scan, of which no activations are to be had."""
 
     reference: Literal["current", "original"] = field(
         default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
@@ -95,13 +98,16 @@ class BlockPass(Pass):
             raise OptionError(f"option shortlist of {self} is {self.shortlist}", "give 1 or more")
 
     def decide(self, context: Context) -> Decision:
-        rules = allowance(context.model, context.joins, self.floor, self.skip_first, self.exclude)
+        is_rescored = wants(self.rescore, context) and self.unit == "block"
+        looks_inside = not self.sees_bodies or is_rescored or self.shortlist is not None
+        joins, notes = joins_in_reach(context, needs_activations=looks_inside)
+        rules = allowance(context.model, joins, self.floor, self.skip_first, self.exclude)
         if self.unit == "layer":
             if self.rescore == "repaired":
                 raise OptionError(f"{self} judges single blocks after repair", "write rescore=none, or unit=block")
-            rules = whole_layers(rules, find_layers(context.model, context.joins))
+            rules = whole_layers(rules, find_layers(context.model, joins))
         costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
-        blocks = [join.block for join in context.joins if join.block]
+        blocks = [join.block for join in joins if join.block]
         representations = self.compared_tensors(context, blocks)
         tensors = [representation.tensor for representation in representations]
         # opened when first needed
@@ -110,11 +116,9 @@ class BlockPass(Pass):
         removed: list[RemovedBlock] = []
         now = context.analysis.cost
         goal = context.goal
-        notes: list[str] = []
         limit = ""
         considered = len(pieces)
         with ExitStack() as stack:
-            is_rescored = wants(self.rescore, context) and self.unit == "block"
             second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
             while not goal.is_met(now, len(removed), considered) and not (goal.in_rounds and removed):
                 gone = frozenset(block.join for block in removed)

@@ -21,7 +21,7 @@ class Prefixes:
 
     def __init__(self, decide: Callable[[Context], Decision], context: Context, table: EstimatedTimes) -> None:
         self._decide, self._context, self._table = decide, context, table
-        self._nodes = {join.block.join: join.block.nodes for join in context.joins if join.block}
+        self._nodes = {join.block.join: join.block.nodes for join in context.analysis.all_joins if join.block}
         self._decision: Decision | None = None
         self._asked = 1.0
         self._is_exhausted = False

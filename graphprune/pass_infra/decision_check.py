@@ -48,7 +48,7 @@ def _in_words(fault: UnitFault) -> str:
 def _of_blocks(analysis: ModelAnalysis, decision: Decision) -> Iterator[str]:
     if not decision.blocks:
         return
-    joins = {join.node: join for join in analysis.joins}
+    joins = {join.node: join for join in analysis.all_joins}
     for planned in decision.blocks:
         join = joins.get(planned.join)
         if join is None:

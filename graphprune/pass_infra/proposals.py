@@ -83,7 +83,7 @@ class ByMacs:
     def _share_left(self, decision: Decision) -> float:
         """Of the present MACs."""
         analysis = self._context.analysis
-        blocks = {join.node: join.block for join in analysis.joins if join.block}
+        blocks = {join.node: join.block for join in analysis.all_joins if join.block}
         left = analysis.cost.macs
         if decision.units:
             atoms = {group.name: group.atom for group in analysis.groups}

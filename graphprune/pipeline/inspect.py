@@ -9,7 +9,6 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from graphprune.analysis.body_blocks import blocks_in_bodies
 from graphprune.analysis.cost import Cost, node_macs, parameters, part_cost
 from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.group_graph import group_graph
@@ -51,7 +50,7 @@ def inspect_model(source: Source, data: Any, options: RunOptions) -> Inspection:
     """Load ``source`` and list its joins, those in bodies last; ``data`` only gives the input shape."""
     loaded = prepare(source, data, options)
     rows = []
-    for join in (*loaded.analysis.joins, *blocks_in_bodies(loaded.model, loaded.analysis.sizes)):
+    for join in loaded.analysis.all_joins:
         block, refusal = join.block, join.refusal
         nodes = block.nodes if block else (join.node,)
         cost = part_cost(loaded.model, nodes, loaded.analysis.sizes)

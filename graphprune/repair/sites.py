@@ -130,8 +130,9 @@ def _changed(original: Model, pruned: Model) -> set[str]:
         if node.name in before
         for made, old in zip(node.outputs, before[node.name].outputs, strict=False)
     }
-    inside = owners(pruned.graph)
+    inside, was_inside = owners(pruned.graph), owners(original.graph)
     cut_inside = {inside[name].name for name in _cut_in_bodies(original, pruned)}
+    cut_inside |= {holder.name for name, holder in was_inside.items() if name not in inside}  # blocks that went
     changed: set[str] = set()
     found: set[str] = set()
     for node in pruned.graph.nodes:

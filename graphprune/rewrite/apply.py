@@ -32,7 +32,7 @@ def execute(
 
 def _planned_blocks(analysis: ModelAnalysis, decision: Decision) -> list[Block]:
     """The blocks a decision names, as they lie in this model."""
-    known = {join.node: join for join in analysis.joins}
+    known = {join.node: join for join in analysis.all_joins}
     blocks = []
     for planned in decision.blocks:
         join = known.get(planned.join)

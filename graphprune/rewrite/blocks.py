@@ -11,6 +11,7 @@ from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
 from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import GraphpruneError
+from graphprune.ir.bodies import all_nodes, scopes
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model
 from graphprune.rewrite.attributes import set_attributes
@@ -23,8 +24,9 @@ _SKIP_NORM_EPSILON = 1e-12  # where the node names none
 def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     """A copy of ``model`` in which the readers of each block's exit read its entry, and nothing is left of the blocks.
 
-    No Identity is put in, and a Pad only where the entry is narrower than the exit. Where the exit is an output of the
-    model, the entry takes over its name. The cache of what is gone goes, too, see :mod:`graphprune.rewrite.cache`.
+    No Identity is put in but for what a body gives, and a Pad only where the entry is narrower than the exit. Where
+    the exit is an output of the model, the entry takes over its name. The cache of what is gone goes, too, see
+    :mod:`graphprune.rewrite.cache`.
 
     Raises
     ------
@@ -37,18 +39,23 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     for block in blocks:
         if not block.pads:
             stand_in[block.exit] = block.entry
-    tensors = small.graph.tensors()
-    nodes = {node.name: node for node in small.graph.nodes}
+    homes = {node.name: scope for scope in scopes(small.graph) for node in scope.nodes}
+    tensors = {id(scope): scope.tensors() for scope in scopes(small.graph)}
+    nodes = {node.name: node for node in all_nodes(small.graph)}
     order = {name: index for index, name in enumerate(nodes)}
     for block in sorted(blocks, key=lambda block: order[block.join]):
-        entry = tensors[_resolve(stand_in, block.entry)]
+        home = homes[block.join]
+        entry, exit_ = (tensors[id(home)][name] for name in (_resolve(stand_in, block.entry), block.exit))
         join = nodes[block.join]
         if block.keeps_join:
             _make_plain_norm(small, join, entry)
         if block.pads:
-            _widen(small, tensors[block.exit], entry, block.pads)
+            _widen(small, home, exit_, entry, block.pads)
         elif not block.keeps_join or block.exit != join.outputs[0].name:
-            _redirect(small.graph, tensors[block.exit], entry)
+            if home is not small.graph and _is_in(exit_, home.outputs) and not _is_own(home, entry):
+                _copy(small, home, exit_, entry)
+            else:
+                _redirect(home, exit_, entry)
         if block.keeps_join:
             join.outputs = join.outputs[:1]
     gone = cache_of(blocks)
@@ -57,7 +64,7 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
     small.graph.cleanup().toposort()
     if gone:
         count_anew(small, gone, new_names(model, gone))
-    left = {name for block in blocks for name in block.nodes} & {node.name for node in small.graph.nodes}
+    left = {name for block in blocks for name in block.nodes} & {node.name for node in all_nodes(small.graph)}
     if left:
         raise GraphpruneError(f"removing {len(blocks)} blocks left {sorted(left)[0]} behind", "please report this")
     return small
@@ -73,12 +80,29 @@ def _make_plain_norm(model: Model, join: gs.Node, entry: gs.Tensor) -> None:
     set_attributes(model, join, {"epsilon": 4 * epsilon})
 
 
-def _widen(model: Model, exit_: gs.Tensor, entry: gs.Tensor, pads: Sequence[int]) -> None:
+def _is_own(body: gs.Graph, tensor: gs.Tensor) -> bool:
+    """Whether a node of the body makes ``tensor``, and the body does not give it by that name."""
+    made = any(_is_in(tensor, node.outputs) for node in body.nodes)
+    return made and not _is_in(tensor, body.outputs)
+
+
+def _is_in(tensor: gs.Tensor, tensors: Sequence[gs.Tensor]) -> bool:
+    return any(each is tensor for each in tensors)
+
+
+def _copy(model: Model, body: gs.Graph, exit_: gs.Tensor, entry: gs.Tensor) -> None:
+    """Let ``exit_``, which a body gives, be a copy of ``entry``, which it may be given."""
+    exit_.inputs.clear()
+    label = free_name(f"{exit_.name}/copy", model.derived(names_in))
+    body.nodes.append(gs.Node("Identity", label, inputs=[entry], outputs=[exit_]))
+
+
+def _widen(model: Model, graph: gs.Graph, exit_: gs.Tensor, entry: gs.Tensor, pads: Sequence[int]) -> None:
     """Let ``exit_`` be ``entry`` with zeros behind it."""
     label = free_name(f"{exit_.name}/widened", model.derived(names_in))
     sizes = new_constant(free_name(f"{label}/pads", model.derived(names_in)), np.array(pads, dtype=np.int64))
     exit_.inputs.clear()
-    model.graph.nodes.append(gs.Node("Pad", label, inputs=[entry, sizes], outputs=[exit_]))
+    graph.nodes.append(gs.Node("Pad", label, inputs=[entry, sizes], outputs=[exit_]))
 
 
 def _resolve(stand_in: dict[str, str], tensor: str) -> str:
@@ -93,13 +117,13 @@ def _redirect(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
         for index, tensor in enumerate(reader.inputs):
             if tensor is old:
                 reader.inputs[index] = new
-    if any(tensor is old for tensor in graph.outputs):
+    if _is_in(old, graph.outputs):
         _take_over_output(graph, old, new)
 
 
 def _take_over_output(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
     """Make the producer of ``new`` produce the graph output ``old`` instead."""
-    if any(tensor is new for tensor in (*graph.inputs, *graph.outputs)):
+    if _is_in(new, (*graph.inputs, *graph.outputs)):
         raise GraphpruneError(
             f"output {old.name} would become a copy of {new.name}", "keep one block before the output"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from fractions import Fraction
 
 import numpy as np
 import onnx
@@ -14,14 +15,17 @@ from graphprune.axes.origins import Element, elements
 from graphprune.axes.settle import dimension, follows
 from graphprune.axes.typing import SizeField, Typing
 from graphprune.errors import GraphpruneError
-from graphprune.ir.bodies import all_nodes, scopes
+from graphprune.ir.bodies import all_nodes
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.input_origins import note_inputs
 from graphprune.ir.model import Model, constant_dims, constants, read_values
 from graphprune.rewrite.attributes import set_attributes
+from graphprune.rewrite.sizes import append, graphs, restore, scaled
 from graphprune.rewrite.weights import cut_constant, new_constant
 
-Joined = dict[tuple[int, str, tuple[int | None, ...]], gs.Variable]
+New = dict[int, int | Fraction]
+"""Place in a list of sizes -> its new number, or what the computed one there is to be multiplied by."""
+Joined = dict[tuple[int, str, tuple[int | Fraction | None, ...]], gs.Variable]
 """A graph, a computed list of sizes and its new numbers -> the list written anew,
 for all there who read it with the same changes."""
 
@@ -37,6 +41,8 @@ def remove_units(model: Model, typing: Typing, kept: Kept) -> Model:
     small.node_protos, small.dtypes = dict(model.node_protos), dict(model.dtypes)
     nodes = {node.name: node for node in all_nodes(small.graph)}
     _cut_weights(small, nodes, typing, kept, counts)
+    for (name, operand), axis in typing.restored.items():
+        restore(small, nodes[name], operand, _share(axis, counts))
     fields: dict[str, list[SizeField]] = defaultdict(list)
     for field in typing.sizes:
         fields[field.node].append(field)
@@ -113,8 +119,8 @@ def _write_sizes(
         _write_attributes(model, node, attributes, counts)
     for operand in dict.fromkeys(field.operand for field in fields if not field.attribute):
         own = [field for field in fields if field.operand == operand and not field.attribute]
-        new = {
-            field.element or 0: algebra.size_of(field.axis, counts) * (-1 if field.is_negative else 1)
+        new: New = {
+            field.element or 0: _new_number(field, typing, counts)
             for field in own
             if _is_changed(field, counts) and not _follows(field, node, typing)
         }
@@ -125,10 +131,23 @@ def _write_sizes(
         elif isinstance(node.inputs[operand], gs.Constant):
             values = np.array(read_values(node.inputs[operand], model.folder))
             for element, size in new.items():
-                values[(element,) if values.ndim else ()] = size
+                values[(element,) if values.ndim else ()] = int(size)
             node.inputs[operand] = new_constant(_size_name(model, node, operand), values)
         elif new:
             _rebuild(model, node, operand, new, typing, joined)
+
+
+def _new_number(field: SizeField, typing: Typing, counts: Counts) -> int | Fraction:
+    """What the number becomes; a fraction is what a computed one is to be multiplied by."""
+    if (field.node, field.operand, field.element or 0) in typing.scaled:
+        return _share(field.axis, counts)
+    return algebra.size_of(field.axis, counts) * (-1 if field.is_negative else 1)
+
+
+def _share(axis: algebra.Axis, counts: Counts) -> Fraction:
+    """How much of an axis is left of which a factor shrinks."""
+    part = algebra.shrinking_part(axis) or algebra.ONE
+    return Fraction(algebra.size_of(part, counts), algebra.size_of(part))
 
 
 def _follows(field: SizeField, node: gs.Node, typing: Typing) -> bool:
@@ -167,7 +186,7 @@ def _add_operand(model: Model, node: gs.Node, operand: int, sizes: list[int]) ->
     set_attributes(model, node, {"num_outputs": None})  # the standard allows one of the two
 
 
-def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typing: Typing, joined: Joined) -> None:
+def _rebuild(model: Model, node: gs.Node, operand: int, new: New, typing: Typing, joined: Joined) -> None:
     """Write a computed list of sizes anew, with numbers in place of those that change.
 
     Reshape and Expand have words for "as in the input"; where these say it all, a constant is enough.
@@ -176,7 +195,7 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
     found = elements(node.inputs[operand], typing.probe) or []
     numbers = [new.get(index, element.number) for index, element in enumerate(found)]
     kept_as_is = _words(node, typing, len(found))
-    words = [word if number is None else number for number, word in zip(numbers, kept_as_is, strict=True)]
+    words = [number if isinstance(number, int) else word for number, word in zip(numbers, kept_as_is, strict=True)]
     if None in words and node.op == "Reshape" and words.count(None) == 1 and -1 not in words:
         words[words.index(None)] = -1
     if None not in words:
@@ -184,13 +203,13 @@ def _rebuild(model: Model, node: gs.Node, operand: int, new: dict[int, int], typ
             set_attributes(model, node, {"allowzero": 0})
         node.inputs[operand] = new_constant(_size_name(model, node, operand), np.array(words, dtype=np.int64))
         return
-    key = id(model.derived(_graphs)[node.name]), node.inputs[operand].name, tuple(numbers)
+    key = id(model.derived(graphs)[node.name]), node.inputs[operand].name, tuple(numbers)
     if key not in joined:
         joined[key] = _join(model, node, operand, new, found)
     node.inputs[operand] = joined[key]
 
 
-def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found: list[Element]) -> gs.Variable:
+def _join(model: Model, node: gs.Node, operand: int, new: New, found: list[Element]) -> gs.Variable:
     """A Concat of the pieces that stay and of the numbers that do not, in the type that the pieces have."""
     pieces: list[gs.Tensor] = []
     kinds = [model.dtypes.get(element.piece.name) for element in found if element.number is None]
@@ -202,6 +221,8 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
         number = new.get(index, found[index].number)
         if length:
             pieces.append(found[index].piece)
+        elif isinstance(number, Fraction):
+            pieces.append(scaled(model, node, found[index].piece, number))
         elif number is None:
             raise GraphpruneError(f"a size of node {node.name} cannot be taken apart", "please report this")
         else:
@@ -209,29 +230,10 @@ def _join(model: Model, node: gs.Node, operand: int, new: dict[int, int], found:
             pieces.append(new_constant(name, np.array([number], dtype=dtype)))
         index += length or 1
     label = f"{node.name}/sizes{operand}"
-    sizes = _append(model, node, "Concat", label, {"axis": 0}, pieces, kind)
+    sizes = append(model, node, "Concat", label, {"axis": 0}, pieces, kind)
     if kind == onnx.TensorProto.INT64:
         return sizes
-    return _append(
-        model, node, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64
-    )
-
-
-def _append(
-    model: Model, reader: gs.Node, op: str, label: str, attributes: dict[str, int], inputs: list[gs.Tensor], kind: int
-) -> gs.Variable:
-    """A new node in the graph of ``reader``, and what it writes."""
-    taken = model.derived(names_in)
-    label = free_name(label, taken)
-    result = gs.Variable(free_name(f"{label}/out", taken), dtype=onnx.helper.tensor_dtype_to_np_dtype(kind))
-    model.derived(_graphs)[reader.name].nodes.append(gs.Node(op, label, attributes, inputs=inputs, outputs=[result]))
-    model.dtypes[result.name] = kind
-    return result
-
-
-def _graphs(model: Model) -> dict[str, gs.Graph]:
-    """Name of a node -> the graph or body that it lies in."""
-    return {node.name: scope for scope in scopes(model.graph) for node in scope.nodes}
+    return append(model, node, "Cast", f"{label}/cast", {"to": onnx.TensorProto.INT64}, [sizes], onnx.TensorProto.INT64)
 
 
 def _words(node: gs.Node, typing: Typing, count: int) -> list[int | None]:
@@ -247,7 +249,7 @@ def _words(node: gs.Node, typing: Typing, count: int) -> list[int | None]:
     return [0 if i < len(read) and algebra.is_same(read[i], axis) else None for i, axis in enumerate(written)]
 
 
-def _untouched(found: list[Element], index: int, new: dict[int, int]) -> int:
+def _untouched(found: list[Element], index: int, new: New) -> int:
     """Length of the piece that begins here, if all of it stays as it is and is no constant; else 0."""
     first = found[index]
     if first.number is not None or first.index:

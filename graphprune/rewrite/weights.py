@@ -17,7 +17,7 @@ from graphprune.ir.model import Model, constant_dims, is_external, read_values
 
 def new_constant(name: str, values: np.ndarray) -> gs.Constant:
     """A constant of any ONNX type; graphsurgeon itself knows NumPy's only."""
-    return gs.Constant(name, LazyValues(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)))
+    return gs.Constant(name, LazyValues(onnx.numpy_helper.from_array(np.asarray(values, order="C"), name)))
 
 
 def cut_constant(name: str, original: gs.Constant, folder: Path | None, masks: Sequence[np.ndarray]) -> gs.Constant:

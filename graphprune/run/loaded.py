@@ -116,7 +116,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
 
 def _names(analysis: ModelAnalysis) -> list[str]:
     """Of what may go and of all layers."""
-    blocks = [join.block.name for join in analysis.joins if join.block]
+    blocks = [join.block.name for join in analysis.all_joins if join.block]
     groups, nodes = analysis.groups, all_nodes(analysis.model.graph)
     return [*blocks, *(group.name for group in groups), *(node.name for node in nodes)]
 

@@ -6,6 +6,7 @@ import hashlib
 import socket
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Packing:
     segments: tuple[Segment, ...]
     protos: tuple[NDArray[np.uint8], ...]
     targets: tuple[str, ...]
+    gates: Mapping[str, str]
     options: RuntimeOptions
     folder: Path | None
     files: tuple[Path, ...]
@@ -82,6 +84,7 @@ def _pack(segments: Segments, data: Data, batch: int, for_other_machines: bool) 
         segments=chain.segments,
         protos=protos,
         targets=tuple(segments.targets),
+        gates=chain.gates,
         options=chain.options,
         folder=chain.folder,
         files=tuple(file.resolve() for file in model.files),
@@ -114,7 +117,8 @@ def _unpack(packing: Packing) -> Segments:
         found: onnx.ModelProto = onnx.ModelProto.FromString(protos[segment].tobytes())
         return found
 
-    return Segments(SessionChain(packing.segments, proto, packing.options, packing.folder), packing.targets)
+    chain = SessionChain(packing.segments, proto, packing.options, packing.folder, gates=packing.gates)
+    return Segments(chain, packing.targets)
 
 
 _open: OrderedDict[str, Segments] = OrderedDict()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
 from graphprune.runtime.sessions import Feeds, RuntimeOptions, failing_in_a_sentence, open_session
 from graphprune.segments.cuts import at_blocks
+from graphprune.segments.gates import gated
 from graphprune.segments.partition import Segment, partition
 
 Environment = dict[str, Any]
@@ -51,6 +53,7 @@ class SessionChain:
     """The sessions of ``segments``, opened when first needed; ``proto`` makes a model of one of them.
 
     ``folder`` is where the external data of these models lies. ``fed`` makes of what the whole is given what it takes.
+    ``gates`` are those of blocks in bodies, see :mod:`graphprune.segments.gates`.
     """
 
     def __init__(
@@ -60,20 +63,28 @@ class SessionChain:
         options: RuntimeOptions,
         folder: Path | None,
         fed: Callable[[Feeds], Feeds] = dict,
+        gates: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.segments = tuple(segments)
         self.proto = proto
         self.options = replace(options, threads=1)
         self.folder = folder
+        self.gates = dict(gates)
         self._fed = fed
         self._lock = threading.Lock()
         self._sessions: list[Any] | None = None
 
     @classmethod
-    def of(cls, model: Model, segments: Sequence[Segment], options: RuntimeOptions) -> SessionChain:
+    def of(
+        cls,
+        model: Model,
+        segments: Sequence[Segment],
+        options: RuntimeOptions,
+        gates: Mapping[str, str] = MappingProxyType({}),
+    ) -> SessionChain:
         """The segments of a model that is at hand."""
         proto = functools.partial(segment_proto, model)
-        return cls(segments, proto, options, model.folder, functools.partial(fed_to, model))
+        return cls(segments, proto, options, model.folder, functools.partial(fed_to, model), gates)
 
     def open(self) -> list[Any]:
         """The session of each segment, None for one that writes nothing."""
@@ -110,6 +121,7 @@ class SessionChain:
         """
         value = extras.onnxruntime().OrtValue
         env.update({name: value.ortvalue_from_numpy(array) for name, array in self._fed(feeds).items()})
+        env.update({gate: _set(is_open=join not in removed) for join, gate in self.gates.items()})
         for index, segment in enumerate(self.segments):
             if segment.block is not None and segment.block.join in removed:
                 env.update(_bypassed(segment, env[segment.block.entry]))
@@ -130,6 +142,10 @@ class SessionChain:
             outputs = session.run_with_ort_values(list(segment.writes), inputs)
         elapsed_ms = (time.perf_counter_ns() - started) / 1e6
         return dict(zip(segment.writes, outputs, strict=True)), elapsed_ms
+
+
+def _set(*, is_open: bool) -> Any:
+    return extras.onnxruntime().OrtValue.ortvalue_from_numpy(np.array(is_open))
 
 
 def _bypassed(segment: Segment, entry: Any) -> Environment:
@@ -166,11 +182,14 @@ class Segments:
     def at_blocks(
         cls, model: Model, blocks: Sequence[Block], targets: Sequence[str], options: RuntimeOptions
     ) -> Segments:
-        """The segments of a model that is at hand, each of ``blocks`` one of them."""
-        flow = model.derived(DataFlow)
-        exits = [block.exit for block in blocks]
-        found = partition(flow, at_blocks(flow, blocks, targets), {*targets, *exits})
-        return cls(SessionChain.of(model, found, options), targets, model)
+        """The segments of a model that is at hand, each of ``blocks`` one of them but for those in bodies."""
+        inner = [block for block in blocks if block.join not in model.derived(DataFlow).nodes]
+        given, gates = gated(model, inner) if inner else (model, {})
+        flow = given.derived(DataFlow)
+        outer = [block for block in blocks if block.join not in gates]
+        exits = [block.exit for block in outer]
+        found = partition(flow, at_blocks(flow, outer, targets), {*targets, *exits})
+        return cls(SessionChain.of(given, found, options, gates), targets, model)
 
     def run(self, feeds: Feeds, removed: frozenset[str] = frozenset()) -> Environment:
         """Everything that any segment writes, with the blocks whose joins are in ``removed`` bypassed."""
@@ -183,8 +202,9 @@ class Segments:
         """The targets as they would be without ``block`` as well;
         ``env`` is what :meth:`run` returned for ``removed``.
         """
-        changed: Environment = {}
-        last = self.chain.last_reader
+        gates, last = self.chain.gates, self.chain.last_reader
+        inside = [gates[piece.join] for piece in block.pieces if piece.join in gates]
+        changed: Environment = {gate: _set(is_open=False) for gate in inside}
         for index, segment in enumerate(self.chain.segments):
             here = segment.block
             own = here is not None and any(here.join == piece.join for piece in block.pieces)

@@ -91,16 +91,23 @@ def check_branches(
 def _cut_branches(step: Removal) -> list[Choices]:
     """What must be chosen to enter each branch that holds something that was cut."""
     choices_by_node = choices_to(step.model)
-    if step.typing is None or not choices_by_node:
+    if not choices_by_node:
         return []
+    cut = {block.join for block in step.blocks} | _cut_nodes(step)
+    found = {tuple(choices.items()): choices for name, choices in choices_by_node.items() if name in cut}
+    return list(found.values())
+
+
+def _cut_nodes(step: Removal) -> set[str]:
+    """The nodes that lose units."""
+    if step.typing is None:
+        return set()
     typing, nodes = step.typing, {node.name: node for node in all_nodes(step.model.graph)}
     touched = [(name, axis) for (name, _), axes in typing.constants.items() for axis in axes]
     for place in typing.contractions:  # of what a layer outside makes, maybe, without a weight in the branch
         axes = typing.of(nodes[place.node], place.operand)
         touched += [] if axes is None else [(place.node, axes[place.axis])]
-    cut = {name for name, axis in touched if any(atom in step.kept for atom in algebra.atoms_of(axis))}
-    found = {tuple(choices.items()): choices for name, choices in choices_by_node.items() if name in cut}
-    return list(found.values())
+    return {name for name, axis in touched if any(atom in step.kept for atom in algebra.atoms_of(axis))}
 
 
 def _first_run(

@@ -57,29 +57,30 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
     Where a norm follows the join, or the join is a mean, a silent branch does not yet pass the entry on; there the
     whole layer's output is multiplied by zero and the entry added.
     """
-    nodes = {node.name: node for node in proto.graph.node}
-    producers = {name: node for node in proto.graph.node for name in node.output}
+    homes = {node.name: (node, graph) for graph in graphs_of(proto.graph) for node in graph.node}
+    nodes = {name: node for name, (node, _) in homes.items()}
+    producers = {name: node for node in nodes.values() for name in node.output}
 
-    def mute(loud: str, silent: str, tensor: str) -> None:
+    def mute(graph: onnx.GraphProto, loud: str, silent: str, tensor: str) -> None:
         dtype = model.dtypes.get(tensor, onnx.TensorProto.FLOAT)
         zero = onnx.helper.make_tensor(free_name(f"{tensor}/zero", taken), dtype, [], [0.0])
         proto.graph.initializer.append(zero)
-        proto.graph.node.append(onnx.helper.make_node("Mul", [loud, zero.name], [silent]))
+        graph.node.append(onnx.helper.make_node("Mul", [loud, zero.name], [silent]))
 
     for block in blocks:
-        join = nodes[block.join]
+        join, graph = homes[block.join]
         for reader, operand in block.branches if block.is_exact else ():
             branch = nodes[reader].input[operand]
             nodes[reader].input[operand] = free_name(f"{branch}/silent", taken)
-            mute(branch, nodes[reader].input[operand], branch)
+            mute(graph, branch, nodes[reader].input[operand], branch)
         if block.keeps_join:
             del join.input[SKIP_NORM_BIAS[join.op_type] :]  # belongs to the branch
         if not block.is_exact:
             producer = producers[block.exit]
             loud, silent = (free_name(f"{block.exit}/{how}", taken) for how in ("loud", "silent"))
             producer.output[list(producer.output).index(block.exit)] = loud
-            mute(loud, silent, block.exit)
-            proto.graph.node.append(onnx.helper.make_node("Add", [silent, block.entry], [block.exit]))
+            mute(graph, loud, silent, block.exit)
+            graph.node.append(onnx.helper.make_node("Add", [silent, block.entry], [block.exit]))
 
 
 def _silence_units(

@@ -129,3 +129,12 @@ def test_which_shortcuts_are_partial(old: str, new: str, widened: set[str]) -> N
     for block in found.values():
         small = to_proto(remove_blocks(model, [block]))
         assert_same(run(small, feeds), run(masked_original(Removal(model, (block,))), feeds))
+
+
+@pytest.mark.parametrize("shape", ["6", "4, 1, 6"])
+def test_what_has_fewer_axes_is_no_shortcut(shape: str) -> None:
+    """A sum that repeats one operand, in front of a Concat along the last axis."""
+    ends = f"(float[N,4,6,6] x, float[{shape}] b) => (float[N,4,6,12] y)"
+    text = ends + " { c = Tanh(b) u = Add(x, c) y = Concat<axis = 3>(u, x) }"
+    (join,) = find_joins(load(build(text)))
+    assert join.block is None

@@ -24,7 +24,7 @@ def image(body: str, out: str = "N, 4, 6, 6") -> str:
 _HEADS = "r = Reshape(a, {}) t = Transpose<perm = [0, 2, 1, 3]>(r) e = Relu(t) u = Transpose<perm = [0, 2, 1, 3]>(e) h = Reshape(u, {})"
 _DYNAMIC = """s = Shape(x) n = Gather(s, zero) t0 = Gather(s, one) n1 = Unsqueeze(n, first_axis) t1 = Unsqueeze(t0, first_axis)
     big = Concat<axis = 0>(n1, t1, three, four) small = Concat<axis = 0>(n1, t1, twelve) """
-_PARTS: Weights = {
+PARTS: Weights = {
     "zero": np.array(0),
     "one": np.array(1),
     "first_axis": ints(0),
@@ -32,8 +32,18 @@ _PARTS: Weights = {
     "four": ints(4),
     "twelve": ints(12),
 }
+COUNT: Weights = {"heads": np.array(3), "open": ints(-1), "two": np.array(2)}
 _SHUFFLE = "r = Reshape(a, groups) t = Transpose<perm = [0, 2, 1, 3, 4]>(r) h = Reshape(t, back) [last] y = Conv(h, w2)"
 _CONV: Weights = {"w1": (12, 3, 1, 1), "w2": (4, 12, 1, 1), "groups": ints(0, 3, 4, 6, 6), "back": ints(0, 12, 6, 6)}
+
+
+def merged(count: str = "nh = Mul(n, heads)", samples: str = "q = Identity(n)") -> str:
+    """Samples and heads made one axis of size ``nh``, and two again, by the number of samples ``q``."""
+    return tokens(f"""{_DYNAMIC} r = Reshape(a, big) t = Transpose<perm = [0, 2, 1, 3]>(r) {count} nh1 = Unsqueeze(nh, first_axis)
+        one_axis = Concat<axis = 0>(nh1, open, four) m = Reshape(t, one_axis) e = Relu(m) {samples} q1 = Unsqueeze(q, first_axis)
+        two_axes = Concat<axis = 0>(q1, three, t1, four) g = Reshape(e, two_axes) u = Transpose<perm = [0, 2, 1, 3]>(g)
+        h = Reshape(u, small)""")
+
 
 CASES = [
     case("Transpose", tokens("t = Transpose<perm = [2, 0, 1]>(a) h = Transpose<perm = [1, 2, 0]>(t)"), W, "first:12"),
@@ -56,11 +66,16 @@ CASES = [
          "first:3 first:4"),
     case("Reshape-allowzero", tokens(_HEADS.format("heads", "flat").replace("Reshape(a", "Reshape<allowzero = 1>(a")).replace("[N, S", "[2, 7"),
          {**W, "heads": ints(2, 7, -1, 4), "flat": ints(0, 0, -1)}, "first:3 first:4", sizes=({},)),
-    case("Reshape-by-computed-sizes", tokens(_DYNAMIC + _HEADS.format("big", "small")), {**W, **_PARTS}, "first:3 first:4"),
+    case("Reshape-by-computed-sizes", tokens(_DYNAMIC + _HEADS.format("big", "small")), {**W, **PARTS}, "first:3 first:4"),
+    case("Reshape-to-samples-times-heads", merged(), {**W, **PARTS, **COUNT}, "first:3 first:4"),
+    case("Reshape-to-samples-times-heads-allowzero", merged().replace("Reshape(", "Reshape<allowzero = 1>("), {**W, **PARTS, **COUNT},
+         "first:3 first:4"),
+    case("Reshape-from-samples-times-heads", merged(samples="s2 = Shape(e) b2 = Gather(s2, zero) q = Div(b2, heads)"),
+         {**W, **PARTS, **COUNT}, "first:3 first:4"),
     case("Reshape-by-computed-sizes-allowzero", tokens(_DYNAMIC + _HEADS.format("big", "small").replace("Reshape(", "Reshape<allowzero = 1>(")),
-         {**W, **_PARTS}, "first:3 first:4"),
+         {**W, **PARTS}, "first:3 first:4"),
     case("Reshape-by-one-list-for-two", tokens(_DYNAMIC + _HEADS.format("big", "small") + " [c] b = MatMul(x, w3) r2 = Reshape(b, big) "
-         "z = ReduceMean<axes = [0, 1, 2, 3]>(r2)"), {**W, **_PARTS, "w3": (4, 12)}, "first:3 first:4"),
+         "z = ReduceMean<axes = [0, 1, 2, 3]>(r2)"), {**W, **PARTS, "w3": (4, 12)}, "first:3 first:4"),
     case("Reshape-by-int32-sizes", tokens("s64 = Shape(x) s = Cast<to = 6>(s64) n = Slice(s, i0, i1, i0) t0 = Slice(s, i1, i2, i0) "
          "big32 = Concat<axis = 0>(n, t0, three, four) big = Cast<to = 7>(big32) small32 = Concat<axis = 0>(n, t0, twelve) small = Cast<to = 7>(small32) "
          + _HEADS.format("big", "small")), {**W, "i0": ints(0), "i1": ints(1), "i2": ints(2), "three": np.array([3], np.int32),
@@ -85,7 +100,7 @@ CASES = [
          frozen={"first:3": "size", "first:4": "size"}),
     case("Reshape-by-a-product-of-sizes", tokens("s = Shape(x) n = Gather(s, zero) t0 = Gather(s, one) m = Mul(n, t0) m1 = Unsqueeze(m, first_axis) "
          "rows = Concat<axis = 0>(m1, twelve) f = Reshape(a, rows) [c] g = MatMul(f, w3) n1 = Unsqueeze(n, first_axis) t1 = Unsqueeze(t0, first_axis) "
-         "back = Concat<axis = 0>(n1, t1, twelve) h = Reshape(g, back)"), {**W, **_PARTS, "w3": (12, 12)}, "first:12 c:12"),
+         "back = Concat<axis = 0>(n1, t1, twelve) h = Reshape(g, back)"), {**W, **PARTS, "w3": (12, 12)}, "first:12 c:12"),
     case("Expand-as-TorchScript-writes-it", tokens("u = Unsqueeze(a, two1) s = Shape(x) n = Slice(s, i0, i1, i0) t0 = Slice(s, i1, two1, i0) "
          "want = Concat<axis = 0>(n, t0, three, twelve) count = ConstantOfShape<value = int64[1] {1}>(four) less = Mul(count, minus) is = Equal(want, less) "
          "target = Where(is, count, want) e = Expand(u, target) g = Mul(e, gate) h0 = ReduceMean<axes = [2], keepdims = 0>(g) h = Relu(h0)"),

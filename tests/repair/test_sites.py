@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphprune.repair.sites import left_alone
+from graphprune.repair.sites import find_sites, left_alone
+from graphprune.rewrite import remove_blocks
+from tests.body_graphs import LOOP, looked_at
 from tests.graphs import build, random_feeds, residual_mlp
 from tests.repair.nets import resnet
 from tests.repair.story import Story, images, story
@@ -228,3 +230,11 @@ def test_layers_in_bodies_are_left_and_named() -> None:
     assert list(net.sites) == ["last"]
     reason = "layers in the body of If are not refitted"
     assert left_alone(net.original.model, net.small.model) == [("up", reason), ("down", reason)]
+
+
+def test_a_block_that_goes_in_a_body_changes_what_follows_it() -> None:
+    analysis = looked_at(LOOP)
+    blocks = [join.block for join in analysis.body_joins if join.block]
+    small = remove_blocks(analysis.model, blocks[-1:])
+    assert [site.node for site in find_sites(analysis.model, small, analysis.sizes)] == ["head"]
+    assert find_sites(analysis.model, analysis.model, analysis.sizes) == []

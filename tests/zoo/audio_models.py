@@ -86,12 +86,11 @@ ENTRIES: tuple[Entry, ...] = (
     # The sequence squeezed by two in front of the layers and restored behind them; the shortcut of the convolution for
     # positions is a pool.
     _listener("sew", "SEW", 4, squeeze_factor=2, **_SAMPLES),
-    # Half an MLP, attention, convolution, half an MLP. The attention could go too:
-    # what it projects beside its entry are positions.
+    # Half an MLP, attention, convolution, half an MLP. What attention projects beside its entry are positions.
     _listener(
         "wav2vec2_conformer",
         "Wav2Vec2Conformer",
-        6,
+        8,
         position_embeddings_type="relative",
         conv_depthwise_kernel_size=3,
         **_SAMPLES,

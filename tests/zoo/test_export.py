@@ -40,8 +40,8 @@ UNDECIDED: dict[tuple[str, Exporter], int] = {
     ("convbert", "torchscript"): 2,
     ("nystromformer", "torchscript"): 2,
     ("wav2vec2_bert", "torchscript"): 6,
-    ("wav2vec2_conformer", "torchscript"): 4,
-    ("detr", "torchscript"): 10,
+    ("wav2vec2_conformer", "torchscript"): 6,
+    ("detr", "torchscript"): 12,
     # The same where nothing but a grouped convolution or the latents is reshaped.
     ("squeezebert", "torchscript"): 0,
     ("perceiver", "torchscript"): 4,

@@ -198,8 +198,8 @@ ENTRIES: tuple[Entry, ...] = (
         num_labels=5,
     ),
     # A ResNet, an encoder whose queries and keys have positions added, a decoder of learned queries.
-    # Its cross-attention projects the encoder's states, and a branch with an entry of its own is refused.
-    _detector("detr", "Detr", 11, **_DETECTOR),
+    # Its cross-attention projects the encoder's states, and goes with that.
+    _detector("detr", "Detr", 13, **_DETECTOR),
     # Positions are projected apart from the content, in the decoder's self-attention too.
     _detector("conditional_detr", "ConditionalDetr", 9, **_DETECTOR),
 )

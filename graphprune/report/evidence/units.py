@@ -15,14 +15,16 @@ from graphprune.report.html.pictures import BlockRow, GroupOutcome, PartState
 
 
 def block_rows(analysis: ModelAnalysis, parts: Sequence[ModelPart], plan: Plan) -> tuple[BlockRow, ...]:
-    """One row per join, in execution order; one that cannot go is named after the part of the network that it ends."""
+    """One row per join, in execution order, those in bodies last; one that cannot go is named after the part of the
+    network that it ends.
+    """
     names = {node: part.name for part in parts if part.refusal for node in part.nodes}
     removed = {block.join: block for block in plan.blocks}
     scores: dict[str, Score] = {}
     for block in plan.blocks:
         scores |= {score.unit: score for score in block.scores}
     rows = []
-    for join in analysis.joins:
+    for join in analysis.all_joins:
         macs = part_cost(analysis.model, join.block.nodes, analysis.sizes).macs if join.block else 0
         if join.node in removed:
             gone = removed[join.node]
