@@ -18,9 +18,9 @@ from graphprune.cli.listing import PassListing
 from graphprune.doctor.checks import Diagnosis
 from graphprune.evaluation.robustness_report import RobustnessReport
 from graphprune.pipeline.check_data import DataCheck
-from graphprune.pipeline.grow import Growth
 from graphprune.plan.plan import Plan
 from graphprune.plan.plan_file import REQUIRED
+from graphprune.report.growth import Growth
 from graphprune.report.inspection import GroupsFile, Inspection
 from graphprune.report.result_file import BenchFile, GenerationFile, ResultFile
 from graphprune.training.report import TrainingFile

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
 from graphprune.cli.options import model_argument, show_options
 
 
@@ -38,6 +41,13 @@ from graphprune.cli.options import model_argument, show_options
     "-o", "--output", metavar="PATH", help="File to write, or a folder; default: MODEL with .grown.onnx.  Never MODEL."
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="Threads of ONNX Runtime; 0 = every core allowed.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Write the trajectory with pictures, one file that needs no network.",
+)
+@checkpoint_options
 @show_options
 def grow(
     model: Path,
@@ -52,6 +62,9 @@ def grow(
     spec: str,
     output: str | None,
     threads: int,
+    report: Path | None,
+    checkpoint: Path | None,
+    resume: bool,
     json_path: Path | None,
     quiet: bool,
     verbose: bool,
@@ -62,6 +75,7 @@ def grow(
     MODEL is trained, and so is a network with more blocks in every stage; the
     stages whose importance for the classes (mean VIP of the last join) rises
     keep them, and so on until none does. With --stage: only add the blocks.
+    A run that was interrupted goes on with --resume.
 
     \b
     graphprune grow shallow.onnx --data train.npz --epochs 50 -o deep.onnx
@@ -78,13 +92,19 @@ def grow(
     if stage is None and data is None:
         raise click.UsageError("nothing says where to grow: give --data with labels, or --stage")
     out = named_output(output, model, "grown")
-    check_outputs({"-o": out, "--json": json_path}, model, data, evaluation)
+    check_outputs({"-o": out, "--json": json_path, "--report": report}, model, data, evaluation)
     with ShownGrowth(json_path, quiet) as shown:
-        options = RunOptions(runtime=RuntimeOptions(threads=threads), progress=shown.progress)
+        options = RunOptions(
+            runtime=RuntimeOptions(threads=threads),
+            report=report,
+            command=shlex.join(["graphprune", *sys.argv[1:]]),
+            progress=shown.progress,
+        )
         if stage is not None:
             found = growth.grow_stage(model, out, stage, blocks, start=start, seed=seed, data=data, options=options)
         else:
             learnt = {name: settings[name] for name in ("epochs", "lr", "batch")}
+            learnt |= checkpoint_settings(out, checkpoint, resume)
             found = growth.grow(
                 model,
                 out,
@@ -98,4 +118,4 @@ def grow(
                 samples=num_samples,
                 options=options,
             )
-    shown.growth(found)
+    shown.growth(found, report)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from graphprune.cli.show import Shown
-from graphprune.pipeline.grow import GrownNetwork, Growth
+from graphprune.report.growth import GrownNetwork, Growth
 from graphprune.report.text import compact
 
 
 class ShownGrowth(Shown):
     """:class:`Shown` for a :class:`Growth`."""
 
-    def growth(self, found: Growth) -> None:
-        """JSON file, a row for each network, and what was checked."""
+    def growth(self, found: Growth, report: Path | None) -> None:
+        """JSON file, a row for each network, what was checked, and the name of the report that was written."""
         self._write_json(found.to_json)
         table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
         for name in ("network", "blocks"):
@@ -33,7 +35,9 @@ class ShownGrowth(Shown):
         self._out.print(f"ended: {found.limit}")
         what = "and with them" if found.start == "identity" else "is checked"
         self._out.print(f"without the added blocks {what} as before, to {found.difference:.1e}")
-        self._out.print(f"wrote {escape(found.output)}", soft_wrap=True)
+        for path in (found.output, report):
+            if path is not None:
+                self._out.print(f"wrote {escape(str(path))}", soft_wrap=True)
 
 
 def _cells(network: GrownNetwork) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
 )
 @click.option("--of", "dense", type=click.Path(path_type=Path), help="The output of the unpruned network's training.")
 @click.option(
+    "--plan",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The plan that MODEL was pruned by: with --rewind, where filters or other units went, not blocks alone.",
+)
+@click.option(
     "-o",
     "--output",
     metavar="PATH",
@@ -69,6 +74,7 @@ def train(
     keep: tuple[int, ...],
     rewind: int | None,
     dense: Path | None,
+    plan: Path | None,
     output: str | None,
     checkpoint: Path | None,
     resume: bool,
@@ -79,14 +85,15 @@ def train(
 ) -> None:
     """Train MODEL with labels, from the weights in its file.
 
-    The best epoch on held-out samples is kept. A network pruned by blocks can
-    be rewound: it starts with what the unpruned one had learnt by an epoch.
+    The best epoch on held-out samples is kept. A pruned network can be rewound:
+    it starts with what the unpruned one had learnt by an epoch.
 
     \b
     graphprune init net.onnx --seed 1 -o fresh.onnx
     graphprune train fresh.onnx --data train.npz --epochs 100 --keep 25 -o dense.onnx
     graphprune dense.onnx --pass layer-kl --target removed=2 --data train.npz -o small.onnx
     graphprune train small.onnx --rewind 25 --of dense.onnx --epochs 100 --data train.npz
+    graphprune train thin.onnx --rewind 25 --of dense.onnx --plan thin.json --epochs 100 --data train.npz
     """
     from graphprune.cli.training import Training, of_epoch
     from graphprune.cli.training import train as run_train
@@ -96,6 +103,8 @@ def train(
 
     if (rewind is None) != (dense is None):
         raise click.UsageError("--rewind and --of belong together: which epoch, and of which training")
+    if plan is not None and rewind is None:
+        raise click.UsageError("--plan is for --rewind: it says how --of was pruned")
     images = image_settings(settings)
     out = named_output(output, model, "trained")
     options = TrainOptions.parse(
@@ -122,4 +131,5 @@ def train(
             shown,
             keep=tuple(dict.fromkeys(keep)),
             weights=weights,
+            plan=plan,
         )

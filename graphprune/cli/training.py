@@ -22,9 +22,10 @@ from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.model_folder import layout, writing
 from graphprune.model_folder.layout import ModelFolder
+from graphprune.pipeline.rewound import rewound_by_plan
 from graphprune.report.terminal import print_notes
 from graphprune.run.inputs import input_layout
-from graphprune.run.options import HELD_OUT_TEXT
+from graphprune.run.options import HELD_OUT_TEXT, DataOptions, RunOptions
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.text.corpus import is_text
 from graphprune.text.options import TextOptions
@@ -89,11 +90,12 @@ def train(
     *,
     keep: Collection[int] = (),
     weights: Path | None = None,
+    plan: Path | None = None,
 ) -> None:
     """Train ``model`` and write the ``output``; the checkpoint goes when that is there.
 
     The model after each epoch of ``keep`` is written beside it, see :func:`of_epoch`. ``weights`` is a file of the
-    network it was pruned from, whose weights it starts with.
+    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone.
 
     Raises
     ------
@@ -111,7 +113,9 @@ def train(
         )
     shown.progress("loading", 0, 0)
     pruned = load(layout.model_file(model))
-    if weights is not None:
+    if weights is not None and plan is not None:
+        pruned = rewound_by_plan(pruned, plan, weights, data, RunOptions(data=DataOptions(images=images, text=text)))
+    elif weights is not None:
         pruned = rewound(pruned, load(layout.model_file(weights)))
     written = (out, *(of_epoch(out, epoch) for epoch in keep))
     if folder is None:

@@ -8,73 +8,34 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graphprune.analysis.blocks import Join
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
 from graphprune.analysis.stages import is_cnn
-from graphprune.base.documents import Document
+from graphprune.base import extras
 from graphprune.data.dataset import Data
-from graphprune.errors import NothingToPrune, OptionError
+from graphprune.errors import InputError, NothingToPrune, OptionError
 from graphprune.ir import export, output_files
 from graphprune.ir.model import Model
+from graphprune.report.growth import GrownNetwork, Growth, GrowthStep
+from graphprune.report.html.growth import growth_page
 from graphprune.rewrite.growth import Start, add_blocks, block_to_copy
 from graphprune.rewrite.initialise import initialise
 from graphprune.run.loaded import LoadedRun, Source, prepare
 from graphprune.run.options import RunOptions, given_options
 from graphprune.scoring.join_vip import join_vips
 from graphprune.text.source import open_data
-from graphprune.training import TrainOptions, train
+from graphprune.training import TrainOptions, checkpoint, train
 from graphprune.validation.grown import check_grown
 from graphprune.validation.validate import check_same_but_for_weights
 
 _COMPONENTS = 2
 _WINDOW = 8
-
-
-@dataclass(frozen=True)
-class GrownNetwork:
-    """A network of the trajectory: blocks of each stage, mean VIP of each stage's last join with its standard error
-    (None where nothing was trained), cost, and the share of held-out samples that it gets right.
-    """
-
-    depths: tuple[int, ...]
-    macs: int
-    params: int
-    importance: tuple[float, ...] | None = None
-    standard_errors: tuple[float, ...] | None = None
-    score: float | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class GrowthStep:
-    """``tried`` has more blocks in all stages, ``grown`` are those that gained by it, ``network`` has them there."""
-
-    tried: GrownNetwork
-    grown: tuple[int, ...]
-    network: GrownNetwork
-
-
-class Growth(Document, frozen=True, tag="graphprune.growth/1"):
-    """How a network grew from ``first``; ``difference`` is the largest of the checks, relative to the outputs.
-
-    ``blocks`` is how many a stage gets at a time, ``limit`` why it ended.
-    """
-
-    source: str
-    output: str
-    start: Start
-    blocks: int
-    seed: int
-    training: str
-    first: GrownNetwork
-    steps: tuple[GrowthStep, ...]
-    limit: str
-    difference: float
 
 
 def grow_stage(
@@ -99,11 +60,11 @@ def grow_stage(
     """
     run = _Run(source, output, data, start, seed, given_options(options))
     grown, joins = run.with_blocks(run.loaded.analysis, [stage], blocks)
-    with output_files.staged(output) as path:
+    with output_files.staged(output) as path, run.report() as report:
         run.check(run.loaded.analysis.model, grown, joins, path)
-    first, network = (_described(each) for each in (run.loaded.analysis, run.analysed(grown)))
-    step = GrowthStep(network, (stage,), network)
-    return run.growth(blocks, "", first, [step], f"stage {stage} was named")
+        first, network = (_described(each) for each in (run.loaded.analysis, run.analysed(grown)))
+        step = GrowthStep(network, (stage,), network)
+        return report(run.growth(blocks, "", first, [step], f"stage {stage} was named"))
 
 
 def grow(
@@ -123,15 +84,22 @@ def grow(
     """Grow ``source`` where it pays, train every network on the way, and write the last one.
 
     ``fresh``, as in the paper, draws all weights anew for each network; ``identity`` goes on with those that are there.
-    ``samples`` limits the labelled ``data``, ``evaluation`` judges the epochs of each training.
+    ``samples`` limits the labelled ``data``, ``evaluation`` judges the epochs of each training. With a checkpoint every
+    training keeps its own, numbered, until the output is written, and ``resume`` goes on from them.
 
     Raises
     ------
     DataError, OptionError
         There are no labels, or no stage can grow.
+    InputError
+        A checkpoint of an earlier run is there and not to be resumed, or belongs to another run.
     ValidationFailed
         As :func:`grow_stage`.
     """
+    if training.checkpoint is not None and not training.resume:
+        first_kept = checkpoint.numbered(training.checkpoint, 0)
+        if first_kept.exists():
+            raise InputError(f"the checkpoint {first_kept} of an earlier run is there", "add --resume, or delete it")
     run = _Run(source, output, data, start, seed, given_options(options))
     model = run.loaded.model
     run.samples = open_data(data, model, samples, run.loaded.data.batching)
@@ -156,10 +124,13 @@ def grow(
         if not grown:
             limit = "no stage gained by more blocks"
             break
-    with output_files.staged(output) as path:
+    with output_files.staged(output) as path, run.report() as report:
         export.write(base.model, path)
         check_same_but_for_weights(path, base.model, run.loaded.feeds, run.options.runtime)
-    return run.growth(blocks, str(replace(training, checkpoint=None)), first, steps, limit)
+        told = str(replace(training, checkpoint=None, resume=False))
+        found = report(run.growth(blocks, told, first, steps, limit))
+    run.sweep(training)
+    return found
 
 
 class _Run:
@@ -167,12 +138,36 @@ class _Run:
 
     def __init__(self, source: Source, output: Path, data: Any, start: Start, seed: int, options: RunOptions) -> None:
         self.options, self._source, self._output, self._start, self._seed = options, source, output, start, seed
-        output_files.check_output(output, output_files.source_files(source, data))
+        reads = output_files.source_files(source, data)
+        output_files.check_output(output, reads)
+        if options.report is not None:
+            extras.jinja2()
+            extras.matplotlib()
+            output_files.check_output(options.report, [*reads, output])
         self.loaded: LoadedRun = prepare(source, data, options)
         output_files.spare_weights(output, self.loaded.model)
         self.samples: Data = self.loaded.data
         self.judged: Data | None = None
         self.difference = 0.0
+        self._trainings = 0
+
+    @contextmanager
+    def report(self) -> Iterator[Callable[[Growth], Growth]]:
+        """Hands its growth on, with the report on it beside the model if one is asked for."""
+        with output_files.aside(self.options.report) as path:
+
+            def write(found: Growth) -> Growth:
+                if path is not None:
+                    path.write_text(growth_page(found, self.options.command), encoding="utf-8")
+                return found
+
+            yield write
+
+    def sweep(self, training: TrainOptions) -> None:
+        """Delete the checkpoints, when the result is in place."""
+        if training.checkpoint is not None:
+            for number in range(self._trainings):
+                checkpoint.sweep(checkpoint.numbered(training.checkpoint, number))
 
     def growable(self) -> list[int]:
         """The stages with a block that can be copied.
@@ -231,6 +226,9 @@ class _Run:
     def trained(self, model: Model, training: TrainOptions) -> tuple[ModelAnalysis, GrownNetwork]:
         """``model`` after its training, with the importance of its stages."""
         started = time.perf_counter()
+        if training.checkpoint is not None:
+            training = replace(training, checkpoint=checkpoint.numbered(training.checkpoint, self._trainings))
+        self._trainings += 1
         better, report, _ = train(model, self.samples, training, self.options.progress, self.judged)
         analysis = self.analysed(better)
         figures, _ = join_vips(

@@ -101,7 +101,7 @@ class Rounds:
         if not self.fresh or training is None:
             return small
         if training.checkpoint is not None:
-            training = replace(training, checkpoint=self._checkpoint(training.checkpoint, len(self.training)))
+            training = replace(training, checkpoint=checkpoint.numbered(training.checkpoint, len(self.training)))
         source, share = options.recovery.training_data, ALL_BUT_HELD_OUT if options.data.holds_text_out else WHOLE
         limit = training.chunks_needed() if is_text(source) else None
         said = options.data
@@ -143,12 +143,7 @@ class Rounds:
         training = self._options.recovery.finetune
         if training is not None and training.checkpoint is not None:
             for number in range(len(self.training)):
-                checkpoint.sweep(self._checkpoint(training.checkpoint, number))
-
-    @staticmethod
-    def _checkpoint(path: Path, number: int) -> Path:
-        """Each round has its own."""
-        return path.with_name(f"{path.name}.{number + 1}")
+                checkpoint.sweep(checkpoint.numbered(training.checkpoint, number))
 
 
 def repairs(options: RunOptions, data: Data) -> tuple[Method, ...]:

@@ -103,6 +103,11 @@ def load(path: Path, identity: dict[str, str]) -> dict[str, Any]:
     return state
 
 
+def numbered(path: Path, number: int) -> Path:
+    """The checkpoint of a run's ``number``-th training, from 0: each has its own."""
+    return path.with_name(f"{path.name}.{number + 1}")
+
+
 def sweep(path: Path) -> None:
     """Remove a checkpoint that has served, and half-written ones that killed runs left beside it."""
     path.unlink(missing_ok=True)

@@ -36,8 +36,7 @@ def rewound(model: Model, earlier: Model) -> Model:
             raise ModelError(
                 f"'{constant.name}' is {list(values.shape)} here and {list(dims)} in the network to rewind to: units "
                 "are gone, not blocks alone",
-                "prune that file by the plan (graphprune apply --allow-other-model --repair none) and train what comes "
-                "out with --set rewound=EPOCH",
+                "say by which plan they went: --plan PLAN, as --plan-out or --json of the pruning wrote it",
             )
         theirs = read_values(known[constant.name], earlier.folder)
         if values.dtype.kind == "f" and not np.array_equal(theirs, values):

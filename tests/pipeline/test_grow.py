@@ -119,3 +119,71 @@ def test_a_growth_that_changes_what_was_there_is_refused(folder: Path, monkeypat
     with pytest.raises(ValidationFailed, match="the grown network differs by"):
         growth.grow_stage("net.onnx", folder / "out.onnx", 0, 1, start="identity")
     assert not (folder / "out.onnx").exists()
+
+
+TRAINED = ["--data", "train.npz", "--epochs", 1, "--batch-size", 20, "--set", "augment=none,device=cpu", "--blocks", 1]
+
+
+def test_the_report_shows_every_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    scripted(monkeypatch, (0.5, 0.5), (0.6, 0.4), (0.61, 0.41), (0.6, 0.3))
+    words = [*TRAINED, "--report", "out.html", "--json", "out.json"]
+    assert command(monkeypatch, "grow", "net.onnx", *words) == 0
+    page = (folder / "out.html").read_text()
+    for name in ("first", "1 tried", "1 grown", "2 tried"):
+        assert f"<td>{name}</td>" in page
+    assert '<strong>3</strong><br><span class="why">0.6100' in page
+    assert "What the added blocks bought" in page and "hollow: tried" in page
+    assert "graphprune grow net.onnx" in page
+    embedded = page.partition('id="result">')[2].partition("</script>")[0]
+    assert json.loads(embedded) == json.loads((folder / "out.json").read_text())
+    assert "wrote out.html" in capsys.readouterr().out
+
+
+def test_a_stage_by_hand_has_a_page_without_figures_that_are_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    assert command(monkeypatch, "grow", "net.onnx", "--stage", 0, "--report", "out.html", "--threads", 1) == 0
+    page = (folder / "out.html").read_text()
+    assert "<strong>4</strong>" in page
+    assert "mean VIP" not in page and "training of each network" not in page
+
+
+def test_a_growth_goes_on_after_a_kill(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the third training: the two before it are not done again, and the file is the same."""
+    words = ["grow", "net.onnx", *TRAINED, "--iterations", 2, "-q"]
+    told = [(0.5, 0.5), (0.6, 0.4), (0.6, 0.4), (0.6, 0.3)]
+    scripted(monkeypatch, *told)
+    assert command(monkeypatch, *words, "-o", "whole.onnx") == 0
+    train, epochs, reports = growth.train, [0, 0], list[Any]()
+
+    def dies(*arguments: Any) -> Any:
+        epochs[0] += 1
+        if epochs[0] == 3:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    def watched(*arguments: Any) -> Any:
+        found = train(*arguments)
+        reports.append(found[1])
+        return found
+
+    scripted(monkeypatch, *told)
+    monkeypatch.setattr(growth, "train", dies)
+    assert command(monkeypatch, *words, "-o", "out.onnx") == 130
+    assert sorted(path.name for path in folder.glob("*.checkpoint*")) == [
+        "out.onnx.checkpoint.1",
+        "out.onnx.checkpoint.2",
+    ]
+    scripted(monkeypatch, *told)
+    monkeypatch.setattr(growth, "train", watched)
+    assert command(monkeypatch, *words, "-o", "out.onnx") == 1  # not by chance
+    assert command(monkeypatch, *words, "-o", "out.onnx", "--resume") == 0
+    assert [report.resumed_at is not None for report in reports] == [True, True, False, False]
+    assert (folder / "out.onnx").read_bytes() == (folder / "whole.onnx").read_bytes()
+    assert not list(folder.glob("*.checkpoint*"))

@@ -125,3 +125,29 @@ def test_refusals_of_the_command(
     assert "--rewind and --of belong together" in capsys.readouterr().err
     assert command(monkeypatch, "train", "net.onnx", "--data", "train.npz", "--rewind", 1, "--of", "net.onnx") == 2
     assert "train net.onnx with --keep 1 first" in capsys.readouterr().err
+
+
+def test_a_ticket_of_filters_starts_with_the_weights_of_that_epoch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Algorithm 1 with filters: cut by the plan out of the weights after epoch 1, not out of the last ones."""
+    words = ["net.onnx", "--data", "train.npz", "--epochs", 3, "--keep", 1, "-o", "dense.onnx", *FAST]
+    assert command(monkeypatch, "train", *words) == 0
+    cut = ["--pass", "filter-magnitude", "--target", "flops=0.6", "--align", 1, "--data", "train.npz", "--no-bench"]
+    assert command(monkeypatch, "dense.onnx", *cut, "--plan-out", "plan.json", "-o", "small.onnx", "-q") == 0
+    back = ["small.onnx", "--data", "train.npz", "--epochs", 3, "--rewind", 1, "--of", "dense.onnx", *FAST]
+    assert command(monkeypatch, "train", *back) == 1
+    assert "--plan PLAN" in capsys.readouterr().err
+    assert command(monkeypatch, "train", *back, "--plan", "plan.json", "--keep", 1, "-o", "ticket.onnx") == 0
+    start, small, epoch = (weights(name) for name in ("ticket.epoch1.onnx", "small.onnx", "dense.epoch1.onnx"))
+    assert {name: values.shape for name, values in start.items()} == {
+        name: values.shape for name, values in small.items()
+    }
+    kept = json.loads((folder / "plan.json").read_text())["decisions"][0]["units"][0]
+    left = np.delete(np.arange(kept["size"]), kept["removed"])
+    thinner = [name for name in start if start[name].shape != epoch[name].shape]
+    assert any(np.array_equal(start[name], epoch[name][left]) for name in thinner)
+    assert not any(np.array_equal(start[name], small[name]) for name in thinner)
+    assert command(monkeypatch, "train", "net.onnx", *back[1:], "--plan", "plan.json") == 1
+    assert "give the plan that the pruned network was made by" in capsys.readouterr().err
+    assert command(monkeypatch, "train", "net.onnx", "--data", "train.npz", "--plan", "plan.json") == 2

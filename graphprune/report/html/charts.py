@@ -100,7 +100,7 @@ def trajectory_svg(trajectory: Trajectory) -> str:
             ax.yaxis.set_major_formatter(extras.matplotlib().ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderaxespad=0.2)
 
-    return _svg(draw, "what each step cost against what it saved")
+    return drawn(draw, "what each step cost against what it saved")
 
 
 def frontier_svg(frontier: Frontier) -> str:
@@ -126,7 +126,7 @@ def frontier_svg(frontier: Frontier) -> str:
         ax.set_ylabel("importance lost, %")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
 
-    return _svg(draw, "importance lost for the number of units removed")
+    return drawn(draw, "importance lost for the number of units removed")
 
 
 def latency_svg(comparison: Comparison) -> str:
@@ -159,7 +159,7 @@ def latency_svg(comparison: Comparison) -> str:
         ax.set_ylabel("runs")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
 
-    return _svg(draw, "distribution of the run times of both networks")
+    return drawn(draw, "distribution of the run times of both networks")
 
 
 def training_svg(reports: Sequence[TrainingReport]) -> str:
@@ -190,14 +190,14 @@ def training_svg(reports: Sequence[TrainingReport]) -> str:
         )
         ax.legend(loc="best", fontsize=9)
 
-    return _svg(draw, "held-out figures of the training")
+    return drawn(draw, "held-out figures of the training")
 
 
 def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [100 * point.left for point in points], [point.figure for point in points]
 
 
-def _svg(draw: Callable[[Any], None], title: str) -> str:
+def drawn(draw: Callable[[Any], None], title: str) -> str:
     """A figure as SVG without ids that nothing refers to, metadata, or anything that differs from run to run."""
     matplotlib = extras.matplotlib()
     with matplotlib.rc_context(_RC | {"svg.hashsalt": title}):  # ids that no other chart has

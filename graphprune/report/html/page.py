@@ -38,18 +38,10 @@ def render(result: Result, pictures: ReportData) -> str:
         Jinja2 or Matplotlib is not installed.
     """
     jinja2 = extras.jinja2()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}"}
     text, left_out = embedded(result)
     drawn = {name: jinja2.utils.markupsafe.Markup(svg) for name, svg in _drawings(result, pictures).items()}
     multiples = group_multiples(result.plan.decisions)
-    page: str = environment.get_template("page.html.j2").render(
+    page: str = template("page.html.j2").render(
         title=Path(result.source).name,
         version=graphprune.__version__,
         style=jinja2.utils.markupsafe.Markup(STYLE),
@@ -78,6 +70,26 @@ def render(result: Result, pictures: ReportData) -> str:
     return page
 
 
+def template(name: str) -> Any:
+    """A template of this folder, whose texts are escaped.
+
+    Raises
+    ------
+    RuntimeMissing
+        Jinja2 is not installed.
+    """
+    jinja2 = extras.jinja2()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}"}
+    return environment.get_template(name)
+
+
 def _drawings(result: Result, pictures: ReportData) -> dict[str, str]:
     """Every picture, empty where there is nothing to draw."""
     trajectory, frontier = trajectory_of(result), frontier_of(result.plan)
@@ -103,10 +115,15 @@ def embedded(result: Result) -> tuple[str, str]:
         for decision in content["plan"]["decisions"]:
             decision["units"] = [units | {"scores": []} for units in decision["units"]]
             decision["blocks"] = [block | {"scores": []} for block in decision["blocks"]]
+    return script_json(content), left_out
+
+
+def script_json(content: dict[str, Any]) -> str:
+    """JSON that nothing in it can break out of a script element of."""
     text = json.dumps(content, separators=(",", ":"))  # in ASCII, so that no line separator is left
     for letter in "<>&":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text, left_out
+    return text
 
 
 def _repairs(report: RepairReport | None) -> list[dict[str, Any]]:
