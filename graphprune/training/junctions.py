@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,31 +18,38 @@ from graphprune.training.next_tokens import IGNORED
 
 _TINY = 1e-12
 _SEQUENCE_RANK = 3  # samples, places, features
+_MASKED = 1e8  # what is added to scores that are not to count
 
 
 def shared_junctions(model: Model, teacher: Model) -> tuple[str, ...]:
-    """The sums of residual blocks that both networks have under one name and in one shape, in execution order."""
-    theirs = {join.output for join in find_joins(teacher)}
-    outputs = {tensor.name for tensor in model.graph.outputs} | {tensor.name for tensor in teacher.graph.outputs}
-    return tuple(
-        join.output
-        for join in find_joins(model)
-        if join.output in theirs - outputs
-        and model.shapes.get(join.output) is not None
-        and model.shapes[join.output] == teacher.shapes.get(join.output)
-    )
+    """The sums of residual blocks that both networks have under one name, in execution order.
+
+    Whether they have one shape, too, :meth:`WithJunctions.of` finds out.
+    """
+    theirs = {join.output for join in find_joins(teacher) if join.stage >= 0}
+    outputs = {tensor.name for tensor in (*model.graph.outputs, *teacher.graph.outputs)}
+    return tuple(join.output for join in find_joins(model) if join.stage >= 0 and join.output in theirs - outputs)
 
 
 @dataclass(frozen=True)
 class WithJunctions:
-    """A goal, and behind the outputs ``count`` junctions whose distances are added up with a ``strength``.
-
-    Held-out samples are judged by the goal alone.
+    """A goal, and behind the outputs ``count`` junctions; the distances of those at ``places`` among them are added up
+    with a ``strength``.
     """
 
     goal: Goal
     count: int
+    places: tuple[int, ...]
     strength: float
+
+    @classmethod
+    def of(
+        cls, goal: Goal, given: Sequence[Tensor], wanted: Sequence[Tensor], count: int, strength: float
+    ) -> WithJunctions:
+        """With those junctions that both networks have in one shape; the lists are what they give for a batch."""
+        pairs = zip(given[-count:], wanted[-count:], strict=True)
+        alike = [one.shape == other.shape and _is_stream(other) for one, other in pairs]
+        return cls(goal, count, tuple(place for place, is_alike in enumerate(alike) if is_alike), strength)
 
     @property
     def is_text(self) -> bool:
@@ -52,10 +59,7 @@ class WithJunctions:
     def __call__(self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor | None) -> Tensor:
         """Mean over the batch, float32, shape ()."""
         assert wanted is not None  # healing always has the unpruned network
-        loss = self.goal(given[: -self.count], wanted[: -self.count], labels)
-        is_place = None if labels is None or not self.is_text else labels != IGNORED
-        pairs = zip(given[-self.count :], wanted[-self.count :], strict=True)
-        return loss + self.strength * torch.stack([distance(one, other, is_place) for one, other in pairs]).sum()
+        return self.goal(given[: -self.count], wanted[: -self.count], labels) + self._inside(given, wanted, labels)
 
     def check(self, given: Sequence[Tensor], labels: np.ndarray | None) -> None:
         """As the goal's."""
@@ -68,9 +72,21 @@ class WithJunctions:
     def judge(
         self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor | None, batch: Batch
     ) -> Judgement:
-        """What the goal says of the outputs."""
+        """What the goal says of the outputs; the loss counts the junctions, too, of which few samples say more."""
         assert wanted is not None  # healing always has the unpruned network
-        return self.goal.judge(given[: -self.count], wanted[: -self.count], labels, batch)
+        found = self.goal.judge(given[: -self.count], wanted[: -self.count], labels, batch)
+        return replace(found, loss=found.loss + float(self._inside(given, wanted, labels)))
+
+    def _inside(self, given: Sequence[Tensor], wanted: Sequence[Tensor], labels: Tensor | None) -> Tensor:
+        is_place = None if labels is None or not self.is_text else labels != IGNORED
+        mine, theirs = given[-self.count :], wanted[-self.count :]
+        found = [distance(mine[place], theirs[place], is_place) for place in self.places]
+        return self.strength * torch.stack(found).sum() if found else given[0].new_zeros((), dtype=torch.float32)
+
+
+def _is_stream(values: Tensor) -> bool:
+    """Whether these are features: no sizes, and no scores with a mask."""
+    return values.is_floating_point() and bool(values.abs().max() < _MASKED)
 
 
 def distance(given: Tensor, wanted: Tensor, is_place: Tensor | None = None) -> Tensor:

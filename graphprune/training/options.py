@@ -54,6 +54,7 @@ RECIPES: dict[str, dict[str, str]] = {
     "heal": {
         "labels": "0",
         "junctions": "1",
+        "warmup": "0.1",
         "temperature": "1",
         "optimiser": "adamw",
         "weight_decay": "0",
@@ -129,7 +130,9 @@ class TrainOptions:
     )
     passes_per_epoch: int = _option(1, "passes over the data per epoch, each augmented anew; the papers have 3")
     shuffle: int | None = _option(None, "samples in the shuffle buffer; auto: 64 MiB, at least four batches")
-    autocast: Literal["auto", "none", "bf16"] = _option("auto", "bf16: mixed precision; auto: that on a GPU")
+    autocast: Literal["auto", "none", "bf16"] = _option(
+        "auto", "bf16: mixed precision; auto: that on a GPU, with junctions on a fit processor, too"
+    )
     device: str = _option("auto", "auto: the GPU if there is one; or cpu, cuda, cuda:1")
     lora: int | None = _option(None, "rank of low-rank adapters, trained instead of the weights and merged at the end")
     lora_alpha: float | None = _option(None, "adapters count alpha over rank; auto: 2 times the rank")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphprune.base import extras
-from graphprune.data.batching import Batch
+from graphprune.data.batching import Arrays, Batch
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError, OptionError
 from graphprune.ir.model import Model
@@ -122,7 +122,6 @@ def _finetune(
     from graphprune.torch_bridge import write_back
     from graphprune.training import network, text_task
     from graphprune.training.adapters import merge
-    from graphprune.training.junctions import WithJunctions
     from graphprune.training.loop import Trainer
     from graphprune.training.next_tokens import IGNORED, NextTokens, answer_of
     from graphprune.training.objective import objective_for
@@ -154,8 +153,8 @@ def _finetune(
             student.answer = task.answer
             if dense is not None:
                 dense.answer = answer_of(dense.model)
-        if watched:
-            objective = WithJunctions(objective, len(watched), options.junctions)
+        if watched and dense is not None:
+            objective = _with_junctions(objective, student, dense, data.first(1), len(watched), options.junctions)
         torch.manual_seed(options.seed)
         adapters = None if options.lora is None else _adapters(student, data, options, task)
         is_folded, is_text = network.has_folded_norms(model), task is not None
@@ -320,6 +319,19 @@ def _junctions(model: Model, teacher: Model | None, options: TrainOptions) -> tu
     if teacher is None:
         raise OptionError("the training option junctions needs the unpruned network", "give it as the teacher")
     return shared_junctions(model, teacher)
+
+
+def _with_junctions(
+    goal: Goal, student: TrainableNetwork, dense: TrainableNetwork, feeds: Arrays, count: int, strength: float
+) -> Goal:
+    import torch
+
+    from graphprune.training.junctions import WithJunctions
+
+    tensors = student.tensors(feeds)
+    with torch.no_grad():
+        found = student.observed(tensors), dense.observed(dense.like(student, tensors))
+    return WithJunctions.of(goal, *found, count, strength)
 
 
 def _round(batches: Callable[[int], Iterator[Batch]], steps: int, number: int, every: int) -> Iterator[Batch]:
