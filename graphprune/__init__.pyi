@@ -26,6 +26,8 @@ from .pipeline.bench import bench as bench
 from .pipeline.evaluate import evaluate as evaluate
 from .pipeline.inspect import inspect as inspect
 from .pipeline.prune import prune as prune
+from .pipeline.train import finetune as finetune
+from .pipeline.train import heal as heal
 from .plan.plan import Plan as Plan
 from .plan.target import Target as Target
 from .report.result import Result as Result
@@ -36,6 +38,7 @@ from .run.options import TimingOptions as TimingOptions
 from .run.options import WorkerOptions as WorkerOptions
 from .runtime.sessions import RuntimeOptions as RuntimeOptions
 from .text.options import TextOptions as TextOptions
+from .training.options import TrainOptions as TrainOptions
 
 __all__: list[str]
 __version__: str

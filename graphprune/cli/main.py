@@ -17,6 +17,7 @@ from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
 from graphprune.cli.grow import grow
+from graphprune.cli.heal import heal
 from graphprune.cli.init import init
 from graphprune.cli.olive_config import olive_config
 from graphprune.cli.options import (
@@ -318,6 +319,7 @@ cli.add_command(init)
 cli.add_command(grow)
 cli.add_command(train)
 cli.add_command(finetune)
+cli.add_command(heal)
 cli.add_command(evaluate)
 cli.add_command(check_data)
 cli.add_command(doctor)

@@ -95,9 +95,10 @@ def train(
     graphprune train small.onnx --rewind 25 --of dense.onnx --epochs 100 --data train.npz
     graphprune train thin.onnx --rewind 25 --of dense.onnx --plan thin.json --epochs 100 --data train.npz
     """
-    from graphprune.cli.training import Training, of_epoch
+    from graphprune.cli.training import Training
     from graphprune.cli.training import train as run_train
     from graphprune.ir.output_files import named_output
+    from graphprune.pipeline.train import of_epoch
     from graphprune.text.options import TextOptions
     from graphprune.training import TrainOptions
 

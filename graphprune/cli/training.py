@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
 import click
-from msgspec import structs
 from rich.console import Console
 from rich.markup import escape
 
 from graphprune.cli.show import Shown, checked_output
 from graphprune.data.image_options import ImageOptions
-from graphprune.errors import InputError
-from graphprune.ir import export, output_files
-from graphprune.ir.loading import load
-from graphprune.ir.model import Model
+from graphprune.ir import output_files
 from graphprune.model_folder import layout, writing
-from graphprune.model_folder.layout import ModelFolder
-from graphprune.pipeline.rewound import rewound_by_plan
+from graphprune.pipeline.train import Trained, carry_out, of_epoch
 from graphprune.report.terminal import print_notes
-from graphprune.run.inputs import input_layout
-from graphprune.run.options import HELD_OUT_TEXT, DataOptions, RunOptions
-from graphprune.runtime.sessions import RuntimeOptions
-from graphprune.text.corpus import is_text
+from graphprune.run.options import DataOptions, RunOptions
 from graphprune.text.options import TextOptions
-from graphprune.text.source import ALL_BUT_HELD_OUT, HELD_OUT, WHOLE, Limit, open_data
-from graphprune.training import TrainingReport, TrainOptions, checkpoint, finetune
-from graphprune.training import train as learn
-from graphprune.training.report import TrainingFile
-from graphprune.training.rewind import rewound
+from graphprune.training import TrainingReport, TrainOptions
 from graphprune.training.table import print_training
 
-_SUFFIX = "tuned"
+TUNED = "tuned"
 
 
-def named_output(output: str | None, model: Path) -> Path:
-    """The file or folder to write: as named, or MODEL with ``tuned`` in its name."""
+def named_output(output: str | None, model: Path, suffix: str = TUNED) -> Path:
+    """The file or folder to write: as named, or MODEL with the ``suffix`` in its name."""
     name = writing.named_output if layout.is_folder(model) else output_files.named_output
-    return name(output, model, _SUFFIX)
+    return name(output, model, suffix)
 
 
 class Training(Shown):
@@ -58,12 +45,9 @@ class Training(Shown):
         super().__enter__()
         return self
 
-    def save_training(self, report: TrainingReport, source: Path, teacher: Path | None, output: Path) -> None:
+    def save_training(self, trained: Trained) -> None:
         """Write the JSON file."""
-        wrote = TrainingFile(
-            **structs.asdict(report), source=str(source), teacher=str(teacher) if teacher else None, output=str(output)
-        )
-        self._write_json(wrote.to_json)
+        self._write_json(trained.to_json)
 
     def training(self, report: TrainingReport, *written: Path) -> None:
         """The tables, after the bar is gone."""
@@ -91,11 +75,9 @@ def train(
     keep: Collection[int] = (),
     weights: Path | None = None,
     plan: Path | None = None,
+    suffix: str = TUNED,
 ) -> None:
-    """Train ``model`` and write the ``output``; the checkpoint goes when that is there.
-
-    The model after each epoch of ``keep`` is written beside it, see :func:`of_epoch`. ``weights`` is a file of the
-    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone.
+    """Train ``model``, write the ``output`` and show how it went; see :func:`graphprune.pipeline.train.carry_out`.
 
     Raises
     ------
@@ -105,65 +87,17 @@ def train(
     kept = options.checkpoint
     assert kept is not None  # the command always names one
     beside = {"--json": shown.json_path, "--checkpoint": kept}
-    out = checked_output(output, model, beside, teacher, data, evaluation, suffix=_SUFFIX)
-    folder = layout.find(model) if layout.is_folder(model) else None
-    if kept.exists() and not options.resume:
-        raise InputError(
-            f"the checkpoint {kept} of an earlier run is there", "add --resume to go on with it, or delete it"
-        )
-    shown.progress("loading", 0, 0)
-    pruned = load(layout.model_file(model))
-    if weights is not None and plan is not None:
-        pruned = rewound_by_plan(pruned, plan, weights, data, RunOptions(data=DataOptions(images=images, text=text)))
-    elif weights is not None:
-        pruned = rewound(pruned, load(layout.model_file(weights)))
-    written = (out, *(of_epoch(out, epoch) for epoch in keep))
-    if folder is None:
-        for path in written:
-            output_files.spare_weights(path, pruned)
-    dense = None if teacher is None else load(layout.model_file(teacher))
-    batching = input_layout(pruned, batch_axes, {}, {}, RuntimeOptions(), needs_shapes=False).batching
-    holds_out = evaluation == HELD_OUT_TEXT and is_text(data)
-    source, share, rest = (data, HELD_OUT, ALL_BUT_HELD_OUT) if holds_out else (evaluation, WHOLE, WHOLE)
-    limit: Limit = "auto" if is_text(source) else None
-    judged = None if source is None else open_data(source, pruned, limit, batching, text, images, share=share)
-    if samples is None and is_text(data):
-        samples = options.chunks_needed(is_judged_apart=judged is not None)
-    samples_given = open_data(data, pruned, samples, batching, text, images, share=rest)
-    kept_epochs: dict[int, Model] = {}
+    out = checked_output(output, model, beside, teacher, data, evaluation, suffix=suffix)
+    about = DataOptions(
+        samples=samples or "auto", evaluation=evaluation, batch_axes=dict(batch_axes), text=text, images=images
+    )
+    how = RunOptions(data=about, progress=shown.progress)
     try:
-        if dense is None:
-            trained, report, kept_epochs = learn(pruned, samples_given, options, shown.progress, judged, keep)
-        else:
-            trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
+        found = carry_out(
+            model, teacher, data, out, options, how, shown.save_training, keep=keep, weights=weights, plan=plan
+        )
     except KeyboardInterrupt:
         if kept.exists():
             click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)
         raise
-    with _place(out, folder) as path:
-        export.write(trained, path)
-        for epoch, earlier in kept_epochs.items():
-            export.write(earlier, of_epoch(path, epoch))
-        if folder is not None:
-            report = structs.replace(report, notes=(*report.notes, *writing.complete(path, folder, pruned, trained)))
-        shown.save_training(report, model, teacher, out)
-    checkpoint.sweep(kept)
-    shown.training(report, *written)
-
-
-def of_epoch(path: Path, epoch: int) -> Path:
-    """Where the weights after ``epoch`` lie of a training that wrote ``path``."""
-    return path.with_name(f"{path.stem}.epoch{epoch}.onnx")
-
-
-@contextmanager
-def _place(out: Path, folder: ModelFolder | None) -> Iterator[Path]:
-    """Where to write the model: all that is beside it moves into place with it if the block ends well."""
-    if folder is None:
-        with output_files.staged(out) as path:
-            yield path
-        return
-    with writing.staged_folder(out) as stage:
-        path = stage / folder.model
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield path
+    shown.training(found.report, out, *(of_epoch(out, epoch) for epoch in keep))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphprune.training.budget import budget_of, healing
     from graphprune.training.options import TrainOptions
     from graphprune.training.report import EpochReport, TrainingReport
     from graphprune.training.run import finetune, train
 
-__all__ = ["EpochReport", "TrainOptions", "TrainingReport", "finetune", "train"]
+__all__ = ["EpochReport", "TrainOptions", "TrainingReport", "budget_of", "finetune", "healing", "train"]
 
 _HOMES = {
     "EpochReport": "report",
     "TrainOptions": "options",
     "TrainingReport": "report",
+    "budget_of": "budget",
     "finetune": "run",
+    "healing": "budget",
     "train": "run",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class NextTokens:
     label_weight: float
     distil_weight: float
     temperature: float
+    is_text: ClassVar[bool] = True
 
     def __call__(self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor | None) -> Tensor:
         """Float32, shape (); ``given[0]`` and ``wanted[0]`` are scores (N, S, tokens)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class Objective:
     label_weight: float
     distil_weight: float
     temperature: float
+    is_text: ClassVar[bool] = False
 
     def __call__(self, given: Sequence[Tensor], wanted: Sequence[Tensor] | None, labels: Tensor | None) -> Tensor:
         """Mean over the batch, float32, shape (). ``wanted`` are the unpruned network's outputs.

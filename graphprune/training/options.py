@@ -14,6 +14,7 @@ from graphprune.errors import OptionError
 _BETWEEN: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
     "steps": (1, 1 << 40),
+    "seconds": (1, 1e9),
     "judge_every": (1, 1 << 40),
     "lr": (1e-12, 100),
     "warmup": (0, 0.9),
@@ -24,6 +25,7 @@ _BETWEEN: dict[str, tuple[float, float]] = {
     "clip": (1e-9, 1e9),
     "labels": (0, 1e6),
     "distil": (0, 1e6),
+    "junctions": (0, 1e6),
     "temperature": (0.01, 1000),
     "held_out": (0.001, 0.9),
     "passes_per_epoch": (1, 1000),
@@ -49,8 +51,19 @@ RECIPES: dict[str, dict[str, str]] = {
         "epochs": "2",
         "distil": "0",
     },
+    "heal": {
+        "labels": "0",
+        "junctions": "1",
+        "warmup": "0.1",
+        "temperature": "1",
+        "optimiser": "adamw",
+        "weight_decay": "0",
+        "norms": "frozen",
+        "probe": "true",
+        "best": "loss",
+    },
 }
-"""Options as papers give them; AMP's in methods.md 5."""
+"""Options as papers give them, AMP's in methods.md 5; and those of healing, which needs no labels."""
 _WHERE_ONLY = ("checkpoint", "checkpoint_seconds", "resume", "device")  # they do not change what is learnt
 
 
@@ -73,9 +86,19 @@ class TrainOptions:
     schedule: Literal["cosine", "step"] = _option(
         "cosine", "cosine: to zero; step: a tenth at half and at 3/4 of the way"
     )
-    batch: int | None = _option(None, "samples per step; auto: 128, 16 of text; a batch size fixed in the graph wins")
+    batch: int | None = _option(
+        None, "samples per step; auto: 128, 64 with junctions, 16 of text; a batch size fixed in the graph wins"
+    )
     steps: int | None = _option(None, "so many steps instead of epochs, in as many passes over the data as that takes")
-    judge_every: int | None = _option(None, "with steps: how many of them make an epoch; auto: a fifth")
+    seconds: float | None = _option(None, "so much time instead of epochs, with all that is chosen and judged in it")
+    until_still: bool = _option(
+        False, "instead of epochs as many steps as the held-out loss falls, and some at a rate that sinks to zero"
+    )
+    probe: bool = _option(False, "where no learning rate is given, some short runs choose it by the held-out loss")
+    judge_every: int | None = _option(
+        None,
+        "with steps, seconds or until-still: how many steps make an epoch; auto: a fifth, or what is cheap to judge",
+    )
     warmup: float | None = _option(None, "share of the steps in which the rate rises from 0; auto: 0, 0.1 for text")
     micro_batch: int | None = _option(
         None, "samples that are in the network at once, a part of a batch; auto: all, one chunk of text"
@@ -91,14 +114,25 @@ class TrainOptions:
     )
     labels: float = _option(1.0, "weight of the cross-entropy with the labels, where there are any, or the next tokens")
     distil: float = _option(1.0, "weight of the distance to the unpruned network's outputs")
+    junctions: float = _option(
+        0.0, "weight of the distance to what the unpruned network has at the joins of blocks that both have"
+    )
     temperature: float = _option(2.0, "softens both networks' class scores before they are compared")
     match: Literal["auto", "kl", "mse"] = _option(
         "auto", "how outputs are compared: kl for class scores, mse over the unpruned network's variance for others"
     )
     held_out: float = _option(0.1, "share of the samples that is never trained on but decides which epoch is kept")
+    best: Literal["auto", "loss"] = _option(
+        "auto", "what decides which epoch is kept: auto: the share of right classes, where there are any; or the loss"
+    )
+    norms: Literal["auto", "batch", "frozen"] = _option(
+        "auto", "BatchNorm by the statistics of each batch, or by those of the file; auto: frozen for LoRA"
+    )
     passes_per_epoch: int = _option(1, "passes over the data per epoch, each augmented anew; the papers have 3")
     shuffle: int | None = _option(None, "samples in the shuffle buffer; auto: 64 MiB, at least four batches")
-    autocast: Literal["auto", "none", "bf16"] = _option("auto", "bf16: mixed precision; auto: that on a GPU")
+    autocast: Literal["auto", "none", "bf16"] = _option(
+        "auto", "bf16: mixed precision; auto: that on a GPU, with junctions on a fit processor, too"
+    )
     device: str = _option("auto", "auto: the GPU if there is one; or cpu, cuda, cuda:1")
     lora: int | None = _option(None, "rank of low-rank adapters, trained instead of the weights and merged at the end")
     lora_alpha: float | None = _option(None, "adapters count alpha over rank; auto: 2 times the rank")
@@ -129,10 +163,12 @@ class TrainOptions:
                 f"of {self.epochs} epochs {self.rewound} are behind the weights, so there is none left",
                 "raise the training option epochs: it counts all of them",
             )
-        if self.labels == self.distil == 0:
+        if self.labels == self.distil == self.junctions == 0:
             raise OptionError(
                 "training options labels and distil are both 0, so there is nothing to learn", "raise one"
             )
+        if sum([self.steps is not None, self.seconds is not None, self.until_still]) > 1:
+            raise OptionError("of the training options steps, seconds and until-still one can be given", "keep one")
         if self.lora is None and self.lora_blocks is not None:
             raise OptionError("training option lora-blocks is for LoRA", "give a rank with lora, too")
         kind, _, index = self.device.partition(":")
@@ -176,6 +212,21 @@ class TrainOptions:
         return cls(
             **{name: parse(hints[name], text, f"training option {_dashes(name)}") for name, text in texts.items()}
         )
+
+    @property
+    def freezes_norms(self) -> bool:
+        """Whether BatchNorm goes by the statistics of the file: adapters do not move them."""
+        return self.norms == "frozen" or (self.norms == "auto" and self.lora is not None)
+
+    @property
+    def is_in_epochs(self) -> bool:
+        """Whether the data are gone through so many times, instead of so many steps or so long."""
+        return self.steps is None and self.seconds is None and not self.until_still
+
+    @property
+    def is_healing(self) -> bool:
+        """Whether the unpruned network's joins are learnt."""
+        return self.junctions > 0
 
     def chunks_needed(self, *, is_judged_apart: bool = False) -> int | None:
         """How many chunks of text so many ``steps`` take, with those held out; None: all there are, for epochs."""

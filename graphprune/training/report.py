@@ -28,9 +28,9 @@ class EpochReport:
     seconds: float
     perplexity: float | None = None
 
-    def is_better_than(self, other: EpochReport) -> bool:
-        """Higher score; the lower loss where the scores are equal or there are none."""
-        if self.score is not None and other.score is not None and self.score != other.score:
+    def is_better_than(self, other: EpochReport, *, by: Literal["auto", "loss"] = "auto") -> bool:
+        """Higher score; the lower loss where the scores are equal or there are none, or ``by`` says so."""
+        if by == "auto" and self.score is not None and other.score is not None and self.score != other.score:
             return self.score > other.score
         return self.held_out_loss < other.held_out_loss
 

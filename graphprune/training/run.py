@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphprune.base import extras
-from graphprune.data.batching import Batch
+from graphprune.data.batching import Arrays, Batch
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError, OptionError
 from graphprune.ir.model import Model
 from graphprune.training import checkpoint
 from graphprune.training.augment import is_image
 from graphprune.training.batch_file import BatchFile
+from graphprune.training.course import Course
 from graphprune.training.options import TEXT_BATCH, TrainOptions
 from graphprune.training.report import MetricKind, TrainingReport
 from graphprune.training.stream import Tally, capacity, is_held_out, row_hashes, shuffled, split, training_parts
+from graphprune.training.trial import ROUNDS
 
 if TYPE_CHECKING:
     from graphprune.base.progress import Progress
+    from graphprune.training.goal import Goal
     from graphprune.training.loop import Material
     from graphprune.training.network import TrainableNetwork
     from graphprune.training.text_task import TextTask
@@ -32,8 +35,11 @@ _LR = 0.01
 _LORA_LR = 3e-4
 _TEXT_LR = 1e-4
 _BATCH = 128
+_HEALING_BATCH = 64
+_HEALING_LR = 1e-4
 _TEXT_WARMUP = 0.1
-_ROUNDS = 5  # of a run that is measured in steps
+_LEAST_EVERY = 50  # steps between two judgements
+_EVERY_PER_JUDGED = 5  # times the held-out samples are trained on between two judgements: these take a tenth then
 # ResNet-56 with folded norms less 6 blocks: without it lr=0.001 explodes, with it lr=0.01 learns well
 _FOLDED_CLIP = 1.0
 _TEXT_CLIP = 1.0
@@ -118,35 +124,42 @@ def _finetune(
     from graphprune.training.adapters import merge
     from graphprune.training.loop import Trainer
     from graphprune.training.next_tokens import IGNORED, NextTokens, answer_of
-    from graphprune.training.objective import Objective, objective_for
+    from graphprune.training.objective import objective_for
     from graphprune.training.written import check_written
 
     task = text_task.task_of(model, data)
     if teacher is not None:
         network.check_teacher(model, teacher, is_text=task is not None)
     place = network.Place.of(options)
-    size = data.fixed_batch or options.batch or (_BATCH if task is None else TEXT_BATCH)
+    usual = TEXT_BATCH if task is not None else _HEALING_BATCH if options.is_healing else _BATCH
+    size = data.fixed_batch or options.batch or usual
     micro = options.micro_batch or (1 if task is not None else None)
     micro = None if data.fixed_batch else micro
     held_out_size = data.fixed_batch or min(size, micro or size)
     with BatchFile(held_out_size, data.fixed_batch is not None) as batch_file:
         train, judge = _survey(data, evaluation, options, size, batch_file, progress)
-        student = network.TrainableNetwork(model, place)
+        watched = _junctions(model, teacher, options)
+        student = network.TrainableNetwork(model, place, watched=watched)
         task = None if task is None or train.is_labelled else text_task.if_causal(task, student, data)
         _require_goal(train, judge, teacher is not None, task is not None, data, options)
-        material = replace(_material(data, evaluation, options, size, batch_file, train), micro_batch=micro)
-        dense = None if teacher is None else network.TrainableNetwork(teacher, place, teacher=True)
-        objective: Objective | NextTokens = objective_for(model, options, train.is_labelled or judge.is_labelled)
+        judged = judge.samples if evaluation is not None else batch_file.samples
+        material, epoch_steps = _material(data, evaluation, options, size, batch_file, train)
+        material = replace(material, micro_batch=micro)
+        dense = None if teacher is None else network.TrainableNetwork(teacher, place, teacher=True, watched=watched)
+        objective: Goal = objective_for(model, options, train.is_labelled or judge.is_labelled)
         if task is not None:
             material = text_task.material_of(material, task.names)
             objective = NextTokens(options.labels, options.distil, options.temperature)
             student.answer = task.answer
             if dense is not None:
                 dense.answer = answer_of(dense.model)
+        if watched and dense is not None:
+            objective = _with_junctions(objective, student, dense, data.first(1), len(watched), options.junctions)
         torch.manual_seed(options.seed)
         adapters = None if options.lora is None else _adapters(student, data, options, task)
         is_folded, is_text = network.has_folded_norms(model), task is not None
         lr, clip, warmup = _rates(options, is_text, is_folded)
+        course = _course(options, epoch_steps, judged, size, lr, warmup)
         identity = {
             "model": network.fingerprint(model),
             "unpruned network": "none" if teacher is None else network.fingerprint(teacher),
@@ -154,7 +167,7 @@ def _finetune(
             "data": f"{train}; {judge}",
         }
         save = partial(_save, options, identity)
-        trainer = Trainer(student, dense, objective, material, options, lr, clip, warmup, progress, save, keep)
+        trainer = Trainer(student, dense, objective, material, options, course, clip, progress, save, keep)
         resumed_at = None
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             trainer.load_state_dict(checkpoint.load(options.checkpoint, identity))
@@ -183,10 +196,10 @@ def _finetune(
         epochs=tuple(state.rows),
         kept=state.kept,
         train_samples=train.samples,
-        held_out_samples=judge.samples if evaluation is not None else batch_file.samples,
+        held_out_samples=judged,
         device=str(place.device),
         autocast="bf16" if place.is_mixed else "none",
-        options=str(replace(options, lr=lr, batch=batch, checkpoint=None, resume=False)),
+        options=str(replace(options, lr=state.course.lr, probe=False, batch=batch, checkpoint=None, resume=False)),
         resumed_at=resumed_at,
         seconds=state.seconds,
         notes=notes,
@@ -196,7 +209,8 @@ def _finetune(
 
 def _rates(options: TrainOptions, is_text: bool, is_folded: bool) -> tuple[float, float | None, float]:
     """Largest learning rate, largest norm of gradients, share of the steps in which the rate rises."""
-    lr = options.lr or (_LORA_LR if options.lora is not None else _TEXT_LR if is_text else _LR)
+    usual = _TEXT_LR if is_text else _HEALING_LR if options.is_healing else _LR
+    lr = options.lr or (_LORA_LR if options.lora is not None else usual)
     clip = options.clip or (_TEXT_CLIP if is_text else _FOLDED_CLIP if is_folded else None)
     return lr, clip, options.warmup if options.warmup is not None else _TEXT_WARMUP if is_text else 0.0
 
@@ -262,8 +276,8 @@ def _require_goal(
 
 def _material(
     data: Data, evaluation: Data | None, options: TrainOptions, size: int, batch_file: BatchFile, train: Tally
-) -> Material:
-    """Streams of training and held-out batches."""
+) -> tuple[Material, int]:
+    """Streams of training and held-out batches, and how many steps a pass over the data has."""
     from graphprune.training.loop import Material
 
     share = options.held_out if evaluation is None else 0.0
@@ -282,17 +296,47 @@ def _material(
     steps = max(1, train.samples * options.passes_per_epoch // size)
     held_out = batch_file.batches if evaluation is None else partial(evaluation.batches, batch_file.size)
     used = images if takes_images else ()
+    if options.is_in_epochs:
+        return Material(lambda epoch, _: batches(epoch), held_out, used), steps
+    return Material(partial(_round, batches, steps), held_out, used), steps
+
+
+def _course(options: TrainOptions, steps: int, judged: int, size: int, lr: float, warmup: float) -> Course:
+    """What is known before the run; an epoch over the data has ``steps``."""
+    if options.until_still:
+        return Course.until_still(options.judge_every or max(_LEAST_EVERY, _EVERY_PER_JUDGED * judged // size), lr)
     if options.steps is None:
-        return Material(batches, held_out, steps, options.epochs * steps, used)
-    every = min(options.steps, options.judge_every or -(-options.steps // _ROUNDS))
-    return Material(partial(_round, batches, steps, every, options.steps), held_out, every, options.steps, used)
+        return Course(options.epochs * steps, steps, lr, warmup)
+    every = min(options.steps, options.judge_every or -(-options.steps // ROUNDS))
+    return Course(options.steps, every, lr, warmup)
 
 
-def _round(
-    batches: Callable[[int], Iterator[Batch]], steps: int, every: int, total: int, number: int
-) -> Iterator[Batch]:
-    """Batches of the ``number``-th ``every`` steps of ``total``; a pass over the data, ``batches``, has ``steps``."""
-    place, stop = (number - 1) * every, min(number * every, total)
+def _junctions(model: Model, teacher: Model | None, options: TrainOptions) -> tuple[str, ...]:
+    from graphprune.training.junctions import shared_junctions
+
+    if not options.is_healing:
+        return ()
+    if teacher is None:
+        raise OptionError("the training option junctions needs the unpruned network", "give it as the teacher")
+    return shared_junctions(model, teacher)
+
+
+def _with_junctions(
+    goal: Goal, student: TrainableNetwork, dense: TrainableNetwork, feeds: Arrays, count: int, strength: float
+) -> Goal:
+    import torch
+
+    from graphprune.training.junctions import WithJunctions
+
+    tensors = student.tensors(feeds)
+    with torch.no_grad():
+        found = student.observed(tensors), dense.observed(dense.like(student, tensors))
+    return WithJunctions.of(goal, *found, count, strength)
+
+
+def _round(batches: Callable[[int], Iterator[Batch]], steps: int, number: int, every: int) -> Iterator[Batch]:
+    """Batches of the ``number``-th ``every`` steps; a pass over the data, ``batches``, has ``steps``."""
+    place, stop = (number - 1) * every, number * every
     while place < stop:
         skipped = place % steps
         for batch in islice(batches(place // steps + 1), skipped, min(steps, skipped + stop - place)):

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from graphprune.data.batching import Batch
+from graphprune.training.goal import Goal
 from graphprune.training.network import TrainableNetwork
-from graphprune.training.next_tokens import NextTokens
-from graphprune.training.objective import Objective
 
 _WARM_UPS = 3  # libraries choose their kernels in the first runs, which cannot be recorded
 _LOG = logging.getLogger("graphprune.training")
@@ -27,7 +26,7 @@ class Step:
         self,
         student: TrainableNetwork,
         teacher: TrainableNetwork | None,
-        objective: Objective | NextTokens,
+        objective: Goal,
         weights: Sequence[nn.Parameter],
     ) -> None:
         self.student, self._teacher, self._objective, self._weights = student, teacher, objective, weights
@@ -62,8 +61,8 @@ class Step:
         wanted = None
         if self._teacher is not None:
             with torch.no_grad():
-                wanted = self._teacher.run(self._teacher.like(self.student, inputs))
-        given = self.student.run(inputs)
+                wanted = self._teacher.observed(self._teacher.like(self.student, inputs))
+        given = self.student.observed(inputs)
         self._objective.check(given, batch.labels)
         loss = self._objective(given, wanted, labels) * share
         torch.autograd.backward(loss)

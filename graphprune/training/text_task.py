@@ -48,6 +48,6 @@ def material_of(material: Material, names: TokenNames) -> Material:
     """The same with next tokens for labels."""
     return replace(
         material,
-        train=lambda epoch: (with_next_tokens(batch, names) for batch in material.train(epoch)),
+        train=lambda epoch, steps: (with_next_tokens(batch, names) for batch in material.train(epoch, steps)),
         held_out=lambda: (with_next_tokens(batch, names) for batch in material.held_out()),
     )

@@ -104,7 +104,7 @@ def test_the_best_epoch_is_kept_not_the_last(monkeypatch: pytest.MonkeyPatch) ->
     def spoilt(kind: str, start: float, done: int, total: int, warmup: float) -> float:
         return start if done < total // 2 else 3.0
 
-    monkeypatch.setattr("graphprune.training.loop.lr_at", spoilt)
+    monkeypatch.setattr("graphprune.training.course.lr_at", spoilt)
     trained, report = finetune(model(), None, data(600), options(epochs=4), silent)
     scores = [row.score for row in report.epochs]
     assert report.kept in (1, 2)
