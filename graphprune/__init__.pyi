@@ -26,6 +26,7 @@ from .pipeline.bench import bench as bench
 from .pipeline.evaluate import evaluate as evaluate
 from .pipeline.inspect import inspect as inspect
 from .pipeline.prune import prune as prune
+from .plan.max_drop import MaxDrop as MaxDrop
 from .plan.plan import Plan as Plan
 from .plan.target import Target as Target
 from .report.result import Result as Result
