@@ -28,6 +28,7 @@ from .pipeline.inspect import inspect as inspect
 from .pipeline.prune import prune as prune
 from .pipeline.train import finetune as finetune
 from .pipeline.train import heal as heal
+from .plan.max_drop import MaxDrop as MaxDrop
 from .plan.plan import Plan as Plan
 from .plan.target import Target as Target
 from .report.result import Result as Result

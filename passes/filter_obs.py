@@ -13,6 +13,7 @@ attentions in the same walk; what serves best can be tried on a few samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import ClassVar, Literal
@@ -28,6 +29,7 @@ from graphprune.base.name_patterns import is_match
 from graphprune.data.dataset import Data
 from graphprune.errors import NothingToPrune, OptionError
 from graphprune.pass_infra.attentions import Attentions
+from graphprune.pass_infra.base import Choices
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.unit_pass import UnitPass
 from graphprune.pass_infra.walk_ways import Way, after, best_way
@@ -84,6 +86,11 @@ class FilterOBS(UnitPass):
             return Decision(str(self), considered=considered)
         way, notes = best_way(self._ways(context, groups), context, _TRIED)
         return replace(way.walked(), spec=str(self), notes=notes, score_title="KL" if way.blocks else "1-CKA")
+
+    def choices(self, context: Context, stack: ExitStack) -> Choices:
+        if self.walks(context.analysis, context.data):
+            return super().choices(context, stack)
+        return self.from_one_scoring(context)
 
     def _ways(self, context: Context, groups: list[Group]) -> list[Way]:
         """Those to try: neurons alone first.

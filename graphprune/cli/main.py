@@ -12,6 +12,7 @@ import click
 
 from graphprune.base.did_you_mean import meant
 from graphprune.cli.apply_hf import apply_hf
+from graphprune.cli.budget_options import budget_options
 from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
@@ -40,6 +41,7 @@ from graphprune.cli.train import train
 from graphprune.errors import GraphpruneError
 
 if TYPE_CHECKING:
+    from graphprune.plan.max_drop import JudgedBy
     from graphprune.report.result import Result
 
 _USAGE_ERROR = 2
@@ -129,6 +131,7 @@ def cli() -> None:
     show_default=True,
     help="Keep widths in multiples of N; auto: what the runtime is measured to like.",
 )
+@budget_options
 @stay_options
 @cache_options
 @evaluation_options
@@ -145,6 +148,8 @@ def prune(
     model: Path,
     passes: tuple[str, ...],
     target: str | None,
+    max_drop: str | None,
+    drop_by: JudgedBy,
     evaluation: str | None,
     dry_run: bool,
     plan_out: Path | None,
@@ -160,6 +165,7 @@ def prune(
     from graphprune.cli.show import Shown, checked_output, run_options
     from graphprune.pipeline.prune import prune as run_prune
     from graphprune.pipeline.prune import refused_scores
+    from graphprune.plan.max_drop import MaxDrop
     from graphprune.run.notes import NO_DATA
 
     beside = {"--plan-out": plan_out, "--json": json_path, "--report": settings["report"]}
@@ -179,6 +185,7 @@ def prune(
             data=settings["data"],
             target=target,
             output=None if dry_run else out,
+            max_drop=None if max_drop is None else MaxDrop.parse(max_drop, drop_by),
             dry_run=dry_run,
             options=run_options(settings, evaluation, shown),
             save=save,

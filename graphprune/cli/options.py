@@ -178,7 +178,8 @@ def evaluation_options(command: Command) -> Command:
             "evaluation",
             metavar="SOURCE",
             help="Held-out data: top-1 with labels; of text perplexity, agreement and KL; else agreement of class "
-            "scores, or the error of each output.  text: the last tenth of the text in --data.",
+            "scores, or the error of each output.  text: the last tenth of the text in --data; held-out: of any --data "
+            "a part that nothing else sees.",
         ),
         click.option(
             "--metric",

@@ -4,7 +4,9 @@ likeness.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +15,14 @@ import onnx
 
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
+from graphprune.data.holding_out import picked
 from graphprune.decoder.interface import answers
-from graphprune.errors import DataError
+from graphprune.errors import DataError, OptionError
+from graphprune.evaluation import drop
 from graphprune.evaluation.language import TextQuality, score_text
 from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
+from graphprune.plan.max_drop import Drop
 from graphprune.runtime.sessions import RuntimeOptions, run
 from graphprune.runtime.turns import Turns
 
@@ -62,28 +67,77 @@ def evaluate(
     OptionError
         The ``metric`` cannot be used.
     """
+    return _evaluated(original, pruned, folder, data, batch, options, metric)[0]
+
+
+def judged(
+    original: Path | onnx.ModelProto,
+    pruned: Path | onnx.ModelProto,
+    folder: Path | None,
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
+    metric: str | MetricFunction | None = None,
+) -> tuple[Evaluation, Drop]:
+    """As :func:`evaluate`, and what the pruned one loses, with an interval; for that a ``metric`` is measured again on
+    ten parts of the samples.
+    """
+    evaluation, told = _evaluated(original, pruned, folder, data, batch, options, metric, is_split=True)
+    return evaluation, told()
+
+
+def _evaluated(
+    original: Path | onnx.ModelProto,
+    pruned: Path | onnx.ModelProto,
+    folder: Path | None,
+    data: Data,
+    batch: int,
+    options: RuntimeOptions,
+    metric: str | MetricFunction | None,
+    *,
+    is_split: bool = False,
+) -> tuple[Evaluation, Callable[[], Drop]]:
     named = None if metric is None else load_metric(metric)
     sessions = Turns((original, pruned), options, folder)
     if named is None and (found := score_text(sessions, data)) is not None:
         text = TextQuality(*(scores.figures for scores in found))
         dense, small = text.before.perplexity.value, text.after.perplexity.value
-        return Evaluation("perplexity", dense, small, len(found[0].tokens), text=text)
+        scores = found
+        return Evaluation("perplexity", dense, small, len(scores[0].tokens), text=text), lambda: drop.of_text(*scores)
     names = answers(sessions[0])  # a cache belongs to its network, which may have lost layers of it
     comparison, choices = OutputComparison(names), _Choices(data.origin)
     samples = 0
     for part in data.batches(batch):
         before, after = (run(session, part.feeds, names) for session in sessions)
-        comparison.add(before, after)
+        comparison.add(before, after, len(part) if is_split else 0)
         if named is None:
             choices.add(part, before[0], after[0])
         samples += len(part)
     outputs = comparison.results()
     if named is not None:
         values = [measured(*named, said(session, names, data, batch)) for session in sessions]
-        return Evaluation("metric", values[0], values[1], samples, outputs, named[0])
+        asked = partial(_of_part, named, sessions, names, data, batch)
+        return (
+            Evaluation("metric", values[0], values[1], samples, outputs, named[0]),
+            lambda: drop.of_metric(named[1], (values[0], values[1]), asked, samples),
+        )
     if choices.kind == "error":
-        return Evaluation("error", 0.0, _largest(outputs), samples, outputs)
-    return Evaluation(choices.kind, *choices.shares, samples, outputs)
+        largest = _largest(outputs)
+        evaluation = Evaluation("error", 0.0, largest, samples, outputs)
+        return evaluation, lambda: drop.of_errors(largest, *comparison.worst(), samples)
+    return Evaluation(choices.kind, *choices.shares, samples, outputs), lambda: choices.drop
+
+
+def _of_part(
+    named: tuple[str, MetricFunction], sessions: Turns, names: list[str], data: Data, batch: int, place: int
+) -> tuple[float, float] | None:
+    """The metric of both networks on one of the parts of the samples; None where it has none there."""
+    part = picked(data, lambda places: places % drop.METRIC_PARTS == place)
+    try:
+        first, second = (measured(*named, said(session, names, part, batch)) for session in sessions)
+    except (OptionError, DataError):
+        return None
+    return first, second
 
 
 def _largest(outputs: tuple[OutputDifference, ...]) -> float:
@@ -98,6 +152,7 @@ class _Choices:
         self._origin = origin
         self._hits = np.zeros(2, np.int64)
         self._positions = 0
+        self._rows: list[np.ndarray] = []  # (2, n) for each batch: of each sample, before and after
         self.kind: Kind = "agreement"
 
     @property
@@ -105,18 +160,31 @@ class _Choices:
         before, after = self._hits / self._positions
         return float(before), float(after)
 
+    @property
+    def drop(self) -> Drop:
+        """What the second network loses."""
+        before, after = np.concatenate(self._rows, axis=1)
+        if self.kind == "top1":
+            return drop.of_answers(before.astype(bool), after.astype(bool))
+        return drop.of_agreement(after)
+
     def add(self, part: Batch, before: Any, after: Any) -> None:
         if part.labels is not None:
             self._check_labels(part.labels, before)
             self.kind = "top1"
-            self._hits += [int((scores.argmax(-1) == part.labels).sum()) for scores in (before, after)]
+            right = [scores.argmax(-1) == part.labels for scores in (before, after)]
+            self._hits += [int(each.sum()) for each in right]
             self._positions += len(part)
+            self._rows.append(np.array(right, np.float64))
         elif self.kind == "error" or not are_class_scores(part, before) or before.shape != after.shape:
             self.kind = "error"
         else:
             chosen = before.argmax(-1)
-            self._hits += [chosen.size, int((chosen == after.argmax(-1)).sum())]
+            same = chosen == after.argmax(-1)
+            self._hits += [chosen.size, int(same.sum())]
             self._positions += chosen.size
+            shares = same.reshape(len(same), -1).mean(1)
+            self._rows.append(np.array([np.ones(len(same)), shares]))
 
     def _check_labels(self, labels: np.ndarray, scores: Any) -> None:
         if not isinstance(scores, np.ndarray) or scores.ndim != 2:

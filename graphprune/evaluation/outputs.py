@@ -38,8 +38,10 @@ class _Sums:
     cross: float = 0.0
     gap: float = 0.0
     reshaped: int = 0
+    gaps: list[np.ndarray] = field(default_factory=list)
+    norms: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, one: np.ndarray, other: np.ndarray) -> None:
+    def add(self, one: np.ndarray, other: np.ndarray, samples: int) -> None:
         if one.shape != other.shape:
             self.reshaped += 1
             return
@@ -51,6 +53,10 @@ class _Sums:
         a, b = a[finite], b[finite]
         self.own, self.other, self.cross = self.own + float(a @ a), self.other + float(b @ b), self.cross + float(a @ b)
         self.gap += float((a - b) @ (a - b))
+        if samples:
+            rows = samples if one.shape[:1] == (samples,) and finite.all() else 1
+            self.gaps.append(np.square(a - b).reshape(rows, -1).sum(1))
+            self.norms.append(np.square(a).reshape(rows, -1).sum(1))
 
     def result(self, name: str) -> OutputDifference:
         if not self.is_float:
@@ -67,11 +73,23 @@ class OutputComparison:
     names: Sequence[str]
     _sums: dict[str, _Sums] = field(default_factory=dict)
 
-    def add(self, original: Sequence[Any], pruned: Sequence[Any]) -> None:
-        """The outputs of both networks for one batch, in the order of the names."""
+    def add(self, original: Sequence[Any], pruned: Sequence[Any], samples: int = 0) -> None:
+        """The outputs of both networks for one batch, in the order of the names; with ``samples``, how many these are,
+        :meth:`worst` can tell them apart.
+        """
         for name, one, other in zip(self.names, original, pruned, strict=True):
             if isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and _are_numbers(one):
-                self._sums.setdefault(name, _Sums()).add(one, other)
+                self._sums.setdefault(name, _Sums()).add(one, other, samples)
+
+    def worst(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the output with the largest relative error: squared difference and square of each sample, of each run
+        where samples are no rows of it.
+        """
+        floats = [sums for sums in self._sums.values() if sums.gaps and sums.own and sums.is_float]
+        if not floats:
+            return np.zeros(0), np.zeros(0)
+        found = max(floats, key=lambda sums: sums.gap / sums.own)
+        return np.concatenate(found.gaps), np.concatenate(found.norms)
 
     def results(self) -> tuple[OutputDifference, ...]:
         """One difference for each output that was compared."""

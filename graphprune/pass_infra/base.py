@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, final
 
@@ -21,12 +22,15 @@ from graphprune.errors import OptionError
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.decision_check import check_decision
 from graphprune.pass_infra.proposals import ByMacs, Profiler, Proposals
+from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
 from graphprune.repair.stage import Method
 
 CarryOut = Callable[[ModelAnalysis, Decision], ModelAnalysis]
 """Has a decision rewritten; the network after it."""
+Choices = Callable[[Goal], Decision]
+"""What a pass decides for a goal."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,13 @@ class Pass(ABC):
         here what it decides for that share of the MACs.
         """
         return ByMacs(self.decide, context)
+
+    def choices(self, context: Context, stack: ExitStack) -> Choices:
+        """What it decides for one goal after another, on the same network; from one scoring where that is possible.
+
+        What must stay open between two goals is entered into ``stack``.
+        """
+        return lambda goal: self.decide(replace(context, goal=goal))
 
     def limit_rules(self, context: Context) -> list[str]:
         """What may stand between the pass and its target; nothing where it cannot be said in words."""

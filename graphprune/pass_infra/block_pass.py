@@ -5,27 +5,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from graphprune.analysis.blocks import Block
-from graphprune.analysis.cost import Cost, part_cost
 from graphprune.analysis.layers import find_layers
 from graphprune.analysis.representation import Representation, find_representations
-from graphprune.analysis.stages import Allowance, allowance
+from graphprune.analysis.stages import allowance
 from graphprune.errors import OptionError
 from graphprune.pass_infra.after_repair import RESCORE_HELP, TITLES, Judge, Rescore, Rescoring, check, wants
-from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.base import Choices, Pass
 from graphprune.pass_infra.block_proposals import Prefixes
 from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.greedy_blocks import Greedy
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.reach import joins_in_reach
 from graphprune.pass_infra.removed_block import removed_block
 from graphprune.pass_infra.turns import shortlisted
 from graphprune.pass_infra.whole_layers import whole_layers
+from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.scoring.blocks import FeatureComparison, compare_blocks
 from graphprune.segments.runner import Segments
@@ -98,6 +99,10 @@ class BlockPass(Pass):
             raise OptionError(f"option shortlist of {self} is {self.shortlist}", "give 1 or more")
 
     def decide(self, context: Context) -> Decision:
+        with ExitStack() as stack:
+            return self.choices(context, stack)(context.goal)
+
+    def choices(self, context: Context, stack: ExitStack) -> Choices:
         is_rescored = wants(self.rescore, context) and self.unit == "block"
         looks_inside = not self.sees_bodies or is_rescored or self.shortlist is not None
         joins, notes = joins_in_reach(context, needs_activations=looks_inside)
@@ -106,50 +111,36 @@ class BlockPass(Pass):
             if self.rescore == "repaired":
                 raise OptionError(f"{self} judges single blocks after repair", "write rescore=none, or unit=block")
             rules = whole_layers(rules, find_layers(context.model, joins))
-        costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
         blocks = [join.block for join in joins if join.block]
         representations = self.compared_tensors(context, blocks)
         tensors = [representation.tensor for representation in representations]
         # opened when first needed
         pieces = [piece for block in rules.candidates for piece in block.pieces]
         segments = Segments.at_blocks(context.model, pieces, tensors, context.execution.runtime)
-        removed: list[RemovedBlock] = []
-        now = context.analysis.cost
-        goal = context.goal
-        limit = ""
-        considered = len(pieces)
-        with ExitStack() as stack:
-            second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
-            while not goal.is_met(now, len(removed), considered) and not (goal.in_rounds and removed):
-                gone = frozenset(block.join for block in removed)
-                best_case = _best_case(context, rules, costs, gone, now)
-                if not rules.allowed(gone) or (best_case and goal.is_last):
-                    limit = best_case
-                    break
-                done = goal.progress(now, len(removed), considered)
-                context.execution.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
-                allowed = rules.allowed(gone)
-                if second is None:
-                    earlier = removed[-1].scores if removed else ()
-                    scoring = BlockScoring(context, segments, representations, gone, notes, earlier)
-                    allowed = self.tried(scoring, allowed)
-                    scores = self.score(scoring, allowed)
-                    best = self.choose(scores)
-                else:
-                    allowed, scores = self._rescored(second, segments, allowed, notes)
-                    best = second.settle(allowed, scores)
-                removed += _removals(context, allowed[best], scores, best)
-                cost = costs[allowed[best].join]
-                now = Cost(now.macs - cost.macs, now.params - cost.params)
-        return Decision(
-            spec=str(self),
-            blocks=tuple(removed),
-            representations=tuple(tensors),
-            limit=limit,
-            considered=considered,
-            notes=tuple(dict.fromkeys(notes)),
-            score_title=TITLES[self.judge] if is_rescored else self.score_title,
+        second = stack.enter_context(self._rescoring(context, representations)) if is_rescored else None
+
+        def next_of(gone: Greedy, goal: Goal) -> Iterator[RemovedBlock]:
+            """The entries of the block that goes next, which may have several pieces."""
+            done = goal.progress(gone.now, len(gone.removed), len(pieces))
+            context.execution.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
+            allowed = rules.allowed(gone.joins)
+            if second is None:
+                earlier = gone.removed[-1].scores if gone.removed else ()
+                asked = replace(context, goal=goal)
+                scoring = BlockScoring(asked, segments, representations, gone.joins, gone.notes, earlier)
+                allowed = self.tried(scoring, allowed)
+                scores = self.score(scoring, allowed)
+                best = self.choose(scores)
+            else:
+                allowed, scores = self._rescored(second, segments, allowed, gone.notes)
+                best = second.settle(allowed, scores)
+            yield from _removals(context, allowed[best], scores, best)
+
+        title = TITLES[self.judge] if is_rescored else self.score_title
+        frame = Decision(
+            str(self), representations=tuple(tensors), considered=len(pieces), notes=tuple(notes), score_title=title
         )
+        return Greedy(context, rules, frame, next_of)
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
         return Prefixes(self.decide, context, profiler.table(context.analysis, {}, {}))
@@ -217,19 +208,3 @@ def _removals(context: Context, block: Block, scores: Sequence[Score], chosen: i
     for piece in block.pieces:
         told = tuple(scores) if piece is block.pieces[-1] else ()
         yield removed_block(context, piece, scores[chosen].score, scores[chosen].standard_error, told)
-
-
-def _best_case(context: Context, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
-    """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
-    goal = context.goal
-    kind = goal.target.kind
-    weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}
-    further = rules.most(gone, weight)
-    macs = now.macs - sum(costs[block.join].macs for block in further)
-    params = now.params - sum(costs[block.join].params for block in further)
-    gone_then = len(gone) + sum(len(block.pieces) for block in further)
-    considered = sum(len(block.pieces) for block in rules.candidates)
-    if goal.is_met(Cost(macs, params), gone_then, considered):
-        return ""
-    best = goal.reached(Cost(macs, params), gone_then, considered)
-    return f"at most {kind}={best:.4g} with {goal.removed_before + gone_then} blocks gone, because of {rules.rules}"

@@ -77,7 +77,9 @@ class ByMacs:
             context = self._context
             target = Target("flops", share * context.analysis.cost.macs / context.goal.dense.macs)
             decision = self._decide(replace(context, goal=replace(context.goal, target=target, is_last=False)))
-            self._asked[share] = Proposal(_key(decision), self._share_left(decision), replace(decision, limit=""))
+            self._asked[share] = Proposal(
+                decision_key(decision), self._share_left(decision), replace(decision, limit="")
+            )
         return self._asked[share]
 
     def _share_left(self, decision: Decision) -> float:
@@ -95,5 +97,6 @@ class ByMacs:
         return max(0, left) / analysis.cost.macs
 
 
-def _key(decision: Decision) -> Hashable:
+def decision_key(decision: Decision) -> Hashable:
+    """Equal for decisions that remove the same."""
     return tuple(block.join for block in decision.blocks), tuple((u.group, u.removed) for u in decision.units)

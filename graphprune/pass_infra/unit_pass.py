@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
 from typing import ClassVar
@@ -17,13 +18,14 @@ from graphprune.analysis.groups import Group
 from graphprune.analysis.unit_cost import UnitCost
 from graphprune.base.name_patterns import is_match
 from graphprune.errors import DataError, NothingToPrune, OptionError
-from graphprune.pass_infra.base import Pass
+from graphprune.pass_infra.base import Choices, Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.equal_cache import RULE, equal_groups, kept_for_others
 from graphprune.pass_infra.proposals import Profiler, Proposals
 from graphprune.pass_infra.reach import unreachable
 from graphprune.pass_infra.removed_units import removed_units
 from graphprune.pass_infra.uniform_shape import SHAPE_HELP, UNIFORM, Shape, equal_layers, kept_for_other_layers
+from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision
 from graphprune.plan.selection import Candidate, Scope, select
 from graphprune.plan.target import Target
@@ -85,11 +87,27 @@ class UnitPass(Pass):
             raise OptionError(f"{self} cuts residual widths, which shape=uniform keeps", "leave one out")
 
     def decide(self, context: Context) -> Decision:
+        return self.from_one_scoring(context)(context.goal)
+
+    def choices(self, context: Context, stack: ExitStack) -> Choices:
+        if type(self).decide is not UnitPass.decide:
+            return super().choices(context, stack)
+        return self.from_one_scoring(context)
+
+    def from_one_scoring(self, context: Context) -> Choices:
+        """What goes for one goal after another, by scores that are told once."""
         groups = self.eligible(context)
         considered = sum(group.size for group in groups)
-        if context.goal.is_met(context.analysis.cost, 0, considered):
-            return Decision(str(self), considered=considered)
-        return self.choose(context, groups, *self.finite_scores(context, groups))
+        scored: list[tuple[Sequence[NDArray[np.float64]], tuple[str, ...]]] = []  # when first needed
+
+        def decided(goal: Goal) -> Decision:
+            if goal.is_met(context.analysis.cost, 0, considered):
+                return Decision(str(self), considered=considered)
+            if not scored:
+                scored.append(self.finite_scores(replace(context, goal=goal), groups))
+            return self.choose(replace(context, goal=goal), groups, *scored[0])
+
+        return decided
 
     def choose(
         self, context: Context, groups: Sequence[Group], scores: Sequence[NDArray[np.float64]], notes: tuple[str, ...]

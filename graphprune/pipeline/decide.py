@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphprune.analysis.model_analysis import ModelAnalysis
-from graphprune.errors import OptionError
+from graphprune.errors import OptionError, TargetNotReached
 from graphprune.ir.export import to_proto
 from graphprune.latency.search import LatencySearch
 from graphprune.measure.ort import measure
@@ -18,8 +18,9 @@ from graphprune.pipeline.between import verify
 from graphprune.pipeline.rounds import Rounds, repairs
 from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision
-from graphprune.plan.target import Target
+from graphprune.plan.target import OWN_RULE, Target
 from graphprune.repair.history import History
+from graphprune.repair.refits import Refits
 from graphprune.rewrite.apply import execute
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
@@ -43,8 +44,7 @@ def decide(
     """Run the passes in turn, each on what the one before left; with training, a round ends before the next begins."""
     small = loaded.analysis
     decisions: list[Decision] = []
-    if options.align != "auto" and options.align < 1:
-        raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
+    check_align(options)
     trains = options.recovery.finetune is not None and not dry_run
     in_rounds = trains and options.recovery.finetune_every == "removal"
     if in_rounds and target.kind == "ratio":
@@ -67,7 +67,8 @@ def decide(
                 is_last=pass_ is passes[-1],
                 in_rounds=in_rounds,
             )
-            context = _context(loaded, small, goal, rounds, workers, options)
+            history = History(loaded.model, rounds.steps, not rounds.fresh, repairs(options, loaded.data))
+            context = context_of(loaded, small, goal, history, rounds.refits, workers, options)
             started = time.perf_counter()
             for decision, after in search.run(pass_, context, carry_out) if search else pass_.run(context, carry_out):
                 small = after
@@ -84,8 +85,26 @@ def decide(
     return decisions, small
 
 
-def _context(
-    loaded: LoadedRun, small: ModelAnalysis, goal: Goal, rounds: Rounds, workers: Workers | None, options: RunOptions
+def check_align(options: RunOptions) -> None:
+    """Refuse multiples that there are none of.
+
+    Raises
+    ------
+    OptionError
+        Of less than 1.
+    """
+    if options.align != "auto" and options.align < 1:
+        raise OptionError(f"widths cannot be kept in multiples of {options.align}", "give align=1 or more, or auto")
+
+
+def context_of(
+    loaded: LoadedRun,
+    small: ModelAnalysis,
+    goal: Goal,
+    history: History,
+    refits: Refits,
+    workers: Workers | None,
+    options: RunOptions,
 ) -> Context:
     """What the next pass is told."""
     return Context(
@@ -93,11 +112,11 @@ def _context(
         data=loaded.data,
         goal=goal,
         widths=WidthPolicy(options.align, options.runtime, options.timing.cache_folder),
-        history=History(loaded.model, rounds.steps, not rounds.fresh, repairs(options, loaded.data)),
+        history=history,
         execution=Execution(options.batch, options.runtime, options.progress, workers),
         seed=options.seed,
         bench_batch=options.timing.batch,
-        refits=rounds.refits,
+        refits=refits,
     )
 
 
@@ -110,3 +129,12 @@ def _timed(decision: Decision, loaded: LoadedRun, small: ModelAnalysis, options:
     )
     *earlier, last = decision.trajectory
     return replace(decision, trajectory=(*earlier, replace(last, latency_ratio=timing.comparison.ratio)))
+
+
+def not_reached(target: Target, decisions: Sequence[Decision], reached: float) -> TargetNotReached:
+    """What is said where the passes ended before the target."""
+    limits = "; ".join(dict.fromkeys(decision.limit for decision in decisions if decision.limit))
+    limits = limits or f"{reached:.4g} is where the passes ended"
+    if target == OWN_RULE:
+        return TargetNotReached(f"nothing goes: {limits}", "relax the rules of the pass, or take another")
+    return TargetNotReached(f"the target {target} cannot be reached: {limits}", "ask for less, or relax the rules")

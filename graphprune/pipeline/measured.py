@@ -8,6 +8,8 @@ from pathlib import Path
 from graphprune.analysis.cost import Cost
 from graphprune.data.dataset import Data
 from graphprune.decoder.cache_sizes import cache_sizes
+from graphprune.errors import TargetNotReached
+from graphprune.evaluation import accuracy
 from graphprune.evaluation.accuracy import Evaluation, evaluate
 from graphprune.generation.loop import open_decoder
 from graphprune.generation.measure import GenerationMeasurement, measure_point
@@ -35,6 +37,28 @@ def evaluated(path: Path, loaded: LoadedRun, held_out: Data | None, options: Run
         return None
     model = loaded.model
     return evaluate(model.source, path, model.folder, held_out, options.batch, options.runtime, options.data.metric)
+
+
+def budgeted(path: Path, loaded: LoadedRun, held_out: Data | None, options: RunOptions, result: Result) -> Result:
+    """``result`` with how good the network in ``path`` is and, where its plan has a budget, what it loses of that.
+
+    Raises
+    ------
+    TargetNotReached
+        It loses more than it may.
+    """
+    budget = result.plan.budget
+    if not budget or held_out is None:
+        return replace(result, evaluation=evaluated(path, loaded, held_out, options))
+    options.progress("evaluating", 0, 0)
+    model, how = loaded.model, (held_out, options.batch, options.runtime, options.data.metric)
+    evaluation, drop = accuracy.judged(model.source, path, model.folder, *how)
+    if not budget.asked.allows(drop):
+        raise TargetNotReached(
+            f"the result loses {drop} on {drop.samples} samples, which is more than --max-drop {budget.asked}",
+            "ask for less, or allow more",
+        )
+    return replace(result, evaluation=evaluation, plan=replace(result.plan, budget=replace(budget, reached=drop)))
 
 
 def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> Result:

@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import graphprune
 from graphprune import passes as registry
-from graphprune.errors import DataError, OptionError, TargetNotReached
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.errors import DataError, OptionError
 from graphprune.latency.search import LatencySearch
 from graphprune.model_folder import layout
 from graphprune.pass_infra.base import Pass, parse_spec
-from graphprune.pipeline.decide import decide
+from graphprune.pipeline.decide import decide, not_reached
 from graphprune.pipeline.job import Job, Save, destination
 from graphprune.pipeline.rounds import Rounds, repairs
 from graphprune.pipeline.sequence import Decided, carry_out
-from graphprune.plan.plan import Plan
+from graphprune.pipeline.within_budget import WithinBudget
+from graphprune.plan.max_drop import MaxDrop
+from graphprune.plan.plan import Decision, Plan
 from graphprune.plan.target import OWN_RULE, Target
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun, Source, check_source
 from graphprune.run.notes import NoteKind, data_notes, growth_notes, notes_of
 from graphprune.run.options import RunOptions, given_options
+from graphprune.run.samples import with_held_out
 from graphprune.torch_bridge.module_input import is_module, proto_of
-from graphprune.workers import hired
+from graphprune.workers import Workers, hired
 
 DEFAULT_TARGET = Target("flops", 0.8)
 
@@ -42,6 +46,7 @@ def prune(
     target: Target | str | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
+    max_drop: MaxDrop | str | float | None = None,
     dry_run: bool = False,
     options: RunOptions | None = None,
     save: Save | None = None,
@@ -55,6 +60,10 @@ def prune(
     models lay it down: then ``output`` is a folder, too. Without ``output`` nothing stays on disk and ``result.model``
     holds the model; with ``dry_run`` the decision is all.
 
+    With ``max_drop`` ("1%", or 0.01) the result loses no more than that on held-out samples, by the upper end of a 95 %
+    interval: on ``options.data.evaluation``, or on a part of ``data`` that is then kept from passes and repair. Without
+    a target it is the largest cut that does.
+
     Raises
     ------
     GraphpruneError
@@ -62,10 +71,14 @@ def prune(
     """
     started = time.perf_counter()
     options = given_options(options)
+    budget = max_drop if isinstance(max_drop, MaxDrop | None) else MaxDrop.parse(str(max_drop))
+    if budget is not None:
+        options = with_held_out(options)
     if not is_module(source):
         check_source(source)
     chosen = _chosen(passes)
     wanted = _wanted(target, chosen)
+    is_default = target is None and wanted is DEFAULT_TARGET and budget is None
     folder = layout.find(Path(source)) if layout.is_folder(source) else None
     model = folder.model_file if folder else proto_of(source, example, data) if is_module(source) else source
     out = destination(output, source, model, data, options.data.evaluation)
@@ -75,14 +88,16 @@ def prune(
         source=source,
         passes=list(map(str, chosen)),
         data=data,
-        target=str(wanted),
+        target=None if budget is not None and target is None else str(wanted),
+        max_drop=None if budget is None else str(budget),
         output=out,
         dry_run=dry_run,
     )
     job = Job(source, model, data, out, options, report, save, started, dry_run, folder)
-    return carry_out(
-        job, _PassesInTurn(chosen, wanted, is_default=target is None and wanted is DEFAULT_TARGET, dry_run=dry_run)
-    )
+    turns = _PassesInTurn(chosen, wanted, is_default=is_default, dry_run=dry_run)
+    if budget is None:
+        return carry_out(job, turns)
+    return carry_out(job, WithinBudget(turns, tuple(chosen), None if target is None else wanted, budget, data))
 
 
 def _chosen(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
@@ -172,24 +187,40 @@ class _PassesInTurn:
         dense, after = loaded.analysis.cost, small.cost
         removed = sum(decision.removed_count for decision in decisions)
         considered = sum(decision.considered for decision in decisions)
+        reached = target.turned(search.reached) if search else target.reached(dense, after, removed, considered)
+        found = self.decided(loaded, decisions, small, options, workers, reached, search.notes if search else ())
+        if not (search.is_met if search else target.is_met(dense, after, removed, considered)):
+            raise not_reached(target, decisions, reached)
+        return found
+
+    def decided(
+        self,
+        loaded: LoadedRun,
+        decisions: Sequence[Decision],
+        small: ModelAnalysis,
+        options: RunOptions,
+        workers: Workers | None,
+        reached: float,
+        cached_times: Sequence[str] = (),
+    ) -> Decided:
+        """What the decisions come to: the plan, in which ``reached`` is the target's figure, and the notes."""
+        target = self.target
         plan = Plan(
             model_sha256=loaded.model.sha256,
             decisions=tuple(decisions),
             asked=str(target),
-            reached=target.turned(search.reached) if search else target.reached(dense, after, removed, considered),
+            reached=reached,
             repair=repairs(options, loaded.data),
             seed=options.seed,
             data=loaded.data.facts(),
             tool=f"graphprune {graphprune.__version__}",
         )
-        if not (search.is_met if search else target.is_met(dense, after, removed, considered)):
-            raise _not_reached(target, plan)
         notes = (
             *loaded.notes,
-            *growth_notes(dense, after),
+            *growth_notes(loaded.analysis.cost, small.cost),
             *data_notes(loaded.data, scores_need_data=any(each.needs_data for each in self.passes)),
             *notes_of(NoteKind.DEFAULT_TARGET, [f"no target was given: {target}"] if self.is_default else ()),
-            *notes_of(NoteKind.CACHED_TIMES, search.notes if search else ()),
+            *notes_of(NoteKind.CACHED_TIMES, cached_times),
             *notes_of(NoteKind.SCORES, (note for decision in decisions for note in decision.notes)),
             *notes_of(NoteKind.WORKERS, workers.notes if workers else ()),
         )
@@ -202,11 +233,3 @@ def refused_scores(name: str) -> DataError:
         f"{name} scores on samples, and there are none: scores of made-up inputs mean little",
         "add --data, or --allow-made-up-data if you mean it; filter-magnitude needs no data",
     )
-
-
-def _not_reached(target: Target, plan: Plan) -> TargetNotReached:
-    limits = "; ".join(dict.fromkeys(decision.limit for decision in plan.decisions if decision.limit))
-    limits = limits or f"{plan.reached:.4g} is where the passes ended"
-    if target == OWN_RULE:
-        return TargetNotReached(f"nothing goes: {limits}", "relax the rules of the pass, or take another")
-    return TargetNotReached(f"the target {target} cannot be reached: {limits}", "ask for less, or relax the rules")

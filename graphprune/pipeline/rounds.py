@@ -11,24 +11,29 @@ from graphprune.base.memory import give_back
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir import export
+from graphprune.ir.model import Model
 from graphprune.repair.outcome import RepairReport
 from graphprune.repair.refits import Refits
 from graphprune.repair.stage import DEFAULT, Method, repair
 from graphprune.rewrite.removal import Removal
+from graphprune.run import samples
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 from graphprune.text.corpus import is_text
-from graphprune.text.source import ALL_BUT_HELD_OUT, WHOLE, open_data
 from graphprune.training import TrainingReport, checkpoint, finetune
 from graphprune.validation.validate import Validation, check_normalisation, check_written, outputs_of, validate
 from graphprune.validation.yardstick import Yardstick
+
+Repaired = tuple[Model, RepairReport | None]
+"""A network with other weights, and how they came about."""
 
 
 class Rounds:
     """The removals made so far, and what followed each round of them.
 
-    ``fresh`` are the removals since the last round; :func:`graphprune.rewrite.apply.execute` adds to them. A round is
-    :meth:`prove`, :meth:`repaired`, :meth:`trained`, :meth:`end`, in this order.
+    ``fresh`` are the removals since the last round; :func:`graphprune.rewrite.apply.execute` adds to them. ``ready`` is
+    the network after them as an earlier trial has repaired it, if one has. A round is :meth:`prove`, :meth:`repaired`,
+    :meth:`trained`, :meth:`end`, in this order.
     """
 
     def __init__(self, loaded: LoadedRun, options: RunOptions) -> None:
@@ -36,6 +41,7 @@ class Rounds:
         self._done: list[Removal] = []
         self.fresh: list[Removal] = []
         self.refits = Refits()
+        self.ready: Repaired | None = None
         self.validation: Validation | None = None
         self._yardstick: Yardstick | None = None
         self.repair: RepairReport | None = None
@@ -81,6 +87,9 @@ class Rounds:
         methods = repairs(options, loaded.data)
         if not (self.fresh and methods):
             return small
+        if self.ready is not None:
+            (model, self.repair), self.ready = self.ready, None
+            return analyse(model, loaded.feeds, options.runtime)
         found = self.refits.of(self.steps) if methods == ("walk",) else None
         model, self.repair = found or repair(
             loaded.model,
@@ -102,10 +111,9 @@ class Rounds:
             return small
         if training.checkpoint is not None:
             training = replace(training, checkpoint=checkpoint.numbered(training.checkpoint, len(self.training)))
-        source, share = options.recovery.training_data, ALL_BUT_HELD_OUT if options.data.holds_text_out else WHOLE
+        source = options.recovery.training_data
         limit = training.chunks_needed() if is_text(source) else None
-        said = options.data
-        data = open_data(source, small.model, limit, loaded.data.batching, said.text, said.images, share=share)
+        data = samples.training(source, small.model, loaded.data.batching, options, limit)
         model, report = finetune(small.model, loaded.model, data, training, options.progress)
         self.training.append(report)
         return analyse(model, loaded.feeds, options.runtime)

@@ -8,27 +8,24 @@ from typing import Any, Protocol
 
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.model_analysis import ModelAnalysis
-from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
-from graphprune.evaluation.metric import load_metric
 from graphprune.ir import output_files
 from graphprune.latency.clock import settled, value_of
 from graphprune.latency.phases import phase_time
 from graphprune.model_folder.writing import complete
 from graphprune.pipeline.job import Job
-from graphprune.pipeline.measured import evaluated, timed
+from graphprune.pipeline.measured import budgeted, evaluated, timed
 from graphprune.pipeline.rounds import Rounds
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
 from graphprune.report.evidence.html_report import Write
 from graphprune.report.result import Result
+from graphprune.run import samples
 from graphprune.run.batch import fitting_batch
 from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.notes import Note, NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.plugins import require_operators
-from graphprune.text.corpus import is_text
-from graphprune.text.source import HELD_OUT, WHOLE, open_data
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
         with job.report.written() as write_report:
             _write(job, result, loaded, small, write_report)
         return result
-    held_out = _held_out(job, loaded, options)
+    held_out = samples.held_out(job.data, loaded.model, loaded.data.batching, options)
     with job.place() as path, job.report.written() as write_report:
         rounds.prove(small, path)
         if options.timing.measure_latency and options.recovery.finetune is not None:
@@ -88,7 +85,7 @@ def carry_out(job: Job, decider: Decider) -> Result:
             rounds.end(small, trained, path)
             small = trained
         result = replace(_with_rounds(result, rounds), model=small.model)
-        result = replace(result, evaluation=evaluated(path, loaded, held_out, options), after=_with_bytes(result, path))
+        result = budgeted(path, loaded, held_out, options, replace(result, after=_with_bytes(result, path)))
         if options.timing.measure_latency:
             result = _settled(timed(path, loaded, result, options), decided.latency)
         if job.folder is not None and job.output is not None:
@@ -98,21 +95,6 @@ def carry_out(job: Job, decider: Decider) -> Result:
         _write(job, result, loaded, small, write_report)
     rounds.sweep()
     return result
-
-
-def _held_out(job: Job, loaded: LoadedRun, options: RunOptions) -> Data | None:
-    said = options.data
-    source, share = (job.data, HELD_OUT) if said.holds_text_out else (said.evaluation, WHOLE)
-    metric = said.metric
-    if metric is not None:
-        if source is None:
-            raise OptionError("a metric was given, and no samples to judge on", "add --eval")
-        load_metric(metric)  # what cannot be used is said before the work
-    if source is None:
-        return None
-    limit = said.samples if is_text(source) else None
-    data = open_data(source, loaded.model, limit, loaded.data.batching, said.text, said.images, share=share)
-    return data if metric is None else replace(data, has_free_labels=True)
 
 
 def _with_training_data(options: RunOptions, data: Any) -> RunOptions:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from msgspec import UNSET, UnsetType
+
 from graphprune.base.documents import text
+from graphprune.plan.max_drop import BudgetRecord
 
 SCHEMA: Final = "graphprune.plan/1"
 
@@ -119,7 +122,7 @@ class Plan:
 
     ``model_sha256`` is the hash of the file (and its external data) the plan was made for.
     ``asked`` and ``reached`` are the target and its figure. ``repair`` names the repairs made, in order. ``data`` says
-    what the scores were computed from.
+    what the scores were computed from. ``budget`` is what may be lost and what is, where that was asked for.
     """
 
     model_sha256: str
@@ -131,6 +134,7 @@ class Plan:
     data: Mapping[str, Any] = field(default_factory=dict)
     tool: str = ""
     schema: Literal["graphprune.plan/1"] = SCHEMA
+    budget: BudgetRecord | UnsetType = UNSET
 
     @property
     def blocks(self) -> tuple[RemovedBlock, ...]:

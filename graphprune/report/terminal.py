@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.report import budget
 from graphprune.report.bench_table import headline
 from graphprune.report.generation_table import generation_rows, headlines
 from graphprune.report.quality import quality_rows
@@ -83,7 +84,10 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     console.print()
     asked, reached = result.plan.asked, f"{result.plan.reached:.4g}"
     limits = [decision.limit for decision in result.plan.decisions if decision.limit]
-    console.print(f"asked {asked}, reached {reached}{'; ' + '; '.join(limits) if limits else ''}")
+    if not asked.startswith("max-drop="):
+        console.print(f"asked {asked}, reached {reached}{'; ' + '; '.join(limits) if limits else ''}")
+    for sentence in budget.sentences(result):
+        console.print(escape(sentence))
     if result.validation:
         check = result.validation
         console.print(

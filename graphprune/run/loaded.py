@@ -22,9 +22,9 @@ from graphprune.ir.stays import NOTHING_STAYS, Stays
 from graphprune.run.inputs import input_layout
 from graphprune.run.notes import Note, NoteKind, notes_of
 from graphprune.run.options import RunOptions
+from graphprune.run.samples import calibration
 from graphprune.runtime.sessions import Feeds
 from graphprune.text.corpus import is_text
-from graphprune.text.source import ALL_BUT_HELD_OUT, WHOLE, open_data
 
 Source = str | os.PathLike[str] | onnx.ModelProto
 
@@ -99,8 +99,7 @@ def prepare(source: Source, data: Any, options: RunOptions) -> LoadedRun:
     on_cpu = replace(options.runtime, provider="cpu", extra=())  # other providers may build an engine for each size
     layout = input_layout(model, said.batch_axes, said.shapes, said.ranges, on_cpu, needs_shapes=data is None)
     if data is not None:
-        share = ALL_BUT_HELD_OUT if said.holds_text_out else WHOLE
-        bound = open_data(data, model, said.samples, layout.batching, said.text, said.images, share=share)
+        bound = calibration(data, model, layout.batching, options)
     else:
         shapes = layout.shapes or said.shapes
         count = min(said.samples, _SYNTHETIC_SAMPLES) if isinstance(said.samples, int) else _SYNTHETIC_SAMPLES

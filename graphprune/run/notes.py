@@ -24,6 +24,7 @@ class NoteKind(Enum):
     WORKERS = auto()
     WRITTEN_TIME = auto()
     FOLDER = auto()
+    BUDGET = auto()
 
 
 @dataclass(frozen=True)

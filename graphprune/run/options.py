@@ -23,6 +23,8 @@ from graphprune.workers import Backend
 
 HELD_OUT_TEXT = "text"
 """The ``evaluation`` that is a part of the calibration text."""
+HELD_OUT_PART = "held-out"
+"""The ``evaluation`` that is a part of the calibration data, whatever they are."""
 
 Between = Callable[[Decision, ModelAnalysis, float], None]
 """Called between passes: what the last one decided (``spec`` names it), the network that it left,
@@ -34,7 +36,8 @@ and the seconds it took.
 class DataOptions:
     """What the samples are: ``samples`` limits calibration (None = all, ``auto`` = 512, of text as many chunks as hold
     32,768 tokens), ``evaluation`` is any data source, held out; ``text``: the last tenth of the text that the
-    calibration data are, which then come from the rest.
+    calibration data are, which then come from the rest; ``held-out``: the same, or of other data every fifth sample and
+    those beyond ``samples``, 2,000 at most.
 
     ``metric`` judges on it: ``script.py:function`` or a function, called for each network with an iterator of (outputs
     by name, inputs and labels by name) batch by batch; it returns one number.
