@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from tests.axes.oracles import keep_share
 from tests.axes.test_rules_layout import COUNT, PARTS, W, merged
 from tests.graphs import assert_same, build, ops, random_feeds, run
 
+ALL: dict[str, Any] = dict(W) | dict(PARTS) | dict(COUNT)
 CASES = {
     "a product of shapes": merged(count="s3 = Shape(r) h3 = Gather(s3, two) nh = Mul(n, h3)"),
     "a difference": merged(samples="s2 = Shape(e) b2 = Gather(s2, zero) n2 = Mul(n, two) q = Sub(b2, n2)"),
@@ -31,7 +34,7 @@ CASES = {
 @pytest.mark.parametrize("text", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("share", [0.4, 0.75])
 def test_heads_that_sizes_are_computed_with(text: str, share: float) -> None:
-    proto = build(text, {**W, **PARTS, **COUNT})
+    proto = build(text, ALL)
     feeds = [random_feeds(proto, batch) for batch in (2, 3)]
     for _ in range(2):  # what was rewritten is rewritten again
         model = load(proto)
@@ -49,7 +52,7 @@ def test_heads_that_sizes_are_computed_with(text: str, share: float) -> None:
 
 
 def test_no_node_more_where_a_constant_can_do_it() -> None:
-    proto = build(merged(samples="s2 = Shape(e) b2 = Gather(s2, zero) q = Div(b2, heads)"), {**W, **PARTS, **COUNT})
+    proto = build(merged(samples="s2 = Shape(e) b2 = Gather(s2, zero) q = Div(b2, heads)"), ALL)
     model = load(proto)
     typing = infer(model)
     heads = next(group for group in find_groups(model, typing) if group.size == 3)
