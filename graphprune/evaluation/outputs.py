@@ -10,6 +10,8 @@ import numpy as np
 
 from graphprune.data.batching import Batch
 
+_ONE_LENGTH = 1e-3  # of it: what rounding in half precision leaves
+
 
 @dataclass(frozen=True)
 class OutputDifference:
@@ -100,11 +102,21 @@ def _are_numbers(array: np.ndarray) -> bool:
     return array.dtype.kind in "fiub" or array.dtype.name.startswith(("bfloat", "float"))
 
 
+def _has_one_length(rows: np.ndarray) -> bool:
+    """Whether the rows (two or more) are of one Euclidean length, as embeddings are made to compare their directions;
+    probabilities near 0 and 1 are, too, but never negative.
+    """
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return len(rows) > 1 and bool(rows.min() < 0 and np.allclose(lengths, lengths[0], rtol=_ONE_LENGTH, atol=0.0))
+
+
 def are_class_scores(part: Batch, scores: Any) -> bool:
-    """One row of scores for each sample, or for each token that went in; anything else is no matter of choice."""
+    """One row of scores for each sample, or for each token that went in; anything else is no matter of choice: an
+    embedding, say, whose rows all have one length.
+    """
     if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.ndim < 2 or scores.shape[-1] < 2:
         return False
     if scores.ndim == 2:
-        return len(scores) == len(part)
+        return len(scores) == len(part) and not _has_one_length(scores)
     tokens = (array.shape for array in part.feeds.values() if array.dtype.kind in "iu")
     return scores.ndim == 3 and scores.shape[:2] in tokens

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.report.fitting import fitted, room_for_names
 from graphprune.report.text import compact, shorten
 
 if TYPE_CHECKING:
     from graphprune.report.inspection import GroupInspection, GroupRow, MissingRow
 
 _COLUMNS = ("units", "unit's\nchannels", "MACs", "params", "unit's\nMACs", "unit's\nparams")
-_LEAST_WIDTH, _GAP = 16, 3  # of the names; between columns
 _FEW = 3
 """So many groups and nodes are named for one reason; --verbose names all."""
 
@@ -69,16 +69,16 @@ def _print_prunable(console: Console, rows: Sequence[GroupRow], verbose: bool) -
     columns: Sequence[str] = _COLUMNS
     if all(row.unit_channels <= 1 for row in rows):  # nothing that a reader would not take for granted
         columns, cells = (columns[0], *columns[2:]), [(row[0], *row[2:]) for row in cells]
-    widths = [max(map(cell_len, (*name.split("\n"), *column))) for name, *column in zip(columns, *cells, strict=True)]
-    room = max(_LEAST_WIDTH, console.width - sum(widths) - _GAP * len(widths))
+    room = room_for_names(
+        console.width, [(*name.split("\n"), *column) for name, *column in zip(columns, *cells, strict=True)]
+    )
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("\ngroup", overflow="fold")
     for name in columns:
         table.add_column(name if "\n" in name else f"\n{name}", justify="right", no_wrap=True)
-    short = Counter(shorten(row.name, room) for row in rows)
-    for row, numbers in zip(rows, cells, strict=True):
-        name = shorten(row.name, room)
-        table.add_row(escape(row.name if verbose or short[name] > 1 else name), *numbers)
+    names = [row.name for row in rows]
+    for name, numbers in zip(names if verbose else fitted(names, room), cells, strict=True):
+        table.add_row(escape(name), *numbers)
     console.print(table)
     console.print()
 

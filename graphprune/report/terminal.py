@@ -14,6 +14,7 @@ from rich.table import Table
 
 from graphprune.report import budget
 from graphprune.report.bench_table import headline
+from graphprune.report.fitting import fitted, room_for_names
 from graphprune.report.generation_table import generation_rows, headlines
 from graphprune.report.quality import quality_rows
 from graphprune.report.text import change as _change
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from graphprune.repair.outcome import RepairReport
     from graphprune.report.inspection import Inspection
     from graphprune.report.result import Result
+
+_UNIT_COLUMNS = ("units", "kept", "MACs", "params")
 
 
 def print_notes(console: Console, notes: tuple[str, ...]) -> None:
@@ -151,14 +154,20 @@ def _print_blocks(console: Console, result: Result) -> None:
     decisions = [decision for decision in result.plan.decisions if decision.blocks]
     for title in dict.fromkeys(decision.score_title for decision in decisions):
         table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-        for name, justify in (("removed", "left"), (title, "right"), ("s.e.", "right"), ("MACs", "right")):
-            table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's Literal
-        for block in (block for decision in decisions if decision.score_title == title for block in decision.blocks):
-            digits = 0 if float(block.score).is_integer() else 5
-            table.add_row(
-                escape(block.name), f"{block.score:.{digits}f}", f"{block.standard_error:.5f}", f"{block.macs:,}"
-            )
+        table.add_column("removed", overflow="fold")
+        columns = (title, "s.e.", "MACs")
+        for column in columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        blocks = [block for decision in decisions if decision.score_title == title for block in decision.blocks]
+        numbers = [(_score(block.score), f"{block.standard_error:.5f}", f"{block.macs:,}") for block in blocks]
+        room = room_for_names(console.width, zip(columns, *numbers, strict=True))
+        for name, row in zip(fitted([block.name for block in blocks], room), numbers, strict=True):
+            table.add_row(escape(name), *row)
         console.print(table)
+
+
+def _score(score: float) -> str:
+    return f"{score:.{0 if float(score).is_integer() else 5}f}"
 
 
 def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:
@@ -175,11 +184,15 @@ def _unit_counts(result: Result) -> dict[str, tuple[int, int]]:
 def _print_units(console: Console, result: Result) -> None:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("group", overflow="fold")
-    for column in ("units", "kept", "MACs", "params"):
+    for column in _UNIT_COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
-    for units in result.plan.units:
-        kept = units.size - len(units.removed)
-        table.add_row(escape(units.group), str(units.size), str(kept), _signed(-units.macs), _signed(-units.params))
+    numbers = [
+        (str(units.size), str(units.size - len(units.removed)), _signed(-units.macs), _signed(-units.params))
+        for units in result.plan.units
+    ]
+    room = room_for_names(console.width, zip(_UNIT_COLUMNS, *numbers, strict=True))
+    for name, row in zip(fitted([units.group for units in result.plan.units], room), numbers, strict=True):
+        table.add_row(escape(name), *row)
     console.print(table)
 
 

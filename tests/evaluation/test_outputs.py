@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
-from graphprune.data.batching import Arrays
+from graphprune.data.batching import Arrays, Batch
 from graphprune.data.dataset import load_data
 from graphprune.errors import DataError, OptionError
 from graphprune.evaluation.accuracy import Evaluation, evaluate
 from graphprune.evaluation.metric import Batches
-from graphprune.evaluation.outputs import OutputComparison
+from graphprune.evaluation.outputs import OutputComparison, are_class_scores
 from graphprune.ir.loading import load
 from graphprune.runtime.sessions import RuntimeOptions
 from tests.graphs import build
@@ -138,3 +138,15 @@ def test_labels_of_what_is_no_class_score_want_a_metric() -> None:
         each.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "a"))
     with pytest.raises(DataError, match=r"first output is \[8, 1, 4\]; drop them, or judge by --metric"):
         judged(pair, {"x": X, "labels": np.zeros(20, np.int64)})
+
+
+def test_embeddings_of_one_length_are_no_classes() -> None:
+    """Their largest entry says nothing, and a share of samples that keep it would look like an accuracy."""
+    part = Batch({"x": np.zeros((8, 3), np.float32)}, None)
+    rows = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
+    directions = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    certain = np.eye(5, dtype=np.float32)[[0, 1, 2, 3, 4, 0, 1, 2]]
+    assert are_class_scores(part, rows)
+    assert are_class_scores(part, certain), "probabilities of a network that is sure of itself"
+    assert not are_class_scores(part, directions)
+    assert not are_class_scores(part, directions.astype(np.float16))
