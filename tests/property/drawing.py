@@ -156,17 +156,20 @@ class Drawing:
     def activate(self, x: str) -> str:
         return self.node(self.pick(("Relu", "Tanh", "Sigmoid", "Softplus", "Elu")), x)
 
-    def body(self, draw: Callable[[], Sequence[str]], given: Sequence[tuple[str, int]] = ()) -> onnx.GraphProto:
-        """What ``draw`` writes, as the body of a node; it returns the outputs, and reads ``given``: names and types."""
+    def body(
+        self, draw: Callable[[], Sequence[str]], given: Sequence[tuple[str, int]] = (), rank: int | None = None
+    ) -> onnx.GraphProto:
+        """What ``draw`` writes, as the body of a node; it returns the outputs, and reads ``given``: names and types.
+
+        Where the number of axes is declared, which Scan asks for, it is ``rank``; what is no data is one number.
+        """
         outside, was_body = self.nodes, self.is_body
         self.nodes, self.is_body = [], True
         results, inside = draw(), self.nodes
         self.nodes, self.is_body = outside, was_body
-        inputs = [  # what is no data is one number
-            onnx.helper.make_tensor_value_info(name, kind, None if kind == onnx.TensorProto.FLOAT else [])
-            for name, kind in given
-        ]
-        outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in results]
+        data, make = None if rank is None else [None] * rank, onnx.helper.make_tensor_value_info
+        inputs = [make(name, kind, data if kind == onnx.TensorProto.FLOAT else []) for name, kind in given]
+        outputs = [make(name, onnx.TensorProto.FLOAT, data) for name in results]
         return onnx.helper.make_graph(inside, f"body{self.count}", inputs, outputs)
 
     def model(

@@ -51,7 +51,7 @@ def scanned(d: Drawing, x: str, width: int, out: int, layer: Callable[[str, int,
         after = d.node("Tanh", d.node("Add", change, state) if has_shortcut else change)
         return [after, layer(after, width, out)]
 
-    body = d.body(draw, [(state, onnx.TensorProto.FLOAT), (token, onnx.TensorProto.FLOAT)])
+    body = d.body(draw, [(state, onnx.TensorProto.FLOAT), (token, onnx.TensorProto.FLOAT)], rank=2)
     begin = d.reduce_mean(x, (1,), keep=False)
     if along:  # the second axis is that of the tokens, outside and inside
         axes = {"scan_input_axes": [1], "scan_output_axes": [1]}

@@ -66,7 +66,7 @@ def main() -> int:
         if done % 500 == 0 or done == options.examples:
             seconds = time.monotonic() - start
             print(
-                f"{done} examples, {cut} groups and blocks cut, {idle} with nothing to cut, {len(failed)} failed, {seconds:.0f} s",
+                f"{done} examples, {cut} cuts, {idle} with nothing to cut, {len(failed)} failed, {seconds:.0f} s",
                 flush=True,
             )
     if failed:
