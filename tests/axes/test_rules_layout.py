@@ -32,7 +32,7 @@ PARTS: Weights = {
     "four": ints(4),
     "twelve": ints(12),
 }
-COUNT: Weights = {"heads": np.array(3), "open": ints(-1), "two": np.array(2)}
+COUNT: dict[str, np.ndarray] = {"heads": np.array(3), "open": ints(-1), "two": np.array(2)}
 _SHUFFLE = "r = Reshape(a, groups) t = Transpose<perm = [0, 2, 1, 3, 4]>(r) h = Reshape(t, back) [last] y = Conv(h, w2)"
 _CONV: Weights = {"w1": (12, 3, 1, 1), "w2": (4, 12, 1, 1), "groups": ints(0, 3, 4, 6, 6), "back": ints(0, 12, 6, 6)}
 

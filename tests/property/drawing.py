@@ -48,6 +48,7 @@ class Drawing:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     count: int = 0
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    is_body: bool = False
 
     def pick(self, options: Sequence[_T]) -> _T:
         return options[self.choose(len(options))]
@@ -65,8 +66,11 @@ class Drawing:
         return name
 
     def maybe_quantised(self, weight: str, axis: int) -> str:
-        """The weight, or at times its like behind a DequantizeLinear, with one scale or one along ``axis``."""
-        if self.choose(8) < 7:
+        """The weight, or at times its like behind a DequantizeLinear, with one scale or one along ``axis``.
+
+        Not in bodies: ONNX Runtime's optimiser does not find such weights outside of them, and fails.
+        """
+        if self.choose(8) < 7 or self.is_body:
             return weight
         values = self.weights.pop(weight)
         name, per_channel = f"{weight}q", self.maybe()
@@ -151,6 +155,22 @@ class Drawing:
 
     def activate(self, x: str) -> str:
         return self.node(self.pick(("Relu", "Tanh", "Sigmoid", "Softplus", "Elu")), x)
+
+    def body(
+        self, draw: Callable[[], Sequence[str]], given: Sequence[tuple[str, int]] = (), rank: int | None = None
+    ) -> onnx.GraphProto:
+        """What ``draw`` writes, as the body of a node; it returns the outputs, and reads ``given``: names and types.
+
+        Where the number of axes is declared, which Scan asks for, it is ``rank``; what is no data is one number.
+        """
+        outside, was_body = self.nodes, self.is_body
+        self.nodes, self.is_body = [], True
+        results, inside = draw(), self.nodes
+        self.nodes, self.is_body = outside, was_body
+        data, make = None if rank is None else [None] * rank, onnx.helper.make_tensor_value_info
+        inputs = [make(name, kind, data if kind == onnx.TensorProto.FLOAT else []) for name, kind in given]
+        outputs = [make(name, onnx.TensorProto.FLOAT, data) for name in results]
+        return onnx.helper.make_graph(inside, f"body{self.count}", inputs, outputs)
 
     def model(
         self, given: Sequence[onnx.ValueInfoProto], results: Sequence[tuple[str, Sequence[int | str | None]]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 
-from tests.property import sequences
+from tests.property import loops, sequences
 from tests.property.drawing import Drawing, Image, Tokens
 
 
@@ -235,14 +234,21 @@ def branched(d: Drawing, x: Image) -> Image:
     """
     width = d.size()
     test = d.node("Greater", d.node("ReduceSum", d.node("Mul", x.name, x.name), keepdims=0), d.scalar(30.0))
-    bodies = []
-    for _ in range(2):
-        outside, d.nodes = d.nodes, []
-        result = conv(d, conv(d, x, d.size()), width, kernel=1).name
-        inside, d.nodes = d.nodes, outside
-        value = onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, None)
-        bodies.append(onnx.helper.make_graph(inside, f"body{len(d.weights)}", [], [value]))
+    bodies = [d.body(lambda: [conv(d, conv(d, x, d.size()), width, kernel=1).name]) for _ in range(2)]
     return named(x, d.node("If", test, then_branch=bodies[0], else_branch=bodies[1]), width)
+
+
+def looped(d: Drawing, x: Image) -> Image:
+    """A few times the same two convolutions, with or without a shortcut, or an If."""
+    x = conv(d, x, x.channels, kernel=1)
+
+    def step(state: str) -> str:
+        before = named(x, state)
+        inner = branched(d, before) if d.choose(3) == 2 else conv(d, before, d.size())
+        after = conv(d, inner, x.channels, kernel=1).name
+        return d.node("Add", after, state) if d.maybe() else after
+
+    return named(x, loops.looped(d, x.name, step, lambda state: conv(d, named(x, state), x.channels).name))
 
 
 def attended(d: Drawing, x: Image) -> Image:
@@ -274,6 +280,7 @@ PARTS: tuple[Callable[[Drawing, Image], Image], ...] = (
     partial_shortcut,
     strided,
     branched,
+    looped,
 )
 
 

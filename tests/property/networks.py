@@ -8,11 +8,19 @@ import numpy as np
 import onnx
 
 from graphprune.analysis.groups import Group, find_groups
+from graphprune.analysis.model_analysis import analyse
 from graphprune.axes.algebra import Atom
 from graphprune.axes.infer import infer
 from graphprune.ir.export import to_proto
 from graphprune.ir.loading import load
-from tests.axes.oracles import check_rewrite, feeds_for
+from graphprune.rewrite import remove_blocks
+from graphprune.rewrite.removal import Removal
+from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.validation.difference import relative_error
+from graphprune.validation.masked_original import masked_original
+from graphprune.validation.structure import check_structure
+from tests.axes.oracles import TOLERANCE, check_rewrite, check_valid, feeds_for
+from tests.graphs import run
 from tests.property import images, sequences
 from tests.property.drawing import Choose, Drawing, Image, Tokens
 
@@ -62,11 +70,32 @@ def random_plan(groups: Sequence[Group], choose: Choose) -> Plan:
 
 
 def check_random(proto: onnx.ModelProto, choose: Choose) -> int:
-    """Cut a network by a random plan and ask every oracle, some results once more; returns how many groups were cut."""
+    """Cut a network by a random plan and ask every oracle, some results once more; then take some of its blocks out.
+
+    Returns how many groups and blocks went.
+    """
     small, count = _check_once(proto, choose)
     if small is not None and choose(4) == 3:
         count += _check_once(small, choose)[1]
-    return count
+    return count + _check_blocks(proto, choose)
+
+
+def _check_blocks(proto: onnx.ModelProto, choose: Choose) -> int:
+    """Some of the removable blocks, those in bodies too, against the masked original; how many went."""
+    model, feeds = load(proto), [feeds_for(proto, sizes) for sizes in _SIZES]
+    joins = analyse(model, feeds[0], RuntimeOptions(threads=1)).all_joins
+    chosen = [join.block for join in joins if join.block and choose(2)]
+    if not chosen:
+        return 0
+    small = remove_blocks(model, chosen)
+    check_structure(small, "blocks were removed")
+    check_valid(proto, to_proto(small))
+    masked = masked_original(Removal(model, tuple(chosen)))
+    for feed in feeds:
+        for reference, result in zip(run(masked, feed), run(to_proto(small), feed), strict=True):
+            error = relative_error(reference, result)
+            assert error <= TOLERANCE, f"without {chosen[0].name} it differs from the masked original by {error:.3g}"
+    return len(chosen)
 
 
 def _check_once(proto: onnx.ModelProto, choose: Choose) -> tuple[onnx.ModelProto | None, int]:

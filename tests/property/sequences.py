@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tests.property import loops
 from tests.property.drawing import Drawing, Tokens
 
 
@@ -197,6 +198,31 @@ def class_token(d: Drawing, x: Tokens) -> Tokens:
     return Tokens(d.node("Slice", inner.name, d.ints(1), d.ints(np.iinfo(np.int64).max), d.ints(1)), x.width)
 
 
+def looped(d: Drawing, x: Tokens) -> Tokens:
+    """A few times the same attention or multilayer perceptron, with a layer in front so that something stays free."""
+    x = linear(d, x, x.width)
+    kind = d.pick((mlp, attention))
+    out = loops.looped(
+        d,
+        x.name,
+        lambda state: kind(d, kind(d, Tokens(state, x.width)) if d.maybe() else Tokens(state, x.width)).name,
+        lambda state: mlp(d, Tokens(state, x.width)).name,
+    )
+    return Tokens(out, x.width)
+
+
+def scanned(d: Drawing, x: Tokens) -> Tokens:
+    """Token after token."""
+    width = d.size()
+    return Tokens(loops.scanned(d, x.name, x.width, width, lambda rows, size, new: _dense(d, rows, size, new)), width)
+
+
+def _dense(d: Drawing, rows: str, size: int, new: int) -> str:
+    if d.maybe():
+        return d.node("Gemm", rows, d.weight(size, new), d.weight(new))
+    return d.node("MatMul", rows, d.weight(size, new))
+
+
 PARTS: tuple[Callable[[Drawing, Tokens], Tokens], ...] = (
     plain,
     mlp,
@@ -210,6 +236,8 @@ PARTS: tuple[Callable[[Drawing, Tokens], Tokens], ...] = (
     class_token,
     stacked,
     parallel,
+    looped,
+    scanned,
 )
 
 

@@ -39,7 +39,7 @@ def save(seed: int, folder: Path, report: str) -> None:
 
 
 def check(seed: int) -> tuple[int, str]:
-    """Number of groups cut, and what went wrong in one example."""
+    """Number of groups and blocks cut, and what went wrong in one example."""
     choose = seeded(seed)
     try:
         return check_random(random_network(choose), choose), ""
@@ -66,7 +66,7 @@ def main() -> int:
         if done % 500 == 0 or done == options.examples:
             seconds = time.monotonic() - start
             print(
-                f"{done} examples, {cut} groups cut, {idle} with nothing to cut, {len(failed)} failed, {seconds:.0f} s",
+                f"{done} examples, {cut} cuts, {idle} with nothing to cut, {len(failed)} failed, {seconds:.0f} s",
                 flush=True,
             )
     if failed:
