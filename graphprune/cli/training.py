@@ -23,6 +23,7 @@ from graphprune.ir.model import Model
 from graphprune.model_folder import layout, writing
 from graphprune.model_folder.layout import ModelFolder
 from graphprune.pipeline.rewound import rewound_by_plan
+from graphprune.pipeline.training_energy import Meter, metered
 from graphprune.report.terminal import print_notes
 from graphprune.run.inputs import input_layout
 from graphprune.run.options import HELD_OUT_TEXT, DataOptions, RunOptions
@@ -91,11 +92,13 @@ def train(
     keep: Collection[int] = (),
     weights: Path | None = None,
     plan: Path | None = None,
+    meter: Meter | None = None,
 ) -> None:
     """Train ``model`` and write the ``output``; the checkpoint goes when that is there.
 
     The model after each epoch of ``keep`` is written beside it, see :func:`of_epoch`. ``weights`` is a file of the
-    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone.
+    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone. ``meter`` measures
+    the energy of the training.
 
     Raises
     ------
@@ -132,10 +135,12 @@ def train(
     samples_given = open_data(data, pruned, samples, batching, text, images, share=rest)
     kept_epochs: dict[int, Model] = {}
     try:
-        if dense is None:
-            trained, report, kept_epochs = learn(pruned, samples_given, options, shown.progress, judged, keep)
-        else:
-            trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
+        with metered(meter) as with_energy:
+            if dense is None:
+                trained, report, kept_epochs = learn(pruned, samples_given, options, shown.progress, judged, keep)
+            else:
+                trained, report = finetune(pruned, dense, samples_given, options, shown.progress, judged)
+        report = with_energy(report)
     except KeyboardInterrupt:
         if kept.exists():
             click.echo(f"graphprune: the run so far is kept in {kept}; go on with --resume", err=True)
