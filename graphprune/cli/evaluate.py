@@ -82,7 +82,13 @@ class Pixels(click.ParamType[str]):
 @click.option(
     "--metric", metavar="SCRIPT.py:FUNCTION", help="Judge by your own function of (outputs, samples) batches."
 )
-@click.option("--attack", "attacks", multiple=True, type=click.Choice(["fgsm", "pgd"]), help="Repeatable; needs torch.")
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    type=click.Choice(["fgsm", "pgd", "shift", "occlusion"]),
+    help="Repeatable. fgsm and pgd need torch; shift moves by 4 pixels, occlusion covers 16 x 16, where it hurts most.",
+)
 @click.option(
     "--epsilon",
     "epsilons",
@@ -127,8 +133,8 @@ def evaluate(
     Models without class scores, detectors say: the error of each output. Language
     models on text (.txt, .jsonl, dataset:NAME): perplexity, agreement, KL.
 
-    DENSE is what the others are compared with, on the same samples. Attacks are white-box,
-    made against each model on its own; epsilon is in pixels of [0, 1].
+    DENSE is what the others are compared with, on the same samples. Attacks are made
+    against each model on its own; epsilon is in pixels of [0, 1].
     Data that are not pixels need --pixel-mean and --pixel-std.
 
     \b
@@ -139,16 +145,19 @@ def evaluate(
     from graphprune.cli.show import check_outputs, text_settings
     from graphprune.cli.show_robustness import ShownRobustness
     from graphprune.evaluation.corruptions import chosen
+    from graphprune.evaluation.moves import SIZES, move
     from graphprune.evaluation.side_by_side import EvaluationOptions, evaluate_models
     from graphprune.model_folder.layout import model_file
     from graphprune.runtime.sessions import RuntimeOptions
 
-    if epsilons and not attacks:
+    gradients = tuple(name for name in attacks if name in ("fgsm", "pgd"))
+    if epsilons and not gradients:
         raise click.UsageError("--epsilon needs --attack fgsm or --attack pgd")
     check_outputs({"--json": json_path}, *models, data, *(settings[name] for name in ("pixel_mean", "pixel_std")))
     with ShownRobustness(json_path, quiet) as shown:
         options = EvaluationOptions(
-            attacks=_attacks(attacks, epsilons or (2 / 255, 8 / 255), pgd_steps),
+            attacks=_attacks(gradients, epsilons or (2 / 255, 8 / 255), pgd_steps),
+            moves=tuple(move(name) for name in SIZES if name in attacks),
             corruptions=chosen(settings["corruptions"]),
             severities=settings["severities"],
             pixel_mean=_numbers(settings["pixel_mean"], "--pixel-mean"),

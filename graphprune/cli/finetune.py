@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
+from graphprune.cli.energy_options import energy_options, energy_settings
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 from graphprune.cli.text_options import text_options
@@ -57,6 +58,7 @@ from graphprune.cli.text_options import text_options
     metavar="PATH",
     help="File to write, or a folder; default: MODEL with .tuned.onnx, a folder with .tuned.  Never MODEL itself.",
 )
+@energy_options
 @checkpoint_options
 @show_options
 def finetune(
@@ -93,11 +95,24 @@ def finetune(
 
     out = named_output(output, model)
     text = text_settings({name: settings.pop(name) for name in ("tokenizer", "chunk_tokens", "text_field")})
-    images = image_settings(settings)
+    images, meter = image_settings(settings), energy_settings(settings)
     options = TrainOptions.parse(
         spec,
         **settings,
         **checkpoint_settings(out, checkpoint, resume),
     )
     with Training(json_path, quiet, verbose) as shown:
-        train(model, teacher, data, dict(batch_axes), num_samples, evaluation, output, options, text, images, shown)
+        train(
+            model,
+            teacher,
+            data,
+            dict(batch_axes),
+            num_samples,
+            evaluation,
+            output,
+            options,
+            text,
+            images,
+            shown,
+            meter=meter,
+        )

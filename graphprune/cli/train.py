@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
+from graphprune.cli.energy_options import energy_options, energy_settings
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 
@@ -62,6 +63,7 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     metavar="PATH",
     help="File to write, or a folder; default: MODEL with .trained.onnx.  Never MODEL itself.",
 )
+@energy_options
 @checkpoint_options
 @show_options
 def train(
@@ -106,7 +108,7 @@ def train(
         raise click.UsageError("--rewind and --of belong together: which epoch, and of which training")
     if plan is not None and rewind is None:
         raise click.UsageError("--plan is for --rewind: it says how --of was pruned")
-    images = image_settings(settings)
+    images, meter = image_settings(settings), energy_settings(settings)
     out = named_output(output, model, "trained")
     options = TrainOptions.parse(
         spec,
@@ -133,4 +135,5 @@ def train(
             keep=tuple(dict.fromkeys(keep)),
             weights=weights,
             plan=plan,
+            meter=meter,
         )

@@ -17,6 +17,7 @@ from graphprune.data.image_options import ImageOptions
 from graphprune.ir import output_files
 from graphprune.model_folder import layout, writing
 from graphprune.pipeline.train import Trained, carry_out, of_epoch
+from graphprune.pipeline.training_energy import Meter
 from graphprune.report.terminal import print_notes
 from graphprune.run.options import DataOptions, RunOptions
 from graphprune.text.options import TextOptions
@@ -75,6 +76,7 @@ def train(
     keep: Collection[int] = (),
     weights: Path | None = None,
     plan: Path | None = None,
+    meter: Meter | None = None,
     suffix: str = TUNED,
 ) -> None:
     """Train ``model``, write the ``output`` and show how it went; see :func:`graphprune.pipeline.train.carry_out`.

@@ -22,14 +22,15 @@ from graphprune.errors import OptionError, RuntimeMissing
 from graphprune.evaluation.paired import Estimate, mean
 
 DEFAULT_COUNTRY = "USA"
-_JOULES_PER_KWH = 3.6e6
+JOULES_PER_KWH = 3.6e6
 _SOURCES = {"intel_rapl": "RAPL counters", "cpu_load": "rated power times load", "constant": "rated power"}
 
 
 @dataclass(frozen=True)
 class Energy:
     """``joules`` of processor, memory and graphics card together, over ``seconds``;
-    ``co2_grams`` at the country's mix.
+    ``co2_grams`` at the country's mix. ``rated_watts`` is what the processor is built for, as codecarbon has it; None
+    where it reads the energy itself.
     """
 
     joules: float
@@ -37,6 +38,7 @@ class Energy:
     seconds: float
     country: str
     source: str
+    rated_watts: float | None = None
 
 
 class Tracking:
@@ -110,7 +112,14 @@ def tracked(country: str = DEFAULT_COUNTRY) -> Iterator[Tracking]:
     if data is None:  # codecarbon swallows its own exceptions
         raise RuntimeMissing("codecarbon measured nothing here", "run without --energy")
     tracking.finish(
-        Energy(data.energy_consumed * _JOULES_PER_KWH, data.emissions * 1e3, data.duration, country, _source(tracker))
+        Energy(
+            data.energy_consumed * JOULES_PER_KWH,
+            data.emissions * 1e3,
+            data.duration,
+            country,
+            _source(tracker),
+            _rated_watts(tracker),
+        )
     )
 
 
@@ -118,6 +127,18 @@ def _source(tracker: Any) -> str:
     """How codecarbon came by the processor's power; it keeps that to itself."""
     modes = [getattr(part, "_mode", "") for part in getattr(tracker, "_hardware", ())]
     return next((_SOURCES[mode] for mode in modes if mode in _SOURCES), "unknown")
+
+
+def _rated_watts(tracker: Any) -> float | None:
+    """Of the processors, also kept by codecarbon to itself."""
+    rated = [float(part._tdp) for part in getattr(tracker, "_hardware", ()) if getattr(part, "_tdp", None)]
+    return sum(rated) or None
+
+
+def grid_grams_per_kwh(country: str) -> float:
+    """Grams of CO2 per kWh of a country's mix. Raises as :func:`known_country`."""
+    mix = extras.codecarbon().input.DataSource().get_global_energy_mix_data()
+    return float(mix[known_country(country)]["carbon_intensity"])
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ class ConditionRow:
     """One condition: a figure of each model, and the difference of each but the first from the first.
 
     Figures are shares of samples (0 to 1) except for Brier (0 to 2), the likelihood (nats), and on text perplexity and
-    divergence (nats). ``level`` is an epsilon,
-    a severity, or empty where the figure is the mean over severities. ``blind``: samples without a gradient, per model.
+    divergence (nats). ``level`` is an epsilon, the pixels of a move, a severity, or empty where the figure is the mean
+    over severities. ``blind``: samples without a gradient, per model.
     """
 
     kind: ConditionKind

@@ -19,6 +19,7 @@ from graphprune.evaluation.corruptions import FAMILIES, SEVERITIES, Corruption, 
 from graphprune.evaluation.energy import InferenceEnergy, inference_energy, known_country
 from graphprune.evaluation.language import Mean, TextScores
 from graphprune.evaluation.metric import MetricFunction, load_metric
+from graphprune.evaluation.moves import Move, variants
 from graphprune.evaluation.network import differentiable
 from graphprune.evaluation.pixels import PixelSpace, pixel_space
 from graphprune.evaluation.robustness_report import ConditionKind, ConditionRow, RobustnessReport
@@ -51,6 +52,7 @@ class EvaluationOptions:
     """
 
     attacks: tuple[Attack, ...] = ()
+    moves: tuple[Move, ...] = ()
     corruptions: tuple[Corruption, ...] = ()
     severities: tuple[int, ...] = SEVERITIES
     pixel_mean: np.ndarray | None = None
@@ -78,7 +80,7 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
     GraphpruneError
         A model, the data or an option cannot be used, or a package that they need is not installed.
     """
-    wants_scores = bool(options.attacks or options.corruptions or options.energy_country)
+    wants_scores = bool(options.attacks or options.moves or options.corruptions or options.energy_country)
     if options.metric is not None and wants_scores:
         raise OptionError("a metric judges clean samples only", "leave out attacks, corruptions and energy")
     limit = DEFAULT_SAMPLES if options.samples == "auto" and not is_text(source) else options.samples
@@ -97,7 +99,7 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
     if options.energy_country is not None:
         known_country(options.energy_country)
     check_packages(options.corruptions)
-    wants_pixels = bool(options.attacks or options.corruptions)
+    wants_pixels = bool(options.attacks or options.moves or options.corruptions)
     space = pixel_space(samples.inputs, options.pixel_mean, options.pixel_std) if wants_pixels else None
     run = _Run(samples, judges, options)
     rows = list(run.clean())
@@ -106,6 +108,7 @@ def evaluate_models(paths: Sequence[Path], source: Any, options: EvaluationOptio
             [differentiable(judge.path, samples, scores) for judge, scores in run.pairs()] if options.attacks else []
         )
         rows += [run.attacked(attack, networks, space) for attack in options.attacks]
+        rows += [run.moved(move, space) for move in options.moves]
         rows += run.corrupted(space)
     energy: tuple[InferenceEnergy, ...] = ()
     if options.energy_country is not None:
@@ -248,6 +251,17 @@ class _Run:
             )
         return row("attack", attack.name, f"{attack.epsilon:.6g}", right, tuple(blind))
 
+    def moved(self, move: Move, space: PixelSpace) -> ConditionRow:
+        """Right is a model that no way of moving an image leads astray."""
+        samples = self._samples
+        right = [np.ones(len(samples), bool) for _ in self._judges]
+        for number, pixels in enumerate(variants(space.to_pixels(samples.inputs), move)):
+            self._options.progress(move.name, number, 9)
+            inputs = space.to_inputs(pixels, samples.inputs.dtype)
+            for which, judge in enumerate(self._judges):
+                right[which] &= judge(inputs).argmax(1) == self._truth(which)
+        return row("attack", move.name, str(move.pixels), right)
+
     def corrupted(self, space: PixelSpace) -> list[ConditionRow]:
         kinds, levels = self._options.corruptions, self._options.severities
         kinds = self._without_colour(kinds)
@@ -310,6 +324,7 @@ def _settings(options: EvaluationOptions, samples: Samples, space: PixelSpace | 
         "seed": options.seed,
         "batch": samples.batch,
         "attacks": [vars(attack) for attack in options.attacks],
+        "moves": [vars(move) for move in options.moves],
         "corruptions": [kind.name for kind in options.corruptions],
         "severities": list(options.severities) if options.corruptions else [],
         "pixel_mean": _short(space.mean) if images and space else None,

@@ -18,6 +18,7 @@ from graphprune.ir.model import Model
 from graphprune.model_folder import layout, writing
 from graphprune.model_folder.layout import ModelFolder
 from graphprune.pipeline.rewound import rewound_by_plan
+from graphprune.pipeline.training_energy import Meter, metered
 from graphprune.run.inputs import input_layout
 from graphprune.run.loaded import Source, check_source
 from graphprune.run.options import RunOptions, given_options
@@ -141,11 +142,13 @@ def carry_out(
     keep: Collection[int] = (),
     weights: Path | None = None,
     plan: Path | None = None,
+    meter: Meter | None = None,
 ) -> Trained:
     """Train ``source`` and write the ``output``; the checkpoint goes when that is there.
 
     The model after each epoch of ``keep`` is written beside it, see :func:`of_epoch`. ``weights`` is a file of the
-    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone.
+    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone. ``meter`` measures the
+    energy of the training.
 
     Raises
     ------
@@ -185,10 +188,12 @@ def carry_out(
         samples = training.chunks_needed(is_judged_apart=judged is not None)
     given = open_data(data, pruned, samples, *how, share=rest)
     epochs: dict[int, Model] = {}
-    if dense is None:
-        trained, report, epochs = learn(pruned, given, training, options.progress, judged, keep)
-    else:
-        trained, report = learn_from(pruned, dense, given, training, options.progress, judged)
+    with metered(meter) as with_energy:
+        if dense is None:
+            trained, report, epochs = learn(pruned, given, training, options.progress, judged, keep)
+        else:
+            trained, report = learn_from(pruned, dense, given, training, options.progress, judged)
+    report = with_energy(report)
     found = Trained(_named(source), None if teacher is None else _named(teacher), out, report, trained)
     if out is not None:
         with _place(out, folder) as path:

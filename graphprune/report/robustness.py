@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.evaluation.moves import SIZES
 from graphprune.report.quality import output_figures
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def _formats(row: ConditionRow) -> tuple[Callable[[float], str], Callable[[Diffe
 
 
 def _name(report: RobustnessReport, row: ConditionRow) -> str:
+    if row.kind == "attack" and row.name in SIZES:
+        return f"{row.name} {row.level} px, %"
     if row.kind == "attack":
         return f"{row.name} {_epsilon(float(row.level))}, %"
     if row.kind == "mean":

@@ -35,12 +35,35 @@ class EpochReport:
         return self.held_out_loss < other.held_out_loss
 
 
+@dataclass(frozen=True)
+class TrainingEnergy:
+    """What this run took, measured, and by the formula of the ML Impact Calculator (Lacoste et al. 2019).
+
+    ``joules`` and ``co2_grams`` are codecarbon's, by ``source``, for the whole machine over ``seconds``. The formula is
+    rated power x time x CO2 of the grid: ``watts`` x ``seconds`` x ``grid_grams_per_kwh``. Costs are energy times
+    ``price_per_kwh``, in its currency; None without a price.
+    """
+
+    seconds: float
+    joules: float
+    co2_grams: float
+    source: str
+    country: str
+    grid_grams_per_kwh: float
+    watts: float
+    formula_joules: float
+    formula_co2_grams: float
+    price_per_kwh: float | None = None
+    cost: float | None = None
+    formula_cost: float | None = None
+
+
 class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     """Outcome of :func:`graphprune.training.finetune`.
 
     ``epochs`` begins with epoch 0, the network as it came in; ``kept`` is the epoch whose weights were written.
     ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go.
-    ``seconds`` counts all runs.
+    ``seconds`` counts all runs, ``energy`` only the last.
     """
 
     kind: MetricKind
@@ -54,6 +77,7 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     resumed_at: int | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    energy: TrainingEnergy | None = None
 
     @property
     def before(self) -> EpochReport:

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from graphprune.training.report import EpochReport, TrainingReport
+from graphprune.training.report import EpochReport, TrainingEnergy, TrainingReport
 
 
 def print_training(console: Console, report: TrainingReport, verbose: bool) -> None:
@@ -36,6 +36,20 @@ def print_training(console: Console, report: TrainingReport, verbose: bool) -> N
     console.print(
         f"trained on {report.train_samples:,} samples in {report.seconds:.1f} s on {report.device}{precision}{resumed}"
     )
+    if report.energy is not None:
+        _print_energy(console, report.energy)
+
+
+def _print_energy(console: Console, energy: TrainingEnergy) -> None:
+    """Measured, and by the formula."""
+
+    def told(joules: float, grams: float, cost: float | None) -> str:
+        return f"{joules / 3600:.3g} Wh, {grams:.3g} g CO2" + ("" if cost is None else f", cost {cost:.3g}")
+
+    measured = told(energy.joules, energy.co2_grams, energy.cost)
+    formula = told(energy.formula_joules, energy.formula_co2_grams, energy.formula_cost)
+    console.print(f"energy in {energy.country}: {measured} by codecarbon ({energy.source})")
+    console.print(f"  {formula} by {energy.watts:g} W x {energy.seconds:.1f} s x {energy.grid_grams_per_kwh:.0f} g/kWh")
 
 
 def _print_epochs(console: Console, report: TrainingReport) -> None:
