@@ -17,7 +17,7 @@ from graphprune.model_folder import layout
 from graphprune.pass_infra.base import Pass, parse_spec
 from graphprune.pipeline.decide import decide
 from graphprune.pipeline.job import Job, Save, destination
-from graphprune.pipeline.rounds import Rounds, repairs
+from graphprune.pipeline.rounds import Rounds, healing_noted, repairs
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import OWN_RULE, Target
@@ -177,7 +177,7 @@ class _PassesInTurn:
             decisions=tuple(decisions),
             asked=str(target),
             reached=target.turned(search.reached) if search else target.reached(dense, after, removed, considered),
-            repair=repairs(options, loaded.data),
+            repair=(*repairs(options, loaded.data), *healing_noted(options)),
             seed=options.seed,
             data=loaded.data.facts(),
             tool=f"graphprune {graphprune.__version__}",

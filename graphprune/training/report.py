@@ -39,6 +39,7 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     """Outcome of :func:`graphprune.training.finetune`.
 
     ``epochs`` begins with epoch 0, the network as it came in; ``kept`` is the epoch whose weights were written.
+    ``goal`` is healing where the unpruned network's joins were learnt without labels.
     ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go.
     ``seconds`` counts all runs.
     """
@@ -54,6 +55,7 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     resumed_at: int | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    goal: Literal["training", "healing"] = "training"
 
     @property
     def before(self) -> EpochReport:
