@@ -26,7 +26,7 @@ def test_every_pass_is_at_the_top_and_seen() -> None:
         assert getattr(graphprune, kind.__name__) is kind
         assert kind.__name__ in dir(graphprune)
         assert (kind.__doc__ or "").strip()
-    for name in ("prune", "apply", "inspect", "bench", "evaluate", "load"):
+    for name in ("prune", "apply", "inspect", "bench", "evaluate", "finetune", "heal", "load"):
         assert name in dir(graphprune)
         assert inspect.signature(getattr(graphprune, name)).parameters
 

@@ -125,6 +125,23 @@ class Finetune(click.ParamType[Any]):
             return self.fail(f"{error.message}; {error.fix}", param, ctx)
 
 
+class Heal(click.ParamType[Any]):
+    """Steps, a time, ``auto`` or ``none``."""
+
+    name = "STEPS|TIME|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from graphprune.errors import OptionError
+        from graphprune.training import healing
+
+        if not isinstance(value, str) or value == "none":
+            return value
+        try:
+            return healing(value)
+        except OptionError as error:
+            return self.fail(f"{error.message}; {error.fix}", param, ctx)
+
+
 class Points(click.ParamType[Any]):
     """``16:256,512:128``: lengths of prompt and generation."""
 
@@ -227,6 +244,14 @@ def recovery_options(command: Command) -> Command:
             help="removal: after each block, or each tenth of the units.",
         ),
         click.option("--train-data", metavar="SOURCE", help="What to train on; default: all of --data."),
+        click.option(
+            "--heal",
+            type=Heal(),
+            help="After the repair train without labels towards what the unpruned network computes, inside and at its "
+            "outputs: 400 steps, 10min, or auto: while the held-out loss falls. More options behind it: "
+            "400,lr=1e-4. Default: none; for a plan what it says.",
+        ),
+        click.option("--heal-data", metavar="SOURCE", help="What to heal on; default: all of --data."),
     )
 
 

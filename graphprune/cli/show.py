@@ -235,6 +235,8 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
             finetune=settings.get("finetune"),
             finetune_every=settings.get("finetune_every", "pass"),
             training_data=settings.get("train_data"),
+            heal=settings.get("heal"),
+            heal_data=settings.get("heal_data"),
         ),
         workers=WorkerOptions(settings.get("jobs"), settings.get("backend"), settings.get("cluster")),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),

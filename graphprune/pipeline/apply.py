@@ -11,7 +11,7 @@ from typing import Any
 from graphprune.errors import OptionError, PlanError
 from graphprune.model_folder import layout
 from graphprune.pipeline.job import Job, Save, destination
-from graphprune.pipeline.rounds import Rounds
+from graphprune.pipeline.rounds import Rounds, noted
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
@@ -67,7 +67,7 @@ class _GivenPlan:
     allow_other_model: bool
 
     def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
-        """Repairs are those of the plan, where none are asked for.
+        """Repairs and healing are those of the plan, where none are asked for.
 
         Raises
         ------
@@ -82,15 +82,17 @@ class _GivenPlan:
                 f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
                 "give that model, or --allow-other-model for another export of the same network",
             )
+        named, heals = noted(self.plan)
+        if options.recovery.heal is None:
+            options = replace(options, recovery=replace(options.recovery, heal=heals))
         if options.recovery.repair is not None:
             return options
-        if self.plan.repair and loaded.data.kind == "synthetic":
+        if named and loaded.data.kind == "synthetic":
             raise OptionError(
-                f"the plan has a repair ({','.join(self.plan.repair)}), which fits weights to samples, "
-                "and there are none",
+                f"the plan has a repair ({','.join(named)}), which fits weights to samples, and there are none",
                 "add --data, or --repair none to go without",
             )
-        methods = parse_methods(",".join(self.plan.repair) or "none")
+        methods = parse_methods(",".join(named) or "none")
         return replace(options, recovery=replace(options.recovery, repair=methods))
 
     def decide(self, loaded: LoadedRun, rounds: Rounds, options: RunOptions) -> Decided:

@@ -18,7 +18,7 @@ from graphprune.model_folder import layout
 from graphprune.pass_infra.base import Pass, parse_spec
 from graphprune.pipeline.decide import decide, not_reached
 from graphprune.pipeline.job import Job, Save, destination
-from graphprune.pipeline.rounds import Rounds, repairs
+from graphprune.pipeline.rounds import Rounds, healing_noted, repairs
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.pipeline.within_budget import WithinBudget
 from graphprune.plan.max_drop import MaxDrop
@@ -210,7 +210,7 @@ class _PassesInTurn:
             decisions=tuple(decisions),
             asked=str(target),
             reached=reached,
-            repair=repairs(options, loaded.data),
+            repair=(*repairs(options, loaded.data), *healing_noted(options)),
             seed=options.seed,
             data=loaded.data.facts(),
             tool=f"graphprune {graphprune.__version__}",

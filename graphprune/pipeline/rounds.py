@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
 from graphprune.base.memory import give_back
@@ -12,6 +13,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir import export
 from graphprune.ir.model import Model
+from graphprune.plan.plan import Plan
 from graphprune.repair.outcome import RepairReport
 from graphprune.repair.refits import Refits
 from graphprune.repair.stage import DEFAULT, Method, repair
@@ -20,7 +22,8 @@ from graphprune.run import samples
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 from graphprune.text.corpus import is_text
-from graphprune.training import TrainingReport, checkpoint, finetune
+from graphprune.training import TrainingReport, TrainOptions, budget_of, checkpoint, finetune, healing
+from graphprune.training.stream import trained_on
 from graphprune.validation.validate import Validation, check_normalisation, check_written, outputs_of, validate
 from graphprune.validation.yardstick import Yardstick
 
@@ -56,7 +59,8 @@ class Rounds:
     def recovers(self) -> bool:
         """Whether something was removed, and a repair or training is to follow."""
         methods = repairs(self._options, self._loaded.data)
-        return bool(self.steps and (methods or self._options.recovery.finetune))
+        recovery = self._options.recovery
+        return bool(self.steps and (methods or recovery.finetune or recovery.healing))
 
     def prove(self, small: ModelAnalysis, path: Path) -> None:
         """Write ``small`` into ``path`` and compare that file with the network as it was when the round began.
@@ -91,12 +95,13 @@ class Rounds:
             (model, self.repair), self.ready = self.ready, None
             return analyse(model, loaded.feeds, options.runtime)
         found = self.refits.of(self.steps) if methods == ("walk",) else None
+        heals = options.recovery.healing
         model, self.repair = found or repair(
             loaded.model,
             small.model,
             self.steps,
             small.sizes,
-            loaded.data,
+            loaded.data if heals is None else trained_on(loaded.data, heals.held_out),
             options.batch,
             methods,
             options.runtime,
@@ -104,14 +109,25 @@ class Rounds:
         )
         return analyse(model, loaded.feeds, options.runtime)
 
+    def healed(self, small: ModelAnalysis) -> ModelAnalysis:
+        """``small`` brought nearer to the unpruned network, if that was asked for and anything was removed."""
+        recovery = self._options.recovery
+        if recovery.healing is None or not self.steps:
+            return small
+        return self._learnt(small, recovery.healing, recovery.heal_data)
+
     def trained(self, small: ModelAnalysis) -> ModelAnalysis:
         """``small`` after training, if that was asked for and anything was removed in this round."""
-        loaded, options, training = self._loaded, self._options, self._options.recovery.finetune
+        training = self._options.recovery.finetune
         if not self.fresh or training is None:
             return small
         if training.checkpoint is not None:
             training = replace(training, checkpoint=checkpoint.numbered(training.checkpoint, len(self.training)))
-        source = options.recovery.training_data
+        return self._learnt(small, training, self._options.recovery.training_data)
+
+    def _learnt(self, small: ModelAnalysis, training: TrainOptions, source: Any) -> ModelAnalysis:
+        """``small`` trained on ``source`` towards the unpruned network."""
+        loaded, options = self._loaded, self._options
         limit = training.chunks_needed() if is_text(source) else None
         data = samples.training(source, small.model, loaded.data.batching, options, limit)
         model, report = finetune(small.model, loaded.model, data, training, options.progress)
@@ -152,6 +168,31 @@ class Rounds:
         if training is not None and training.checkpoint is not None:
             for number in range(len(self.training)):
                 checkpoint.sweep(checkpoint.numbered(training.checkpoint, number))
+        heals = self._options.recovery.healing
+        if heals is not None and heals.checkpoint is not None:
+            checkpoint.sweep(heals.checkpoint)
+
+
+_HEAL = "heal="
+
+
+def healing_noted(options: RunOptions) -> tuple[str, ...]:
+    """How the healing stands among the repairs of a plan."""
+    heals = options.recovery.healing
+    return () if heals is None else (_HEAL + budget_of(heals),)
+
+
+def noted(plan: Plan) -> tuple[tuple[str, ...], TrainOptions | None]:
+    """The repairs of a plan, and how to heal.
+
+    Raises
+    ------
+    OptionError
+        It says so in words that are none.
+    """
+    healings = [word.removeprefix(_HEAL) for word in plan.repair if word.startswith(_HEAL)]
+    methods = tuple(word for word in plan.repair if not word.startswith(_HEAL))
+    return methods, healing(healings[0]) if healings else None
 
 
 def repairs(options: RunOptions, data: Data) -> tuple[Method, ...]:

@@ -1,4 +1,4 @@
-"""The order of the work: load, decide, rewrite, prove, time, repair, train, evaluate, write."""
+"""The order of the work: load, decide, rewrite, prove, time, repair, heal, train, evaluate, write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.base import extras
 from graphprune.errors import OptionError
 from graphprune.ir import output_files
 from graphprune.latency.clock import settled, value_of
@@ -54,14 +55,14 @@ class Decider(Protocol):
 
 
 def carry_out(job: Job, decider: Decider) -> Result:
-    """Load, decide and rewrite, prove, time, repair, train, evaluate, time and write, in this order.
+    """Load, decide and rewrite, prove, time, repair, heal, train, evaluate, time and write, in this order.
 
     Nothing is in place before all is well. Training changes no time: what it would be wasted on is refused before.
     """
     loaded = prepare(job.model, job.data, job.options)
     if job.folder is None:
         output_files.spare_weights(job.output, loaded.model)
-    options = decider.options(loaded, _with_training_data(job.options, job.data))
+    options = _with_training_data(decider.options(loaded, job.options), job.data)
     options = replace(options, batch=fitting_batch(loaded.analysis, options.batch))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
@@ -76,12 +77,12 @@ def carry_out(job: Job, decider: Decider) -> Result:
     held_out = samples.held_out(job.data, loaded.model, loaded.data.batching, options)
     with job.place() as path, job.report.written() as write_report:
         rounds.prove(small, path)
-        if options.timing.measure_latency and options.recovery.finetune is not None:
+        if options.timing.measure_latency and (options.recovery.finetune or options.recovery.healing):
             timed(path, loaded, result, options)
         if rounds.recovers:
             result = replace(result, unrepaired=evaluated(path, loaded, held_out, options))
             repaired = rounds.repaired(small)
-            trained = rounds.trained(repaired)
+            trained = rounds.trained(rounds.healed(repaired))
             rounds.end(small, trained, path)
             small = trained
         result = replace(_with_rounds(result, rounds), model=small.model)
@@ -100,11 +101,17 @@ def carry_out(job: Job, decider: Decider) -> Result:
 def _with_training_data(options: RunOptions, data: Any) -> RunOptions:
     """The calibration data serve for training, too, all of them, where there are no others."""
     recovery = options.recovery
-    if recovery.finetune is None or recovery.training_data is not None:
-        return options
-    if data is None:
-        raise OptionError("training needs samples, and there are none", "add --data or --train-data")
-    return replace(options, recovery=replace(recovery, training_data=data))
+    if recovery.finetune is not None and recovery.training_data is None:
+        if data is None:
+            raise OptionError("training needs samples, and there are none", "add --data or --train-data")
+        recovery = replace(recovery, training_data=data)
+    if recovery.healing is not None:
+        extras.torch()  # what is missing is said before the work
+        if recovery.heal_data is None:
+            if data is None:
+                raise OptionError("healing needs samples, and there are none", "add --data or --heal-data")
+            recovery = replace(recovery, heal_data=data)
+    return replace(options, recovery=recovery)
 
 
 def _result_of(job: Job, loaded: LoadedRun, decided: Decided) -> Result:

@@ -147,8 +147,8 @@ def carry_out(
     """Train ``source`` and write the ``output``; the checkpoint goes when that is there.
 
     The model after each epoch of ``keep`` is written beside it, see :func:`of_epoch`. ``weights`` is a file of the
-    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone. ``meter`` measures the
-    energy of the training.
+    network it was pruned from, whose weights it starts with; cut by ``plan`` where units are gone. ``meter`` measures
+    the energy of the training.
 
     Raises
     ------

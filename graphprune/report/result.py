@@ -32,7 +32,7 @@ class Result:
     ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run, ``generation`` also where
     the model is no decoder with a cache. ``output`` is the written file, None for a dry run. ``unrepaired`` is the
     evaluation before repair and training.
-    ``training`` has one report for each round of it. ``model`` is the smaller model itself.
+    ``training`` has one report for the healing, and one for each round of training. ``model`` is the smaller one.
     """
 
     source: str
@@ -51,6 +51,14 @@ class Result:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     model: Model | None = None
+
+    @property
+    def recovery(self) -> str:
+        """What was done after the removal, in words; empty if nothing."""
+        goals = [report.goal for report in self.training]
+        done = (("repair", self.repair), ("healing", "healing" in goals), ("training", "training" in goals))
+        *first, last = [word for word, is_done in done if is_done] or [""]
+        return f"{', '.join(first)} and {last}" if first else last
 
     def __repr__(self) -> str:
         """One line: what went, the measured ratio, the accuracy."""

@@ -72,7 +72,7 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         for row in generation_rows(result.generation):
             table.add_row(*row)
     if result.evaluation:
-        for row in quality_rows(result.evaluation, result.unrepaired, _recovery(result), all_outputs=verbose):
+        for row in quality_rows(result.evaluation, result.unrepaired, result.recovery or "repair", all_outputs=verbose):
             table.add_row(*row)
     console.print(table)
     console.print()
@@ -107,10 +107,6 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         console.print(f"wrote {escape(str(result.output))}", soft_wrap=True)
     elif not result.validation:
         console.print("dry run: nothing was rewritten, checked or written")
-
-
-def _recovery(result: Result) -> str:
-    return "repair and training" if result.training and result.repair else "training" if result.training else "repair"
 
 
 def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None:

@@ -91,13 +91,21 @@ class RecoveryOptions:
     """What follows a removal: ``repair`` names repairs in order; None takes the default where there are samples.
 
     ``finetune`` trains the network after every pass, or in rounds after every removal, on ``training_data`` (default:
-    all of the calibration data).
+    all of the calibration data). ``heal`` follows the last repair: what :func:`graphprune.training.healing` gives, on
+    ``heal_data`` (default: the same); None takes what a plan says, ``none`` leaves it out.
     """
 
     repair: tuple[Method, ...] | None = None
     finetune: TrainOptions | None = None
     finetune_every: Literal["pass", "removal"] = "pass"
     training_data: Any = None
+    heal: TrainOptions | Literal["none"] | None = None
+    heal_data: Any = None
+
+    @property
+    def healing(self) -> TrainOptions | None:
+        """How to heal, if at all."""
+        return None if isinstance(self.heal, str) else self.heal
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, replace
 
+from graphprune.base.option_text import shown
 from graphprune.errors import OptionError
 from graphprune.training.options import TrainOptions
 
@@ -14,14 +16,17 @@ AUTO = "auto"
 def healing(budget: str | int = AUTO, spec: str = "", **more: str | None) -> TrainOptions:
     """The training options of healing: ``400`` steps, ``10min`` (``30s``, ``2h``), or ``auto``.
 
-    ``spec`` and ``more`` are further options, as in :meth:`graphprune.training.TrainOptions.parse`.
+    ``spec`` and ``more`` are further options, as in :meth:`graphprune.training.TrainOptions.parse`; they may also stand
+    behind the budget: ``400,lr=1e-4``.
 
     Raises
     ------
     OptionError
         The budget is none of these, or an option does not fit.
     """
-    return TrainOptions.parse(spec, recipe="heal", **_amount(str(budget).strip()), **more)
+    amount, _, behind = str(budget).partition(",")
+    spec = ",".join(filter(None, (behind, spec)))
+    return TrainOptions.parse(spec, recipe="heal", **_amount(amount.strip()), **more)
 
 
 def _amount(budget: str) -> dict[str, str]:
@@ -34,7 +39,11 @@ def _amount(budget: str) -> dict[str, str]:
 
 
 def budget_of(options: TrainOptions) -> str:
-    """The budget that these options have, as :func:`healing` reads it."""
+    """What :func:`healing` reads as these options; where a checkpoint lies is not in it."""
+    amount = AUTO if options.steps is None else str(options.steps)
     if options.seconds is not None:
-        return f"{options.seconds:g}s"
-    return AUTO if options.steps is None else str(options.steps)
+        amount = f"{options.seconds:g}s"
+    plain = healing(amount)
+    learnt = replace(options, checkpoint=None, checkpoint_seconds=plain.checkpoint_seconds, resume=False, device="auto")
+    changed = [each.name for each in fields(options) if getattr(learnt, each.name) != getattr(plain, each.name)]
+    return ",".join([amount, *(f"{name.replace('_', '-')}={shown(getattr(learnt, name))}" for name in changed)])

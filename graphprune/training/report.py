@@ -62,6 +62,7 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     """Outcome of :func:`graphprune.training.finetune`.
 
     ``epochs`` begins with epoch 0, the network as it came in; ``kept`` is the epoch whose weights were written.
+    ``goal`` is healing where the unpruned network's joins were learnt without labels.
     ``resumed_at`` is the epoch that a checkpoint was taken up in, None for a run in one go.
     ``seconds`` counts all runs, ``energy`` only the last.
     """
@@ -78,6 +79,7 @@ class TrainingReport(Document, frozen=True, tag="graphprune.training/1"):
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     energy: TrainingEnergy | None = None
+    goal: Literal["training", "healing"] = "training"
 
     @property
     def before(self) -> EpochReport:

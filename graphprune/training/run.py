@@ -203,6 +203,7 @@ def _finetune(
         resumed_at=resumed_at,
         seconds=state.seconds,
         notes=notes,
+        goal="healing" if options.is_healing else "training",
     )
     return trained, report, kept
 

@@ -19,6 +19,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 
 _BUFFER_BYTES = 64 << 20
+_BUFFER_ROWS = 64  # samples that are looked at together
 _BUFFER_BATCHES = 4  # at least, as in the papers
 _LABELS = "\0labels"  # no input has such a name
 
@@ -95,6 +96,21 @@ def capacity(row_bytes: int, size: int, wanted: int | None) -> int:
     if wanted is not None:
         return max(wanted, size)
     return max(_BUFFER_BATCHES * size, _BUFFER_BYTES // max(1, row_bytes))
+
+
+def trained_on(data: Data, share: float) -> Data:
+    """``data`` without the ``share`` of its samples that a training holds out: what is fitted to these cannot be judged
+    on them. All of them where samples are not counted, or a run takes a fixed number.
+    """
+    if data.fixed_batch is not None or not data.batching.counts_samples:
+        return data
+
+    def chunks() -> Iterator[Arrays]:
+        for part, _, _ in split(data, share, _BUFFER_ROWS):
+            if len(part):
+                yield part.feeds
+
+    return replace(data, chunks=chunks, limit=None)
 
 
 def shuffled(

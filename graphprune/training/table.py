@@ -33,8 +33,9 @@ def print_training(console: Console, report: TrainingReport, verbose: bool) -> N
     console.print(f"kept {kept}")
     resumed = f", resumed in epoch {report.resumed_at}" if report.resumed_at is not None else ""
     precision = "" if report.autocast == "none" else f", {report.autocast}"
+    done = "healed" if report.goal == "healing" else "trained"
     console.print(
-        f"trained on {report.train_samples:,} samples in {report.seconds:.1f} s on {report.device}{precision}{resumed}"
+        f"{done} on {report.train_samples:,} samples in {report.seconds:.1f} s on {report.device}{precision}{resumed}"
     )
     if report.energy is not None:
         _print_energy(console, report.energy)

@@ -140,6 +140,14 @@ CASES: dict[str, tuple[str, ...]] = {
         "finetune small.onnx --data images.npz --epochs 1 --set schedule=step,colour=red -o other.onnx",
         "finetune small.onnx --data images.npz --epochs 1 -o small.onnx",
     ),
+    "heal": (
+        f"{_CNN} --pass layer-cka{{floor=1}} --target removed=1 --no-bench --heal 10,lr=1e-4,batch=16 {_ALL}",
+        "apply cnn.onnx plan.json --data images.npz --threads 1 --no-bench -o again.onnx",
+        "apply cnn.onnx plan.json --data images.npz --threads 1 --no-bench --heal none -o small.onnx -q",
+        "heal small.onnx --teacher cnn.onnx --data images.npz --steps 10 --lr 1e-4 --batch-size 16 --json healed.json",
+        "heal small.onnx --teacher cnn.onnx --data images.npz --steps 10 --time 1min",
+        "heal small.onnx --teacher cnn.onnx --data images.npz --time soon",
+    ),
     "never-slower": _passes(
         "tiny.onnx --threads 1 --align 1",
         "--pass filter-magnitude --target removed=1",
@@ -201,6 +209,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "bench --help",
         "evaluate --help",
         "finetune --help",
+        "heal --help",
         "doctor --help",
         "olive-config --help",
         "passes",

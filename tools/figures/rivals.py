@@ -81,6 +81,15 @@ def written(model: onnx.ModelProto, images: Images) -> float:
 
 def torch_pruning_rows(path: Path, images: Images, importance: str) -> Iterator[dict[str, Any]]:
     """One iterative run; a row at the first step at or past each share."""
+    for removed, small, repaired in torch_pruning_models(path, images, importance):
+        row = {"top1": written(small, images), "repaired": written(repaired, images)}
+        yield {"tool": f"Torch-Pruning {importance}", "macs_removed": removed} | row
+
+
+def torch_pruning_models(
+    path: Path, images: Images, importance: str
+) -> Iterator[tuple[float, onnx.ModelProto, onnx.ModelProto]]:
+    """The share of MACs gone, the network, and the same with its norms estimated again."""
     import torch
     import torch_pruning
 
@@ -115,9 +124,8 @@ def torch_pruning_rows(path: Path, images: Images, importance: str) -> Iterator[
             kept = {key: value.clone() for key, value in module.state_dict().items()}
             estimate_again(module, train)
             repaired = to_proto(from_torch(module, train[:2]))
-            row = {"top1": written(small, images), "repaired": written(repaired, images)}
             module.load_state_dict(kept)
-            yield {"tool": f"Torch-Pruning {importance}", "macs_removed": removed} | row
+            yield removed, small, repaired
 
 
 def writes_stream(name: str, layer: Any) -> bool:

@@ -114,7 +114,7 @@ def _quality(result: Result) -> Figure:
     }
     details = [_against(evaluation)]
     if result.unrepaired is not None:
-        details.append(f"{figure(result.unrepaired, result.unrepaired.after)} before {recovery(result)}")
+        details.append(f"{figure(result.unrepaired, result.unrepaired.after)} before {result.recovery}")
     if evaluation.text is not None:
         after = evaluation.text.after
         details.append(f"top-1 agreement {with_error(after.agreement, percent=True)}")
@@ -134,12 +134,6 @@ def _against(evaluation: Evaluation) -> str:
     if evaluation.kind == "metric":
         return f"{before} before, {change:+.4g} {where}".replace("-", _MINUS)
     return f"{before} before, {_signed(100 * change)} points {where}"
-
-
-def recovery(result: Result) -> str:
-    """What was done after the removal, in words."""
-    steps = [word for word, is_done in (("repair", result.repair), ("training", result.training)) if is_done]
-    return " and ".join(steps)
 
 
 def _percent(before: float, after: float) -> str:

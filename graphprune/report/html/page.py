@@ -15,7 +15,7 @@ from graphprune.report import budget
 from graphprune.report.html import charts
 from graphprune.report.html.frontier import frontier_of
 from graphprune.report.html.generation import generation_rows, text_rows
-from graphprune.report.html.headline import figures, recovery
+from graphprune.report.html.headline import figures
 from graphprune.report.html.heatmap import floor_of, heatmap_svg
 from graphprune.report.html.importance import MOST_GROUPS, block_bars, group_multiples
 from graphprune.report.html.pictures import ReportData, Similarity
@@ -57,9 +57,9 @@ def render(result: Result, pictures: ReportData) -> str:
         alike=_alike(pictures.similarity),
         largest_score=max((abs(row.score) for row in pictures.blocks if row.score is not None), default=0.0) or 1.0,
         repairs=_repairs(result.repair),
-        recovery=recovery(result),
+        recovery=result.recovery,
         generation=generation_rows(result.generation),
-        texts=text_rows(result.evaluation, result.unrepaired, recovery(result)),
+        texts=text_rows(result.evaluation, result.unrepaired, result.recovery),
         budget=list(budget.sentences(result)),
         tried=budget.rows(result.plan.budget, result) if result.plan.budget else [],
         limits=[decision.limit for decision in result.plan.decisions if decision.limit],
