@@ -53,12 +53,13 @@ class Decider(Protocol):
         ...
 
 
-def carry_out(job: Job, decider: Decider) -> Result:
+def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Result:
     """Load, decide and rewrite, prove, time, repair, train, evaluate, time and write, in this order.
 
-    Nothing is in place before all is well. Training changes no time: what it would be wasted on is refused before.
+    ``loaded`` is the network with its data where an earlier run has them. Nothing is in place before all is well.
+    Training changes no time: what it would be wasted on is refused before.
     """
-    loaded = prepare(job.model, job.data, job.options)
+    loaded = loaded or prepare(job.model, job.data, job.options)
     if job.folder is None:
         output_files.spare_weights(job.output, loaded.model)
     options = decider.options(loaded, _with_training_data(job.options, job.data))

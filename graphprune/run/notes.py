@@ -25,6 +25,7 @@ class NoteKind(Enum):
     WRITTEN_TIME = auto()
     FOLDER = auto()
     BUDGET = auto()
+    AUTO = auto()
 
 
 @dataclass(frozen=True)
