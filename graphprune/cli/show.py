@@ -247,6 +247,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         ),
         workers=WorkerOptions(settings.get("jobs"), settings.get("backend"), settings.get("cluster")),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
+        quantise=settings.get("quantise"),
         report=settings.get("report"),
         command=shlex.join(["graphprune", *sys.argv[1:]]),
         progress=shown.progress,

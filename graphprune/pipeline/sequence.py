@@ -15,6 +15,7 @@ from graphprune.latency.phases import phase_time
 from graphprune.model_folder.writing import complete
 from graphprune.pipeline.job import Job
 from graphprune.pipeline.measured import budgeted, evaluated, timed
+from graphprune.pipeline.quantise import check_quantisable, int8_path, quantised
 from graphprune.pipeline.rounds import Rounds
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
@@ -66,6 +67,10 @@ def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Re
     options = replace(options, batch=fitting_batch(loaded.analysis, options.batch))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
+    if options.quantise is not None:
+        check_quantisable(loaded)
+        if job.output is not None:
+            output_files.output_path(int8_path(job.output), job.given, job.data, options.data.evaluation)
     rounds = Rounds(loaded, options)
     decided = decider.decide(loaded, rounds, options)
     small, result = decided.small, _result_of(job, loaded, decided)
@@ -89,6 +94,8 @@ def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Re
         result = budgeted(path, loaded, held_out, options, replace(result, after=_with_bytes(result, path)))
         if options.timing.measure_latency:
             result = _settled(timed(path, loaded, result, options), decided.latency)
+        if options.quantise is not None:
+            result = quantised(path, loaded, held_out, options, replace(result, output=job.output))
         if job.folder is not None and job.output is not None:
             notes = complete(path, job.folder, loaded.model, small.model)
             result = replace(result, notes=(*result.notes, *texts_of(notes_of(NoteKind.FOLDER, notes))))

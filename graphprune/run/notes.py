@@ -26,6 +26,7 @@ class NoteKind(Enum):
     FOLDER = auto()
     BUDGET = auto()
     AUTO = auto()
+    QUANTISED = auto()
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _charts(found: CandidatesFile) -> Iterator[str]:
     if not judged:
         return
     kind = next((each.evaluation.kind for _, each in judged if each.evaluation is not None), "")
-    shares = {
+    shares: dict[str, list[float | None]] = {
         "time left, %": [each.time_ratio for _, each in judged],
         "MACs left, %": [(each.macs or 0) / max(1, found.macs) for _, each in judged],
         "size left, %": [(each.bytes or 0) / max(1, found.bytes) for _, each in judged],
@@ -70,5 +70,6 @@ def _charts(found: CandidatesFile) -> Iterator[str]:
             if share is not None
         ]
         if points:
-            beaten, front = ([point for point, is_front in points if is_front == which] for which in (False, True))
+            front = [point for point, is_front in points if is_front]
+            beaten = [point for point, is_front in points if not is_front]
             yield pareto_svg(beaten, front, what, _LOST.get(kind, "lost, %"))
