@@ -23,6 +23,7 @@ from .passes.mop import MoP as MoP
 from .passes.neuron_projection import NeuronProjection as NeuronProjection
 from .pipeline.apply import apply as apply
 from .pipeline.bench import bench as bench
+from .pipeline.candidates import candidates as candidates
 from .pipeline.evaluate import evaluate as evaluate
 from .pipeline.inspect import inspect as inspect
 from .pipeline.prune import prune as prune

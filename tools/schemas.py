@@ -20,6 +20,7 @@ from graphprune.evaluation.robustness_report import RobustnessReport
 from graphprune.pipeline.check_data import DataCheck
 from graphprune.plan.plan import Plan
 from graphprune.plan.plan_file import REQUIRED
+from graphprune.report.candidates import CandidatesFile
 from graphprune.report.growth import Growth
 from graphprune.report.inspection import GroupsFile, Inspection
 from graphprune.report.result_file import BenchFile, GenerationFile, ResultFile
@@ -28,6 +29,7 @@ from graphprune.training.report import TrainingFile
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 KINDS: dict[str, type] = {
     "bench": BenchFile,
+    "candidates": CandidatesFile,
     "data-check": DataCheck,
     "doctor": Diagnosis,
     "generation": GenerationFile,

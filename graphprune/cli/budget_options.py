@@ -25,4 +25,11 @@ def budget_options(command: Command) -> Command:
             show_default=True,
             help="What must keep within --max-drop: the upper end of the 95 % interval, or the estimate alone.",
         ),
+        click.option(
+            "--candidates",
+            type=click.IntRange(2),
+            metavar="N",
+            help="N results in even steps up to --target (default: flops=0.5), from one scoring: a table, the front, "
+            "a file with its plan for each. Targets can be listed instead: --target flops=0.8,0.6,0.5.",
+        ),
     )

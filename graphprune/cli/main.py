@@ -13,6 +13,7 @@ import click
 from graphprune.base.did_you_mean import meant
 from graphprune.cli.apply_hf import apply_hf
 from graphprune.cli.budget_options import budget_options
+from graphprune.cli.candidates import several
 from graphprune.cli.check_data import check_data
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
@@ -115,7 +116,8 @@ def cli() -> None:
     "passes",
     multiple=True,
     metavar="SPEC",
-    help="Pass to run, e.g. layer-cka or 'layer-cka{floor=1}'; repeatable.",
+    help="Pass to run, e.g. layer-cka or 'layer-cka{floor=1}'; repeatable. auto, the default where there is --data: "
+    "those that are sensible for the network are tried, and the best is kept.",
 )
 @click.option(
     "--target",
@@ -150,6 +152,7 @@ def prune(
     target: str | None,
     max_drop: str | None,
     drop_by: JudgedBy,
+    candidates: int | None,
     evaluation: str | None,
     dry_run: bool,
     plan_out: Path | None,
@@ -168,6 +171,9 @@ def prune(
     from graphprune.plan.max_drop import MaxDrop
     from graphprune.run.notes import NO_DATA
 
+    if candidates is not None or (target is not None and "," in target):
+        several(model, passes, target, candidates, output, json_path, settings, evaluation, quiet, max_drop, plan_out)
+        return
     beside = {"--plan-out": plan_out, "--json": json_path, "--report": settings["report"]}
     out = checked_output(output, model, beside, settings["data"], evaluation, dry_run=dry_run)
 
@@ -181,7 +187,7 @@ def prune(
     with Shown(json_path, quiet) as shown:
         result = run_prune(
             model,
-            passes,
+            passes or (("auto",) if settings["data"] is not None else ()),
             data=settings["data"],
             target=target,
             output=None if dry_run else out,

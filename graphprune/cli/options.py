@@ -183,6 +183,13 @@ def output_options(command: Command) -> Command:
             metavar="FILE.html",
             help="Write a report with pictures, one file that needs no network.",
         ),
+        click.option(
+            "--quantise",
+            "--quantize",
+            type=click.Choice(["int8"]),
+            help="Write a second file in int8 beside the result, by ONNX Runtime's static quantiser on --data; all "
+            "three are judged and timed.",
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from graphprune.model_folder import layout, writing
 from graphprune.pipeline.between import Dump, trace
 from graphprune.report import terminal
 from graphprune.report.bench_table import print_measurements
+from graphprune.report.candidates_table import print_candidates
 from graphprune.report.generation_table import print_generation
 from graphprune.report.group_svg import group_svg
 from graphprune.report.group_table import print_groups
@@ -34,6 +35,7 @@ from graphprune.text.options import TextOptions
 if TYPE_CHECKING:
     from graphprune.generation.measure import GenerationMeasurement
     from graphprune.measure.runtime import Measurement
+    from graphprune.report.candidates import CandidatesFile
     from graphprune.report.inspection import GroupInspection, Inspection
     from graphprune.report.result import Result
 
@@ -109,6 +111,13 @@ class Shown:
         print_groups(self._out, inspection, verbose)
         if drawing is not None:
             self._out.print(f"wrote {escape(str(drawing))}", soft_wrap=True)
+
+    def candidates(self, found: CandidatesFile, report: Path | None) -> None:
+        """The table of several results."""
+        self._write_json(found.to_json)
+        print_candidates(self._out, found)
+        if report is not None:
+            self._out.print(f"wrote {escape(str(report))}", soft_wrap=True)
 
     def measurements(self, measurements: Sequence[Measurement], first: str, second: str) -> None:
         """One table of all runtimes; the JSON has a list of them."""
@@ -240,6 +249,7 @@ def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) 
         ),
         workers=WorkerOptions(settings.get("jobs"), settings.get("backend"), settings.get("cluster")),
         runtime=RuntimeOptions(settings["provider"], settings["threads"]),
+        quantise=settings.get("quantise"),
         report=settings.get("report"),
         command=shlex.join(["graphprune", *sys.argv[1:]]),
         progress=shown.progress,

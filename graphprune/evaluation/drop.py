@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp, isclose, isfinite, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from graphprune.evaluation.language import TextScores
 from graphprune.evaluation.metric import MetricFunction
 from graphprune.evaluation.paired import difference, interval
 from graphprune.plan.max_drop import Drop
+
+if TYPE_CHECKING:
+    from graphprune.evaluation.accuracy import Evaluation
 
 METRIC_PARTS = 10
 """In so many parts of the samples a metric is measured again, to tell how sure it is."""
@@ -83,6 +86,17 @@ def of_metric(
     falls = np.array([sign * (second - first) / abs(before) for first, second in parts])
     reach = _STUDENT_95 * float(falls.std(ddof=1)) / sqrt(METRIC_PARTS)
     return Drop("metric", value, value - reach, value + reach, samples)
+
+
+def estimate(evaluation: Evaluation, metric: MetricFunction | None) -> float:
+    """What an evaluation says was lost, as a share; of a metric, of which more is better unless it says otherwise."""
+    before, after = evaluation.before, evaluation.after
+    if evaluation.kind == "perplexity":
+        return after / before - 1
+    if evaluation.kind == "metric":
+        sign = 1 if metric is not None and is_lower_better(metric) else -1
+        return sign * (after - before) / (abs(before) or 1.0)
+    return after if evaluation.kind == "error" else before - after
 
 
 def is_lower_better(metric: MetricFunction) -> bool:

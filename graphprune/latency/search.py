@@ -20,7 +20,7 @@ from graphprune.measure.ort import OrtRuntime
 from graphprune.measure.times_cache import Cache
 from graphprune.pass_infra.base import CarryOut, Pass
 from graphprune.pass_infra.context import Context
-from graphprune.pass_infra.proposals import Proposal
+from graphprune.pass_infra.proposals import Proposal, Proposals
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import GENERATION, Target
 from graphprune.rewrite.apply import execute
@@ -35,18 +35,22 @@ _ALL = 1e-6  # share of the MACs that no pass leaves: a pass that goes in steps 
 class LatencySearch:
     """The state of one run: ``reached`` is the measured time of what the passes so far left, in the clock's unit.
 
-    ``feeds`` is one sample, to look at candidates with.
+    ``feeds`` is one sample, to look at candidates with; ``known`` are the proposals of passes for networks, by which
+    searches for several times share one scoring.
     """
 
     target: Target
     clock: NetworkClock
     profiler: LatencyProfiler
     feeds: Feeds
+    known: dict[tuple[str, int], Proposals] = field(default_factory=dict)
     reached: float = field(init=False)
 
     @classmethod
-    def of(cls, target: Target, loaded: LoadedRun, options: RunOptions) -> LatencySearch:
-        """The search for the model of a run, on the wall clock.
+    def of(
+        cls, target: Target, loaded: LoadedRun, options: RunOptions, earlier: LatencySearch | None = None
+    ) -> LatencySearch:
+        """The search for the model of a run, on the wall clock; with the table and the scores of an ``earlier`` one.
 
         Raises
         ------
@@ -76,6 +80,8 @@ class LatencySearch:
         clock: NetworkClock = decoder or EndToEndTimer(
             target, model.source, model.folder, feeds, options.runtime, seconds
         )
+        if earlier is not None:
+            return cls(target, clock, earlier.profiler, loaded.feeds, earlier.known)
         return cls(target, clock, profiler, loaded.feeds)
 
     @property
@@ -110,7 +116,8 @@ class LatencySearch:
         if pass_.goes_in_steps():
             return self._in_steps(pass_, context)
         pass_.requires(_without_end(context))
-        propose = pass_.proposals(context, self.profiler)
+        key = (str(pass_), id(context.analysis))
+        propose = self.known.get(key) or self.known.setdefault(key, pass_.proposals(context, self.profiler))
         found = close_in(self.clock.asked, self.reached, propose, self._measuring(pass_, context))
         best = found.best
         if not found.is_close and not context.goal.is_last and pass_.is_coarse:

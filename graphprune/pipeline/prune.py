@@ -18,8 +18,9 @@ from graphprune.model_folder import layout
 from graphprune.pass_infra.base import Pass, parse_spec
 from graphprune.pipeline.decide import decide, not_reached
 from graphprune.pipeline.job import Job, Save, destination
+from graphprune.pipeline.rivals import AUTO, Rivals
 from graphprune.pipeline.rounds import Rounds, healing_noted, repairs
-from graphprune.pipeline.sequence import Decided, carry_out
+from graphprune.pipeline.sequence import Decided, Decider, carry_out
 from graphprune.pipeline.within_budget import WithinBudget
 from graphprune.plan.max_drop import MaxDrop
 from graphprune.plan.plan import Decision, Plan
@@ -54,11 +55,12 @@ def prune(
 ) -> Result:
     """Prune a model; the same as ``graphprune SOURCE --pass ... --data ... --target ... -o OUTPUT``.
 
-    ``passes`` may be a single one. ``source`` may be a ``torch.nn.Module``: it is exported as it is called with
-    ``example`` (a tensor, a tuple, a dict by argument; default: the first samples of ``data``), and ``result.module()``
-    is the pruned one. The module given is not touched. It may be a folder with a model in it, as the tools for language
-    models lay it down: then ``output`` is a folder, too. Without ``output`` nothing stays on disk and ``result.model``
-    holds the model; with ``dry_run`` the decision is all.
+    ``passes`` may be a single one; ``"auto"`` tries those that are sensible for the network and takes the best, judged
+    on the evaluation data or on a part of ``data`` that is then held out. ``source`` may be a ``torch.nn.Module``: it
+    is exported as it is called with ``example`` (a tensor, a tuple, a dict by argument; default: the first samples of
+    ``data``), and ``result.module()`` is the pruned one. The module given is not touched. It may be a folder with a
+    model in it, as the tools for language models lay it down: then ``output`` is a folder, too. Without ``output``
+    nothing stays on disk and ``result.model`` holds the model; with ``dry_run`` the decision is all.
 
     With ``max_drop`` ("1%", or 0.01) the result loses no more than that on held-out samples, by the upper end of a 95 %
     interval: on ``options.data.evaluation``, or on a part of ``data`` that is then kept from passes and repair. Without
@@ -76,8 +78,11 @@ def prune(
         options = with_held_out(options)
     if not is_module(source):
         check_source(source)
-    chosen = _chosen(passes)
+    is_auto = passes == AUTO or (isinstance(passes, list | tuple) and list(passes) == [AUTO])
+    chosen = [] if is_auto else chosen_passes(passes)
     wanted = _wanted(target, chosen)
+    if is_auto and data is not None:
+        options = with_held_out(options)
     is_default = target is None and wanted is DEFAULT_TARGET and budget is None
     folder = layout.find(Path(source)) if layout.is_folder(source) else None
     model = folder.model_file if folder else proto_of(source, example, data) if is_module(source) else source
@@ -86,7 +91,7 @@ def prune(
         options,
         "prune",
         source=source,
-        passes=list(map(str, chosen)),
+        passes=list(map(str, chosen)) or [AUTO],
         data=data,
         target=None if budget is not None and target is None else str(wanted),
         max_drop=None if budget is None else str(budget),
@@ -94,13 +99,18 @@ def prune(
         dry_run=dry_run,
     )
     job = Job(source, model, data, out, options, report, save, started, dry_run, folder)
-    turns = _PassesInTurn(chosen, wanted, is_default=is_default, dry_run=dry_run)
-    if budget is None:
-        return carry_out(job, turns)
-    return carry_out(job, WithinBudget(turns, tuple(chosen), None if target is None else wanted, budget, data))
+
+    def decider(passes: Sequence[Pass]) -> Decider:
+        turns = PassesInTurn(passes, wanted, is_default=is_default, dry_run=dry_run)
+        if budget is None:
+            return turns
+        return WithinBudget(turns, tuple(passes), None if target is None else wanted, budget, data)
+
+    is_given = budget is not None and target is None
+    return carry_out(job, Rivals(lambda each: decider([each]), data, is_given) if is_auto else decider(chosen))
 
 
-def _chosen(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
+def chosen_passes(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
     """The passes, of which one may stand alone, by name or with its default options.
 
     Raises
@@ -125,7 +135,7 @@ def _chosen(passes: Sequence[Pass | str] | Pass | str) -> list[Pass]:
 
 def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
     """The target; where none was given the ratio or the rule that all passes have, or the default."""
-    own = {pass_.own_target() for pass_ in passes}
+    own = {pass_.own_target() for pass_ in passes} or {None}
     if target is not None:
         wanted = target if isinstance(target, Target) else Target.parse(target)
         if wanted == OWN_RULE and own != {OWN_RULE}:
@@ -143,13 +153,13 @@ def _wanted(target: Target | str | None, passes: Sequence[Pass]) -> Target:
 
 
 @dataclass(frozen=True)
-class _PassesInTurn:
+class PassesInTurn:
     """Passes that decide, one after the other."""
 
     passes: Sequence[Pass]
     target: Target
-    is_default: bool
-    dry_run: bool
+    is_default: bool = False
+    dry_run: bool = False
 
     def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
         """As given, with the repair of a pass that has one of its own where none is asked for.

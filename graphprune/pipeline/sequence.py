@@ -16,6 +16,7 @@ from graphprune.latency.phases import phase_time
 from graphprune.model_folder.writing import complete
 from graphprune.pipeline.job import Job
 from graphprune.pipeline.measured import budgeted, evaluated, timed
+from graphprune.pipeline.quantise import check_quantisable, int8_path, quantised
 from graphprune.pipeline.rounds import Rounds
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
@@ -54,18 +55,23 @@ class Decider(Protocol):
         ...
 
 
-def carry_out(job: Job, decider: Decider) -> Result:
+def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Result:
     """Load, decide and rewrite, prove, time, repair, heal, train, evaluate, time and write, in this order.
 
-    Nothing is in place before all is well. Training changes no time: what it would be wasted on is refused before.
+    ``loaded`` is the network with its data where an earlier run has them. Nothing is in place before all is well.
+    Training changes no time: what it would be wasted on is refused before.
     """
-    loaded = prepare(job.model, job.data, job.options)
+    loaded = loaded or prepare(job.model, job.data, job.options)
     if job.folder is None:
         output_files.spare_weights(job.output, loaded.model)
     options = _with_training_data(decider.options(loaded, job.options), job.data)
     options = replace(options, batch=fitting_batch(loaded.analysis, options.batch))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
+    if options.quantise is not None:
+        check_quantisable(loaded)
+        if job.output is not None:
+            output_files.output_path(int8_path(job.output), job.given, job.data, options.data.evaluation)
     rounds = Rounds(loaded, options)
     decided = decider.decide(loaded, rounds, options)
     small, result = decided.small, _result_of(job, loaded, decided)
@@ -89,6 +95,8 @@ def carry_out(job: Job, decider: Decider) -> Result:
         result = budgeted(path, loaded, held_out, options, replace(result, after=_with_bytes(result, path)))
         if options.timing.measure_latency:
             result = _settled(timed(path, loaded, result, options), decided.latency)
+        if options.quantise is not None:
+            result = quantised(path, loaded, held_out, options, replace(result, output=job.output))
         if job.folder is not None and job.output is not None:
             notes = complete(path, job.folder, loaded.model, small.model)
             result = replace(result, notes=(*result.notes, *texts_of(notes_of(NoteKind.FOLDER, notes))))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from graphprune.analysis.cost import Cost
 from graphprune.plan.plan import Plan
 from graphprune.report import summary
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from graphprune.ir.model import Model
     from graphprune.measure.runtime import Measurement
     from graphprune.repair.outcome import RepairReport
+    from graphprune.report.quantised import Quantised
     from graphprune.training.report import TrainingReport
     from graphprune.validation.validate import Validation
 
@@ -32,7 +35,8 @@ class Result:
     ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run, ``generation`` also where
     the model is no decoder with a cache. ``output`` is the written file, None for a dry run. ``unrepaired`` is the
     evaluation before repair and training.
-    ``training`` has one report for the healing, and one for each round of training. ``model`` is the smaller one.
+    ``training`` has one report for the healing, and one for each round of training. ``model`` is the smaller one itself,
+    ``quantised`` what became of it in int8.
     """
 
     source: str
@@ -51,6 +55,7 @@ class Result:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     model: Model | None = None
+    quantised: Quantised | None = None
 
     @property
     def recovery(self) -> str:
@@ -124,6 +129,7 @@ class Result:
             notes=list(self.notes),
             seconds=self.seconds,
             plan=self.plan,
+            quantised=UNSET if self.quantised is None else self.quantised,
         )
 
 

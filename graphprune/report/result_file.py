@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from msgspec import UNSET, UnsetType
+
 from graphprune.analysis.cost import Cost
 from graphprune.base.documents import Document
 from graphprune.evaluation.accuracy import Evaluation
@@ -14,6 +16,7 @@ from graphprune.measure.runtime import Measurement
 from graphprune.measure.timing import Comparison
 from graphprune.plan.plan import Figure, Plan
 from graphprune.repair.outcome import RepairReport
+from graphprune.report.quantised import Quantised
 from graphprune.training.report import TrainingReport
 from graphprune.validation.validate import Validation
 
@@ -61,6 +64,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     notes: list[str]
     seconds: float
     plan: Plan
+    quantised: Quantised | UnsetType = UNSET
 
 
 class BenchFile(Document, frozen=True, tag="graphprune.bench/2"):

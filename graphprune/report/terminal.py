@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from graphprune.report import budget
+from graphprune.report import budget, quantised
 from graphprune.report.bench_table import headline
 from graphprune.report.fitting import fitted, room_for_names
 from graphprune.report.generation_table import generation_rows, headlines
@@ -103,10 +103,28 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         _print_repair(console, result.repair, verbose)
     for training in result.training:
         print_training(console, training, verbose)
+    if result.quantised:
+        _print_quantised(console, result, result.quantised)
     if result.output:
         console.print(f"wrote {escape(str(result.output))}", soft_wrap=True)
+        if result.quantised and result.quantised.output:
+            console.print(f"wrote {escape(result.quantised.output)}", soft_wrap=True)
     elif not result.validation:
         console.print("dry run: nothing was rewritten, checked or written")
+
+
+def _print_quantised(console: Console, result: Result, found: quantised.Quantised) -> None:
+    """The original, the pruned network and that in int8."""
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("")
+    for column in ("file", "time", "quality"):
+        table.add_column(column, justify="right")
+    for row in quantised.rows(result):
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(quantised.sentence(found))
 
 
 def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None:

@@ -25,6 +25,8 @@ class NoteKind(Enum):
     WRITTEN_TIME = auto()
     FOLDER = auto()
     BUDGET = auto()
+    AUTO = auto()
+    QUANTISED = auto()
 
 
 @dataclass(frozen=True)

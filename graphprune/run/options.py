@@ -126,7 +126,8 @@ class RunOptions:
 
     ``batch`` is for scoring and validation; fewer run where their outputs would take over 128 MiB. Widths are kept to
     multiples of ``align``; "auto" takes what the runtime was measured to like. ``keep`` names layers, blocks and groups
-    that stay, ``only`` those that alone may go: globs, or regular expressions after ``re:``. ``report`` is an HTML file
+    that stay, ``only`` those that alone may go: globs, or regular expressions after ``re:``. ``quantise`` makes a
+    second file in int8 of the result. ``report`` is an HTML file
     to write; ``command`` is what the user typed, for that report. ``between`` is called after each decision of a pass.
     """
 
@@ -140,6 +141,7 @@ class RunOptions:
     recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
     workers: WorkerOptions = field(default_factory=WorkerOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    quantise: Literal["int8"] | None = None
     report: Path | None = None
     command: str = ""
     progress: Progress = silent

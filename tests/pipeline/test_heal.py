@@ -96,7 +96,19 @@ def test_what_judges_the_healing_was_not_repaired_on() -> None:
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     words = ["dense.onnx", "--pass", "layer-magnitude{floor=0}", "--target", "removed=2", "--data", "images.npz"]
-    more = ["--no-bench", "--repair", "stats", "--heal", HEAL, "-o", "out.onnx", "--json", "out.json", "--report", "out.html"]
+    more = [
+        "--no-bench",
+        "--repair",
+        "stats",
+        "--heal",
+        HEAL,
+        "-o",
+        "out.onnx",
+        "--json",
+        "out.json",
+        "--report",
+        "out.html",
+    ]
     assert command(monkeypatch, *words, *more) == 0
     told = json.loads((folder / "out.json").read_text())
     assert_published(told)

@@ -193,6 +193,22 @@ def training_svg(reports: Sequence[TrainingReport]) -> str:
     return drawn(draw, "held-out figures of the training")
 
 
+def pareto_svg(left: Sequence[Point], front: Sequence[Point], what: str, lost: str) -> str:
+    """What each candidate loses against what it leaves, ``what`` in words; those that no other beats are joined."""
+
+    def draw(ax: Any) -> None:
+        ax.plot(*_xy(left), "o", color=MUTED, markersize=6, label="beaten by another")
+        ax.plot(*_xy(sorted(front, key=lambda point: point.left)), "-o", color=ACCENT, markersize=6, label="the front")
+        for point in (*left, *front):
+            ax.annotate(point.label, (100 * point.left, point.figure), xytext=(4, 5), textcoords="offset points")
+        ax.margins(0.1)
+        ax.set_xlabel(what)
+        ax.set_ylabel(lost)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
+
+    return _svg(draw, f"{lost} against {what}")
+
+
 def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [100 * point.left for point in points], [point.figure for point in points]
 

@@ -11,7 +11,7 @@ from typing import Any
 import graphprune
 from graphprune.base import extras
 from graphprune.repair.outcome import RepairReport
-from graphprune.report import budget
+from graphprune.report import budget, quantised
 from graphprune.report.html import charts
 from graphprune.report.html.frontier import frontier_of
 from graphprune.report.html.generation import generation_rows, text_rows
@@ -62,6 +62,8 @@ def render(result: Result, pictures: ReportData) -> str:
         texts=text_rows(result.evaluation, result.unrepaired, result.recovery),
         budget=list(budget.sentences(result)),
         tried=budget.rows(result.plan.budget, result) if result.plan.budget else [],
+        int8=quantised.rows(result) if result.quantised else [],
+        int8_sentence=quantised.sentence(result.quantised) if result.quantised else "",
         limits=[decision.limit for decision in result.plan.decisions if decision.limit],
         folded_rows=_FOLDED_ROWS,
         states=_STATES,

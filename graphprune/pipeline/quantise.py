@@ -1,0 +1,119 @@
+"""The pruned network in int8 beside the float one: made, checked against both others, and timed against them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from graphprune.data.dataset import Data
+from graphprune.errors import OptionError
+from graphprune.evaluation.accuracy import Evaluation, evaluate, judged
+from graphprune.evaluation.outputs import OutputComparison
+from graphprune.measure.ort import measure
+from graphprune.measure.runtime import Measurement
+from graphprune.report.quantised import Quantised
+from graphprune.report.result import Result
+from graphprune.run.loaded import LoadedRun
+from graphprune.run.notes import NoteKind, notes_of, texts_of
+from graphprune.run.options import RunOptions
+from graphprune.runtime.quantiser import quantise_int8, refuse_unquantisable
+from graphprune.runtime.sessions import run
+from graphprune.runtime.turns import Turns
+
+
+def check_quantisable(loaded: LoadedRun) -> None:
+    """Refuse what will not be quantised, before the work.
+
+    Raises
+    ------
+    OptionError
+        There are no samples to calibrate with.
+    ModelError
+        The quantiser cannot take the model.
+    """
+    if loaded.data.kind == "synthetic":
+        raise OptionError("int8 is calibrated on samples, and there are none", "add --data, or leave --quantise out")
+    refuse_unquantisable(loaded.model)
+
+
+def int8_path(path: Path) -> Path:
+    """``small.int8.onnx`` beside ``small.onnx``."""
+    return path.with_name(f"{path.stem}.int8{path.suffix}")
+
+
+def quantised(path: Path, loaded: LoadedRun, held_out: Data | None, options: RunOptions, result: Result) -> Result:
+    """``result`` with the network of the file in ``path`` in int8, in a file beside it.
+
+    Where the plan has a budget and int8 loses more, that file is not written and a note says so; a note tells, too,
+    where it is no faster than the float one.
+
+    Raises
+    ------
+    ModelError
+        The quantiser fails.
+    """
+    options.progress("quantising", 0, 0)
+    out = int8_path(path)
+    is_per_channel = quantise_int8(path, out, (part.feeds for part in loaded.data.batches(options.batch)))
+    error, samples = _difference(path, out, loaded.data, options)
+    evaluation, why = _judged(out, loaded, held_out, options, result)
+    size_bytes = sum(file.stat().st_size for file in out.parent.glob(f"{out.name}*"))
+    found = Quantised(
+        output=None if result.output is None or why else str(int8_path(result.output)),
+        bytes=size_bytes,
+        is_per_channel=is_per_channel,
+        relative_error=error,
+        samples=samples,
+        evaluation=evaluation,
+    )
+    if options.timing.measure_latency:
+        options.progress("measuring int8", 0, 0)
+        found = replace(found, to_original=_timed(loaded, out, options), to_pruned=_timed(loaded, out, options, path))
+        times = None if found.to_pruned is None else found.to_pruned.comparison
+        if times is not None and not (times.is_different and times.ratio < 1):
+            interval = f"[{times.ratio_low:.2f}, {times.ratio_high:.2f}]"
+            why = why or f"int8 is not measured faster than float here: {times.ratio:.2f} times the time {interval}"
+    if found.output is None:
+        for file in out.parent.glob(f"{out.name}*"):
+            file.unlink()
+    notes = texts_of(notes_of(NoteKind.QUANTISED, [why] if why else ()))
+    return replace(result, quantised=found, notes=(*result.notes, *notes))
+
+
+def _judged(
+    out: Path, loaded: LoadedRun, held_out: Data | None, options: RunOptions, result: Result
+) -> tuple[Evaluation | None, str]:
+    """How good int8 is against the original, and why it is not to be written, if so."""
+    if held_out is None:
+        return None, ""
+    options.progress("evaluating int8", 0, 0)
+    model, how = loaded.model, (held_out, options.batch, options.runtime, options.data.metric)
+    budget = result.plan.budget
+    if not budget:
+        return evaluate(model.source, out, model.folder, *how), ""
+    evaluation, drop = judged(model.source, out, model.folder, *how)
+    if budget.asked.allows(drop):
+        return evaluation, ""
+    return evaluation, f"int8 is not written: it loses {drop}, which is more than --max-drop {budget.asked}"
+
+
+def _difference(path: Path, out: Path, data: Data, options: RunOptions) -> tuple[float, int]:
+    """The largest relative error of an output of int8 against the float file, and on how many samples."""
+    sessions = Turns((path, out), options.runtime)
+    names = [output.name for output in sessions[0].get_outputs()]
+    comparison, samples = OutputComparison(names), 0
+    for part in data.batches(options.batch):
+        float_, int8 = (run(session, part.feeds, names) for session in sessions)
+        comparison.add(float_, int8)
+        samples += len(part)
+    errors = (1.0 if each.relative_error is None else each.relative_error for each in comparison.results())
+    return max(errors, default=0.0), samples
+
+
+def _timed(loaded: LoadedRun, out: Path, options: RunOptions, first: Path | None = None) -> Measurement:
+    """Of int8 against the original, or against ``first``."""
+    timing, model = options.timing, loaded.model
+    source, folder = (model.source, model.folder) if first is None else (first, None)
+    feeds = loaded.data.first(timing.batch)
+    count = loaded.data.batching.count(feeds)
+    return measure(source, out, feeds, options.runtime, folder=folder, min_seconds=timing.seconds, samples=count)
