@@ -35,7 +35,7 @@ class Result:
     ``validation``, ``measurement`` and ``evaluation`` are None where that step did not run, ``generation`` also where
     the model is no decoder with a cache. ``output`` is the written file, None for a dry run. ``unrepaired`` is the
     evaluation before repair and training.
-    ``training`` has one report for the healing, and one for each round of training. ``model`` is the smaller one itself,
+    ``training`` has one report for the healing, and one for each round of training. ``model`` is the smaller one,
     ``quantised`` what became of it in int8.
     """
 

@@ -31,7 +31,7 @@ def test_rounding_is_told_from_a_wrong_cut(monkeypatch: pytest.MonkeyPatch) -> N
     cut = vars(checks)["remove_units"]
 
     def wrong(*given: Any) -> Model:
-        small = cut(*given)
+        small: Model = cut(*given)
         weights = next(tensor for tensor in small.graph.tensors().values() if tensor.name == "w1")
         weights.values = weights.values * np.float32(1.5)
         return small

@@ -206,7 +206,7 @@ def pareto_svg(left: Sequence[Point], front: Sequence[Point], what: str, lost: s
         ax.set_ylabel(lost)
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
 
-    return _svg(draw, f"{lost} against {what}")
+    return drawn(draw, f"{lost} against {what}")
 
 
 def _xy(points: Sequence[Point]) -> tuple[list[float], list[float]]:
