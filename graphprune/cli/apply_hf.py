@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from graphprune.cli.grouped import GroupedCommand
 
-@click.command("apply-hf")
+
+@click.command("apply-hf", cls=GroupedCommand)
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from graphprune.cli.grouped import grouped
 from graphprune.cli.together import Command, together
 
 
+@grouped("What goes")
 def budget_options(command: Command) -> Command:
     """What the result may lose."""
     return together(

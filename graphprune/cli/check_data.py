@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.options import show_options
 
 
-@click.command("check-data")
+@click.command("check-data", cls=GroupedCommand)
 @click.option(
     "--data",
     metavar="SOURCE",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from graphprune.cli.grouped import GroupedCommand
+from graphprune.cli.json_output import json_option, write_json
 from graphprune.errors import RuntimeMissing
 
 if TYPE_CHECKING:
@@ -16,12 +19,12 @@ if TYPE_CHECKING:
 _MARKS = {"ok": "[green]ok[/]", "absent": "[dim]-[/]", "warning": "[yellow]warn[/]", "problem": "[bold red]FAIL[/]"}
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option(
     "--provider", default="cpu", show_default=True, help="The provider that must start: cpu, cuda[:i], trt ..."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def doctor(provider: str, as_json: bool) -> None:
+@json_option
+def doctor(provider: str, json_path: Path | None) -> None:
     """Check which runtimes really start here, and name the pip line that repairs what does not.
 
     Every provider of the installed ONNX Runtime runs a model of one node, in a process of its own; torch, TensorRT,
@@ -35,9 +38,9 @@ def doctor(provider: str, as_json: bool) -> None:
 
     with Status("looking", console=Console(stderr=True)) as status:
         diagnosis = examine(ThisMachine(), provider, lambda what: status.update(f"trying {what}"))
-    if as_json:
-        click.echo(diagnosis.to_json(), nl=False)
-    else:
+    if json_path is not None:
+        write_json(json_path, diagnosis)
+    if json_path is None or str(json_path) != "-":
         print_diagnosis(Console(highlight=False), diagnosis)
     if not diagnosis.starts:
         raise RuntimeMissing(f"no session starts on '{provider}' here", "the lines after 'next' repair it")

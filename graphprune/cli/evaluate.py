@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import show_options
 from graphprune.cli.text_options import text_options
@@ -63,7 +64,7 @@ class Pixels(click.ParamType[str]):
         return value
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("models", nargs=-1, required=True, metavar="DENSE [SMALL]...", type=click.Path(path_type=Path))
 @click.option(
     "--data",

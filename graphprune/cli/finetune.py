@@ -9,12 +9,13 @@ import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
 from graphprune.cli.energy_options import energy_options, energy_settings
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 from graphprune.cli.text_options import text_options
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @model_argument
 @click.option("--teacher", type=click.Path(path_type=Path), help="The unpruned network, to come near to again.")
 @click.option(

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.options import model_argument, show_options
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @model_argument
 @click.option("--stage", type=click.IntRange(0), metavar="K", help="Add blocks to this stage, and train nothing.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 from graphprune.cli.text_options import text_options
@@ -15,7 +16,7 @@ from graphprune.cli.text_options import text_options
 _SUFFIX = "healed"
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @model_argument
 @click.option("--teacher", type=click.Path(path_type=Path), required=True, help="The unpruned network.")
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphprune.cli.grouped import grouped
 from graphprune.cli.together import Command, together
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class PerChannel(click.ParamType[tuple[float, ...]]):
             self.fail(f"'{value}' are no numbers with commas", param, ctx)
 
 
+@grouped("Samples")
 def image_options(command: Command) -> Command:
     """How pictures become samples."""
     return together(

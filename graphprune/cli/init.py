@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.options import model_argument
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @model_argument
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all weights.")
 @click.option(

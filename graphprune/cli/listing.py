@@ -54,11 +54,8 @@ def pass_listing(names: Sequence[str] = ()) -> PassListing:
     )
 
 
-def print_passes(listing: PassListing, as_json: bool) -> None:
-    """Print the listing as text, or as JSON with a versioned schema."""
-    if as_json:
-        sys.stdout.write(listing.to_json())
-        return
+def print_passes(listing: PassListing) -> None:
+    """Print the listing as text."""
     console = Console(highlight=False)
     for entry in listing.passes:
         console.print(f"[bold]{entry.name}[/]  {escape(entry.summary)}")

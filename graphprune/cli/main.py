@@ -15,9 +15,11 @@ from graphprune.cli.apply_hf import apply_hf
 from graphprune.cli.budget_options import budget_options
 from graphprune.cli.candidates import several
 from graphprune.cli.check_data import check_data
+from graphprune.cli.config_file import config_option
 from graphprune.cli.doctor import doctor
 from graphprune.cli.evaluate import evaluate
 from graphprune.cli.finetune import finetune
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.grow import grow
 from graphprune.cli.heal import heal
 from graphprune.cli.init import init
@@ -37,6 +39,8 @@ from graphprune.cli.options import (
     show_options,
     worker_options,
 )
+from graphprune.cli.passes import passes
+from graphprune.cli.report import report
 from graphprune.cli.stay_options import stay_options
 from graphprune.cli.train import train
 from graphprune.errors import GraphpruneError
@@ -52,6 +56,13 @@ _INTERRUPTED = 130
 
 class DefaultToPrune(click.Group):
     """``graphprune model.onnx --pass ...`` is short for ``graphprune prune model.onnx --pass ...``."""
+
+    command_class = GroupedCommand
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Every command may take its options from a file."""
+        cmd.params.append(config_option())
+        super().add_command(cmd, name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
@@ -314,19 +325,6 @@ def bench(
     shown.measurements(measurements, str(original), str(pruned))
 
 
-@cli.command()
-@click.argument("name", nargs=-1, metavar="[NAME]...")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def passes(name: tuple[str, ...], as_json: bool) -> None:
-    """List the passes, or tell all about those that are named."""
-    from graphprune.cli.listing import pass_listing, print_details, print_passes
-
-    if name and not as_json:
-        print_details(name)
-    else:
-        print_passes(pass_listing(name), as_json)
-
-
 cli.add_command(apply_hf)
 cli.add_command(init)
 cli.add_command(grow)
@@ -336,6 +334,8 @@ cli.add_command(heal)
 cli.add_command(evaluate)
 cli.add_command(check_data)
 cli.add_command(doctor)
+cli.add_command(passes)
+cli.add_command(report)
 cli.add_command(olive_config)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from graphprune.cli.grouped import GroupedCommand
 
-@click.command("olive-config")
+
+@click.command("olive-config", cls=GroupedCommand)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: stdout]")
 def olive_config(output: Path | None) -> None:
     """Write Olive's package config with the passes of graphprune added.

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from graphprune.cli.grouped import grouped
 from graphprune.cli.image_options import image_options
+from graphprune.cli.quantise_option import quantise_option
 from graphprune.cli.text_options import text_options
 from graphprune.cli.together import Command, together
 
@@ -164,6 +166,7 @@ def model_argument(command: Command) -> Command:
     return click.argument("model", type=click.Path(path_type=Path))(command)
 
 
+@grouped("Output")
 def output_options(command: Command) -> Command:
     """Where the result goes, whether it may, and the report on it."""
     return together(
@@ -183,16 +186,11 @@ def output_options(command: Command) -> Command:
             metavar="FILE.html",
             help="Write a report with pictures, one file that needs no network.",
         ),
-        click.option(
-            "--quantise",
-            "--quantize",
-            type=click.Choice(["int8"]),
-            help="Write a second file in int8 beside the result, by ONNX Runtime's static quantiser on --data; all "
-            "three are judged and timed.",
-        ),
+        quantise_option,
     )
 
 
+@grouped("Judging")
 def evaluation_options(command: Command) -> Command:
     """What the result is judged by."""
     return together(
@@ -213,6 +211,7 @@ def evaluation_options(command: Command) -> Command:
     )
 
 
+@grouped("Output")
 def between_options(command: Command) -> Command:
     """What is done between passes."""
     return together(
@@ -227,6 +226,7 @@ def between_options(command: Command) -> Command:
     )
 
 
+@grouped("Repair and training")
 def recovery_options(command: Command) -> Command:
     """What follows a removal."""
     return together(
@@ -273,6 +273,7 @@ def batch_axis_option(command: Command) -> Command:
     )(command)
 
 
+@grouped("Samples")
 def data_options(command: Command) -> Command:
     """Where samples come from."""
     return together(
@@ -305,6 +306,7 @@ def data_options(command: Command) -> Command:
     )
 
 
+@grouped("Running and timing")
 def runtime_options(command: Command) -> Command:
     """How models are run and timed."""
     return together(
@@ -329,6 +331,7 @@ def runtime_options(command: Command) -> Command:
     )
 
 
+@grouped("What to time")
 def bench_options(command: Command) -> Command:
     """What models are timed on, and at what."""
     return together(
@@ -363,6 +366,7 @@ def bench_options(command: Command) -> Command:
     )
 
 
+@grouped("Who scores")
 def worker_options(command: Command) -> Command:
     """Who scores."""
     return together(
@@ -379,6 +383,7 @@ def worker_options(command: Command) -> Command:
     )
 
 
+@grouped("Running and timing")
 def cache_options(command: Command) -> Command:
     """Where the times that latency targets need are kept."""
     return together(
@@ -392,6 +397,7 @@ def cache_options(command: Command) -> Command:
     )
 
 
+@grouped("What is printed")
 def show_options(command: Command) -> Command:
     """What is printed."""
     return together(

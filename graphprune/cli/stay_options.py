@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from graphprune.cli.grouped import grouped
 from graphprune.cli.together import Command, together
 
 
+@grouped("What goes")
 def stay_options(command: Command) -> Command:
     """What stays, whatever a pass finds."""
     return together(

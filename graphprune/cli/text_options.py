@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from graphprune.cli.grouped import grouped
 from graphprune.cli.together import Command, together
 
 
+@grouped("Samples")
 def text_options(command: Command) -> Command:
     """How text becomes samples."""
     return together(

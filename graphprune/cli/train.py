@@ -9,11 +9,12 @@ import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
 from graphprune.cli.energy_options import energy_options, energy_settings
+from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @model_argument
 @click.option(
     "--data",

@@ -16,14 +16,14 @@ from graphprune.ir import output_files
 from graphprune.latency.search import LatencySearch
 from graphprune.model_folder import layout
 from graphprune.pass_infra.base import Pass
-from graphprune.pipeline.cuts import Cuts
+from graphprune.pipeline.cuts import ScoredCuts
 from graphprune.pipeline.decide import decide, not_reached
 from graphprune.pipeline.job import Job, destination
 from graphprune.pipeline.prune import PassesInTurn, chosen_passes
 from graphprune.pipeline.rounds import Rounds
 from graphprune.pipeline.sequence import Decided, carry_out
 from graphprune.plan.target import Target
-from graphprune.report.candidates import Candidate, CandidatesFile, on_front
+from graphprune.report.candidates import CandidatesFile, MadeCandidate, on_front
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.html.candidates_page import write_candidates_page
 from graphprune.report.result import Result
@@ -68,11 +68,11 @@ def candidates(
     if report is not None:
         output_files.output_path(report, source, data, options.data.evaluation)
     loaded = prepare(model, data, options)
-    found: list[Candidate] = []
+    found: list[MadeCandidate] = []
     results: list[Result | None] = []
     last: GraphpruneError | None = None
     metric = None if options.data.metric is None else load_metric(options.data.metric)[1]
-    with Cuts(loaded, tuple(chosen), options, None) as cuts:
+    with ScoredCuts(loaded, tuple(chosen), options, None) as cuts:
         state = _Shared(cuts)
         for number, (target, out) in enumerate(zip(wanted, outputs, strict=True)):
             head = f"candidate {number + 1} of {len(wanted)}, {target}"
@@ -86,11 +86,11 @@ def candidates(
                 result = carry_out(job, _FromCuts(PassesInTurn(chosen, target), state, target), loaded)
             except (NotFaster, TargetNotReached) as error:
                 last = error
-                found.append(Candidate(str(target), why=error.message))
+                found.append(MadeCandidate(str(target), why=error.message))
                 results.append(None)
                 continue
             lost = None if result.evaluation is None else drop.estimate(result.evaluation, metric)
-            found.append(Candidate.of(str(target), result, plan, lost))
+            found.append(MadeCandidate.of(str(target), result, plan, lost))
             results.append(result)
     if last is not None and not any(results):
         raise last
@@ -170,7 +170,7 @@ def _headed(options: RunOptions, head: str) -> Any:
 class _Shared:
     """What one target leaves for the next: the scores, and the table of times."""
 
-    cuts: Cuts
+    cuts: ScoredCuts
     search: LatencySearch | None = None
 
 

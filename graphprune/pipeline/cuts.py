@@ -69,7 +69,7 @@ class _Reached:
     steps: tuple[Removal, ...]
 
 
-class Cuts:
+class ScoredCuts:
     """Asked for one target after another with :meth:`at`; a pass scores once what it is given.
 
     What a pass refits as it decides is in ``refits`` until the next cut.

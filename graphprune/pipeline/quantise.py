@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
+
 from graphprune.data.dataset import Data
-from graphprune.errors import OptionError
+from graphprune.decoder.interface import decoder_interface
+from graphprune.errors import ModelError, OptionError
 from graphprune.evaluation.accuracy import Evaluation, evaluate, judged
 from graphprune.evaluation.outputs import OutputComparison
+from graphprune.ir.model import Model
+from graphprune.ir.quantised import ROUNDING
 from graphprune.measure.ort import measure
 from graphprune.measure.runtime import Measurement
 from graphprune.report.quantised import Quantised
@@ -16,9 +21,12 @@ from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.notes import NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
-from graphprune.runtime.quantiser import quantise_int8, refuse_unquantisable
+from graphprune.runtime.plugins import plugins
+from graphprune.runtime.quantiser import quantise_int8
 from graphprune.runtime.sessions import run
 from graphprune.runtime.turns import Turns
+
+_LOW = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
 
 
 def check_quantisable(loaded: LoadedRun) -> None:
@@ -33,7 +41,27 @@ def check_quantisable(loaded: LoadedRun) -> None:
     """
     if loaded.data.kind == "synthetic":
         raise OptionError("int8 is calibrated on samples, and there are none", "add --data, or leave --quantise out")
-    refuse_unquantisable(loaded.model)
+    _refuse_unquantisable(loaded.model)
+
+
+def _refuse_unquantisable(model: Model) -> None:
+    """Of models those that are no float32, are decoders with a cache, have operators of plugins, or are quantised."""
+    low = next((name for name, dtype in model.dtypes.items() if dtype in _LOW), None)
+    if low is not None:
+        what = onnx.TensorProto.DataType.Name(model.dtypes[low]).lower()
+        raise ModelError(
+            f"the int8 quantiser takes float32, '{low}' is {what}", "prune and quantise the float32 export"
+        )
+    if decoder_interface(model) is not None:
+        raise ModelError(
+            "the int8 quantiser calibrates whole runs, and the model is a decoder with a cache",
+            "prune it, and let onnxruntime-genai's builder make int4 of the result (docs/language_models.md)",
+        )
+    if found := plugins(model):
+        raise ModelError(f"the int8 quantiser does not know {found[0].op} (node {found[0].name})", "leave it out")
+    rounded = next((node for node in model.graph.nodes if node.op in ROUNDING), None)
+    if rounded is not None:
+        raise ModelError(f"the model is quantised already (node {rounded.name})", "leave --quantise out")
 
 
 def int8_path(path: Path) -> Path:

@@ -16,7 +16,7 @@ from graphprune.evaluation.accuracy import Evaluation, judged
 from graphprune.evaluation.metric import load_metric
 from graphprune.ir.export import to_proto
 from graphprune.pass_infra.base import Pass
-from graphprune.pipeline.cuts import Cut, Cuts
+from graphprune.pipeline.cuts import Cut, ScoredCuts
 from graphprune.pipeline.decide import not_reached
 from graphprune.pipeline.rounds import Repaired, Rounds
 from graphprune.pipeline.sequence import Decided
@@ -51,7 +51,7 @@ class Trials:
     options: RunOptions
     held_out: Data
     max_drop: MaxDrop
-    cuts: Cuts
+    cuts: ScoredCuts
     tried: dict[Hashable, TriedCut] = field(default_factory=dict)
     repaired: dict[Hashable, Repaired] = field(default_factory=dict)
     _last: Repaired | None = None
@@ -133,7 +133,7 @@ class Trials:
         return shown
 
 
-class Turns(Protocol):
+class InTurn(Protocol):
     """Passes in turn without a budget, and what becomes of their decisions."""
 
     def options(self, loaded: LoadedRun, options: RunOptions) -> RunOptions:
@@ -163,7 +163,7 @@ class WithinBudget:
     one the cut that it asks for must. ``data`` is the source of the calibration samples.
     """
 
-    turns: Turns
+    turns: InTurn
     passes: tuple[Pass, ...]
     target: Target | None
     max_drop: MaxDrop
@@ -201,7 +201,10 @@ class WithinBudget:
             found = self.turns.decide(loaded, rounds, options)
             return replace(found, plan=replace(found.plan, budget=record))
         who = options.workers
-        with hired(who.jobs, who.backend, who.cluster) as workers, Cuts(loaded, self.passes, options, workers) as cuts:
+        with (
+            hired(who.jobs, who.backend, who.cluster) as workers,
+            ScoredCuts(loaded, self.passes, options, workers) as cuts,
+        ):
             trials = Trials(loaded, options, held_out, self.max_drop, cuts)
             if self.target is None:
                 bracket = trials.search()

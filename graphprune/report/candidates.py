@@ -16,7 +16,7 @@ Axes = tuple[float | None, float | None, float, float]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class MadeCandidate:
     """One of several: what was ``asked``, and what came of it.
 
     ``output`` and ``plan`` are its files. ``lost`` is what it loses as a share of what the ``evaluation`` counts, None
@@ -39,7 +39,7 @@ class Candidate:
     is_front: bool = False
 
     @classmethod
-    def of(cls, asked: str, result: Result, plan: Path | None, lost: float | None) -> Candidate:
+    def of(cls, asked: str, result: Result, plan: Path | None, lost: float | None) -> MadeCandidate:
         """A result that was written."""
         times = None if result.measurement is None else result.measurement.comparison
         return cls(
@@ -75,9 +75,9 @@ class CandidatesFile(Document, frozen=True, tag="graphprune.candidates/1"):
     params: int
     bytes: int
     data: str | None
-    candidates: list[Candidate]
+    candidates: list[MadeCandidate]
 
-    def command(self, candidate: Candidate) -> str:
+    def command(self, candidate: MadeCandidate) -> str:
         """What makes the candidate again."""
         data = [] if self.data is None else ["--data", self.data]
         return shlex.join(["graphprune", "apply", self.source, str(candidate.plan), *data, "-o", "small.onnx"])
@@ -89,7 +89,7 @@ def is_beaten(one: Axes, by: Axes) -> bool:
     return all(theirs <= mine for mine, theirs in pairs) and any(theirs < mine for mine, theirs in pairs)
 
 
-def on_front(candidates: Sequence[Candidate]) -> list[bool]:
+def on_front(candidates: Sequence[MadeCandidate]) -> list[bool]:
     """Which of them no other one beats."""
     made = [candidate for candidate in candidates if not candidate.why]
     return [

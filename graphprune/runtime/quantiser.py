@@ -14,44 +14,11 @@ import onnx
 
 from graphprune.base import extras
 from graphprune.base.memory import give_back
-from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import ModelError
-from graphprune.ir.model import Model
-from graphprune.ir.quantised import ROUNDING
-from graphprune.runtime.plugins import plugins
 from graphprune.runtime.sessions import Feeds
 
 _PER_CHANNEL_SINCE = 13  # the operator set in which DequantizeLinear got its axis
 _LARGEST_BYTES = 1 << 31  # of a file that protobuf writes
-
-
-def refuse_unquantisable(model: Model) -> None:
-    """Refuse what the quantiser cannot take, before any work is done in vain.
-
-    Raises
-    ------
-    ModelError
-        The model is no float32 one, is a decoder with a cache, has operators of plugins, or is quantised.
-    """
-    low = next((name for name, dtype in model.dtypes.items() if dtype in _LOW), None)
-    if low is not None:
-        what = onnx.TensorProto.DataType.Name(model.dtypes[low]).lower()
-        raise ModelError(
-            f"the int8 quantiser takes float32, '{low}' is {what}", "prune and quantise the float32 export"
-        )
-    if decoder_interface(model) is not None:
-        raise ModelError(
-            "the int8 quantiser calibrates whole runs, and the model is a decoder with a cache",
-            "prune it, and let onnxruntime-genai's builder make int4 of the result (docs/language_models.md)",
-        )
-    if found := plugins(model):
-        raise ModelError(f"the int8 quantiser does not know {found[0].op} (node {found[0].name})", "leave it out")
-    rounded = next((node for node in model.graph.nodes if node.op in ROUNDING), None)
-    if rounded is not None:
-        raise ModelError(f"the model is quantised already (node {rounded.name})", "leave --quantise out")
-
-
-_LOW = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
 
 
 def quantise_int8(source: Path, out: Path, batches: Iterable[Feeds]) -> bool:
@@ -73,7 +40,7 @@ def quantise_int8(source: Path, out: Path, batches: Iterable[Feeds]) -> bool:
         try:
             shapes.quant_pre_process(source, ready, skip_symbolic_shape=True)
             opsets = {each.domain: each.version for each in onnx.load(ready, load_external_data=False).opset_import}
-            is_per_channel = opsets.get("", _PER_CHANNEL_SINCE) >= _PER_CHANNEL_SINCE
+            is_per_channel: bool = opsets.get("", _PER_CHANNEL_SINCE) >= _PER_CHANNEL_SINCE
             tools.quantize_static(
                 ready,
                 out,

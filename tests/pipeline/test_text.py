@@ -108,3 +108,18 @@ def test_a_part_of_the_data_can_be_held_out_of_text_only(folder: Path) -> None:
         graphprune.prune("model.onnx", "neuron-projection", data="ids.npz", options=options)
     with pytest.raises(OptionError, match="which is no text"):
         graphprune.prune("model.onnx", "neuron-projection", options=replace(options, batch=2))
+
+
+@pytest.mark.parametrize("name", ["neuron-projection", "filter-obs"])
+def test_the_largest_cut_within_a_rise_of_the_perplexity(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    more = ["--pass", name, "--align", 1, "--no-bench", "--threads", 1, "--data", "corpus.txt", "--chunk-tokens", 32]
+    more += ["--num-samples", 12, "--json", "out.json", "--drop-by", "estimate"]
+    assert command(monkeypatch, "prune", "model.onnx", *more, "--max-drop", "2%", "-o", "small.onnx") == 0
+    assert "more perplexity on" in " ".join(capsys.readouterr().out.split())
+    content = json.loads((folder / "out.json").read_text())
+    reached, found = content["plan"]["budget"]["reached"], content["evaluation"]
+    assert reached["kind"] == "perplexity"
+    assert reached["value"] == pytest.approx(found["after"] / found["before"] - 1)
+    assert reached["value"] <= 0.02

@@ -18,7 +18,7 @@ from graphprune.evaluation.metric import Batches
 from graphprune.pass_infra.base import Pass
 from graphprune.pass_infra.proposals import decision_key
 from graphprune.pass_infra.unit_pass import UnitPass
-from graphprune.pipeline.cuts import Cuts
+from graphprune.pipeline.cuts import ScoredCuts
 from graphprune.pipeline.decide import decide
 from graphprune.pipeline.rounds import Rounds
 from graphprune.plan.plan import Plan
@@ -111,7 +111,7 @@ def test_a_metric_that_rises_has_to_say_whether_that_is_good() -> None:
 @pytest.mark.parametrize("passes", [(FilterMagnitude(),), (LayerCKA(),), (LayerCKA(), FilterMagnitude())])
 def test_cuts_are_those_of_single_runs(passes: tuple[Pass, ...]) -> None:
     loaded = prepare(residual_mlp(4, 16), {"x": ROWS[:64]}, OPTIONS)
-    with Cuts(loaded, passes, OPTIONS, None) as cuts:
+    with ScoredCuts(loaded, passes, OPTIONS, None) as cuts:
         for text in ("flops=0.5", "flops=0.9", "params=0.7", "removed=2", "flops=0.45"):
             target = Target.parse(text)
             alone, small = decide(loaded, passes, target, OPTIONS, Rounds(loaded, OPTIONS), None, None, dry_run=True)

@@ -60,8 +60,8 @@ def shown(
     kept: list[Shown] = []
     gather = HtmlReport._gather
 
-    def keep(self: HtmlReport, result: Result, *others: Any) -> ReportData:
-        kept.append((result, gather(self, result, *others)))
+    def keep(self: HtmlReport, result: Result, *others: Any, again: bool) -> ReportData:
+        kept.append((result, gather(self, result, *others, again=again)))
         return kept[0][1]
 
     monkeypatch.setattr(HtmlReport, "_gather", keep)

@@ -214,6 +214,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "olive-config --help",
         "passes",
         "passes --json",
+        "report --help",
         "doctor",
         "olive-config -o olive.json",
         "nonsense",

@@ -4,10 +4,10 @@ and the report itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.base import extras
@@ -24,8 +24,13 @@ from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
 
-Write = Callable[[Result, LoadedRun, ModelAnalysis], None]
-"""Writes the report of a loaded model that a run left with a smaller analysis."""
+
+class Write(Protocol):
+    """Writes the report of a loaded model that a run left with a smaller analysis. ``again``: from a result that was
+    read, so that nothing is timed, and nothing compared on made-up inputs.
+    """
+
+    def __call__(self, result: Result, loaded: LoadedRun, small: ModelAnalysis, *, again: bool = False) -> None: ...
 
 
 class HtmlReport:
@@ -58,14 +63,14 @@ class HtmlReport:
         """What is written within the block moves into place when that ends well."""
         with output_files.aside(self._path) as path:
 
-            def write(result: Result, loaded: LoadedRun, small: ModelAnalysis) -> None:
+            def write(result: Result, loaded: LoadedRun, small: ModelAnalysis, *, again: bool = False) -> None:
                 if path is not None:
-                    self._write(path, result, loaded, small)
+                    self._write(path, result, loaded, small, again=again)
 
             yield write
 
-    def _write(self, path: Path, result: Result, loaded: LoadedRun, small: ModelAnalysis) -> None:
-        pictures = self._gather(result, loaded, small)
+    def _write(self, path: Path, result: Result, loaded: LoadedRun, small: ModelAnalysis, *, again: bool) -> None:
+        pictures = self._gather(result, loaded, small, again=again)
         self._options.progress("drawing the report", 0, 0)
         try:
             path.write_text(render(result, pictures), encoding="utf-8")
@@ -73,17 +78,23 @@ class HtmlReport:
             message = f"cannot write the report {path.name}: {error.strerror}"
             raise InputError(message, "free space or choose another --report") from None
 
-    def _gather(self, result: Result, loaded: LoadedRun, small: ModelAnalysis) -> ReportData:
+    def _gather(self, result: Result, loaded: LoadedRun, small: ModelAnalysis, *, again: bool) -> ReportData:
         """Time the parts (unless the run was not timed), compare the blocks, tell what became of every unit."""
         plan, options, times = result.plan, self._options, result.measurement
         parts = model_parts(loaded.analysis)
         gone = frozenset(block.join for block in plan.blocks)
+        is_compared = not again or loaded.data.kind != "synthetic"
+        about = facts(result, loaded, options)
+        if again:
+            about["data"] = f"{plan.data.get('origin')} ({plan.data.get('kind')})"
         return ReportData(
-            strip=gather_strip(loaded, parts, small, options, times.comparison.ratio if times is not None else None),
-            similarity=gather_similarity(loaded, gone, options) if gone else Similarity(),
+            strip=gather_strip(
+                loaded, parts, small, options, None if times is None or again else times.comparison.ratio
+            ),
+            similarity=gather_similarity(loaded, gone, options) if gone and is_compared else Similarity(),
             blocks=block_rows(loaded.analysis, parts, plan),
             groups=group_rows(loaded.analysis, plan),
-            facts=facts(result, loaded, options),
+            facts=about,
             command=typed(options) if options.command else python_call(self._function, self._arguments, options),
             language="console" if options.command else "python",
         )

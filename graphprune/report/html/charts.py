@@ -197,7 +197,8 @@ def pareto_svg(left: Sequence[Point], front: Sequence[Point], what: str, lost: s
     """What each candidate loses against what it leaves, ``what`` in words; those that no other beats are joined."""
 
     def draw(ax: Any) -> None:
-        ax.plot(*_xy(left), "o", color=MUTED, markersize=6, label="beaten by another")
+        if left:
+            ax.plot(*_xy(left), "o", color=MUTED, markersize=6, label="beaten by another")
         ax.plot(*_xy(sorted(front, key=lambda point: point.left)), "-o", color=ACCENT, markersize=6, label="the front")
         for point in (*left, *front):
             ax.annotate(point.label, (100 * point.left, point.figure), xytext=(4, 5), textcoords="offset points")
