@@ -29,6 +29,7 @@ from graphprune.training.step import RecordedStep, Step, recorded
 from graphprune.training.trial import Trial
 
 _CHECK_EVERY = 25  # steps; reading the loss makes a GPU wait
+_TRIAL_WARMUP = 0.3  # of a trial: the first steps of Adam are as large as its rate, whatever the slope
 _LOG = logging.getLogger("graphprune.training")
 
 
@@ -162,7 +163,8 @@ class Trainer:
         before = self._weights_now()
         self._optimiser = self._make_optimiser()
         self._begin_training()
-        course, seconds = Course(steps, steps, lr), 0.0
+        course, seconds = Course(steps, steps, lr, _TRIAL_WARMUP), 0.0
+        loss = 0.0
         for index, batch in prefetched(self._numbered(1, steps, steps), self._augmenter(1, 0)):
             assert batch is not None  # none is done before
             started = time.monotonic()
