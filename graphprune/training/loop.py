@@ -19,7 +19,7 @@ from graphprune.data.batching import Batch
 from graphprune.errors import OptionError
 from graphprune.training.augment import augmented
 from graphprune.training.course import Course
-from graphprune.training.goal import Goal
+from graphprune.training.goal import TrainingGoal
 from graphprune.training.judgement import Verdict
 from graphprune.training.network import TrainableNetwork, trainable
 from graphprune.training.options import TrainOptions
@@ -72,7 +72,7 @@ class Trainer:
         self,
         student: TrainableNetwork,
         teacher: TrainableNetwork | None,
-        objective: Goal,
+        objective: TrainingGoal,
         material: Material,
         options: TrainOptions,
         course: Course,
