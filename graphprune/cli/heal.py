@@ -44,7 +44,7 @@ _SUFFIX = "healed"
 @click.option(
     "--time", "duration", metavar="TIME", help="So long, e.g. 90s, 10min.  [default: while the held-out loss falls]"
 )
-@click.option("--lr", metavar="RATE", help="Largest learning rate.  [default: what short trials like best]")
+@click.option("--lr", metavar="RATE", help="Largest learning rate.  [default: the largest that short trials bear]")
 @click.option("--batch-size", "batch", metavar="N", help="Samples per step.  [default: 64, of text 16]")
 @click.option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
 @click.option(

@@ -12,7 +12,7 @@ from graphprune.data.batching import Batch
 from graphprune.training.judgement import Judgement
 
 
-class Goal(Protocol):
+class TrainingGoal(Protocol):
     """The loss of a batch; outputs are lists in the order of the graph's, ``wanted`` those of the unpruned network."""
 
     @property

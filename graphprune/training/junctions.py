@@ -12,7 +12,7 @@ from torch import Tensor
 from graphprune.analysis.blocks import find_joins
 from graphprune.data.batching import Batch
 from graphprune.ir.model import Model
-from graphprune.training.goal import Goal
+from graphprune.training.goal import TrainingGoal
 from graphprune.training.judgement import Judgement
 from graphprune.training.next_tokens import IGNORED
 
@@ -37,14 +37,14 @@ class WithJunctions:
     with a ``strength``.
     """
 
-    goal: Goal
+    goal: TrainingGoal
     count: int
     places: tuple[int, ...]
     strength: float
 
     @classmethod
     def of(
-        cls, goal: Goal, given: Sequence[Tensor], wanted: Sequence[Tensor], count: int, strength: float
+        cls, goal: TrainingGoal, given: Sequence[Tensor], wanted: Sequence[Tensor], count: int, strength: float
     ) -> WithJunctions:
         """With those junctions that both networks have in one shape; the lists are what they give for a batch."""
         pairs = zip(given[-count:], wanted[-count:], strict=True)

@@ -19,7 +19,7 @@ from graphprune.data.batching import Batch
 from graphprune.errors import OptionError
 from graphprune.training.augment import augmented
 from graphprune.training.course import Course
-from graphprune.training.goal import Goal
+from graphprune.training.goal import TrainingGoal
 from graphprune.training.judgement import Verdict
 from graphprune.training.network import TrainableNetwork, trainable
 from graphprune.training.options import TrainOptions
@@ -29,6 +29,7 @@ from graphprune.training.step import RecordedStep, Step, recorded
 from graphprune.training.trial import Trial
 
 _CHECK_EVERY = 25  # steps; reading the loss makes a GPU wait
+_TRIAL_WARMUP = 0.3  # of a trial: the first steps of Adam are as large as its rate, whatever the slope
 _LOG = logging.getLogger("graphprune.training")
 
 
@@ -71,7 +72,7 @@ class Trainer:
         self,
         student: TrainableNetwork,
         teacher: TrainableNetwork | None,
-        objective: Goal,
+        objective: TrainingGoal,
         material: Material,
         options: TrainOptions,
         course: Course,
@@ -162,7 +163,8 @@ class Trainer:
         before = self._weights_now()
         self._optimiser = self._make_optimiser()
         self._begin_training()
-        course, seconds = Course(steps, steps, lr), 0.0
+        course, seconds = Course(steps, steps, lr, _TRIAL_WARMUP), 0.0
+        loss = 0.0
         for index, batch in prefetched(self._numbered(1, steps, steps), self._augmenter(1, 0)):
             assert batch is not None  # none is done before
             started = time.monotonic()

@@ -94,7 +94,7 @@ class TrainOptions:
     until_still: bool = _option(
         False, "instead of epochs as many steps as the held-out loss falls, and some at a rate that sinks to zero"
     )
-    probe: bool = _option(False, "where no learning rate is given, some short runs choose it by the held-out loss")
+    probe: bool = _option(False, "where no learning rate is given, short runs find the largest that does no harm")
     judge_every: int | None = _option(
         None,
         "with steps, seconds or until-still: how many steps make an epoch; auto: a fifth, or what is cheap to judge",

@@ -26,7 +26,7 @@ from graphprune.training.trial import ROUNDS
 
 if TYPE_CHECKING:
     from graphprune.base.progress import Progress
-    from graphprune.training.goal import Goal
+    from graphprune.training.goal import TrainingGoal
     from graphprune.training.loop import Material
     from graphprune.training.network import TrainableNetwork
     from graphprune.training.text_task import TextTask
@@ -146,7 +146,7 @@ def _finetune(
         material, epoch_steps = _material(data, evaluation, options, size, batch_file, train)
         material = replace(material, micro_batch=micro)
         dense = None if teacher is None else network.TrainableNetwork(teacher, place, teacher=True, watched=watched)
-        objective: Goal = objective_for(model, options, train.is_labelled or judge.is_labelled)
+        objective: TrainingGoal = objective_for(model, options, train.is_labelled or judge.is_labelled)
         if task is not None:
             material = text_task.material_of(material, task.names)
             objective = NextTokens(options.labels, options.distil, options.temperature)
@@ -323,8 +323,8 @@ def _junctions(model: Model, teacher: Model | None, options: TrainOptions) -> tu
 
 
 def _with_junctions(
-    goal: Goal, student: TrainableNetwork, dense: TrainableNetwork, feeds: Arrays, count: int, strength: float
-) -> Goal:
+    goal: TrainingGoal, student: TrainableNetwork, dense: TrainableNetwork, feeds: Arrays, count: int, strength: float
+) -> TrainingGoal:
     import torch
 
     from graphprune.training.junctions import WithJunctions

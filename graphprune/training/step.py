@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from graphprune.data.batching import Batch
-from graphprune.training.goal import Goal
+from graphprune.training.goal import TrainingGoal
 from graphprune.training.network import TrainableNetwork
 
 _WARM_UPS = 3  # libraries choose their kernels in the first runs, which cannot be recorded
@@ -26,7 +26,7 @@ class Step:
         self,
         student: TrainableNetwork,
         teacher: TrainableNetwork | None,
-        objective: Goal,
+        objective: TrainingGoal,
         weights: Sequence[nn.Parameter],
     ) -> None:
         self.student, self._teacher, self._objective, self._weights = student, teacher, objective, weights

@@ -12,6 +12,7 @@ from graphprune.training.options import TrainOptions
 _FACTOR = 3.0
 _HIGHEST, _LOWEST = 2, -3  # rungs of the ladder from where the trials begin
 _STEPS = (5, 24)
+_BORNE = 0.03
 _SHARE = 0.03  # of all steps, or of the time
 _TIMED_STEPS = 4
 ROUNDS = 5
@@ -29,7 +30,7 @@ class Trial:
     options: TrainOptions
 
     def course_of(self, *, is_probed: bool) -> Course:
-        """The course with the best rate, if that is asked for, and in as many steps as there is time for."""
+        """The course with the rate that trials find, if that is asked for, in as many steps as there is time for."""
         started, seconds = time.monotonic(), self.options.seconds
         steps, per_step, judging = _SHARE * self.course.steps, 0.0, 0.0
         if seconds is not None:
@@ -39,7 +40,8 @@ class Trial:
         course = self.course
         if is_probed:
             count = round(min(max(steps, _STEPS[0]), _STEPS[1]))
-            course = replace(course, lr=best_rate(lambda lr: self.attempt(lr, count)[0], course.lr))
+            before, _ = self.attempt(course.lr, 0)
+            course = replace(course, lr=bold_rate(lambda lr: self.attempt(lr, count)[0], course.lr, before))
         if seconds is None:
             return course
         left = seconds - (time.monotonic() - started) - (ROUNDS + 1) * judging
@@ -47,22 +49,23 @@ class Trial:
         return replace(course, steps=total, every=self.options.judge_every or -(-total // ROUNDS))
 
 
-def best_rate(attempt: Callable[[float], float], first: float) -> float:
-    """The rate, of a ladder around ``first``, after whose ``attempt`` the held-out loss is lowest.
+def bold_rate(attempt: Callable[[float], float], first: float, before: float) -> float:
+    """The largest rate, of a ladder around ``first``, whose ``attempt`` does not raise the held-out loss by more than
+    :data:`_BORNE` of what it was ``before``; the smallest where all do.
 
-    The ladder is climbed while that pays, and if it never did, descended.
+    Not the one with the lowest loss: what a few steps like is a tenth of what hundreds at a falling rate do.
     """
-    found = {0: attempt(first)}
-    for direction, end in ((1, _HIGHEST), (-1, _LOWEST)):
-        place = 0
-        while place != end:
-            place += direction
-            found[place] = attempt(_rung(first, place))
-            if not found[place] < found[place - direction]:
-                break
-        if min(found, key=found.__getitem__) > 0:
+    limit = before * (1 + _BORNE)
+    place = 0
+    if attempt(first) <= limit:
+        while place < _HIGHEST and attempt(_rung(first, place + 1)) <= limit:
+            place += 1
+        return _rung(first, place)
+    while place > _LOWEST:
+        place -= 1
+        if place == _LOWEST or attempt(_rung(first, place)) <= limit:
             break
-    return _rung(first, min(found, key=found.__getitem__))
+    return _rung(first, place)
 
 
 def _rung(first: float, place: int) -> float:

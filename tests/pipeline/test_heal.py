@@ -66,6 +66,7 @@ def healed(heal: str | None = HEAL, plan: graphprune.Plan | None = None) -> Resu
     return graphprune.prune(dense(), "layer-magnitude{floor=0}", {"x": images()}, "removed=2", options=options(heal))
 
 
+@pytest.mark.slow
 def test_the_plan_notes_it_and_is_applied_with_it() -> None:
     result = healed()
     assert result.plan.repair == ("stats", "heal=20,lr=0.0003,batch=16")
@@ -94,6 +95,7 @@ def test_what_judges_the_healing_was_not_repaired_on() -> None:
     assert report.held_out_samples == len(images()) - report.train_samples > 0
 
 
+@pytest.mark.slow
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     words = ["dense.onnx", "--pass", "layer-magnitude{floor=0}", "--target", "removed=2", "--data", "images.npz"]
     more = [

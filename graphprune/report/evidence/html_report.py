@@ -83,6 +83,7 @@ class HtmlReport:
         plan, options, times = result.plan, self._options, result.measurement
         parts = model_parts(loaded.analysis)
         gone = frozenset(block.join for block in plan.blocks)
+        ratio = None if times is None or again else times.comparison.ratio
         is_compared = not again or loaded.data.kind != "synthetic"
         about = facts(result, loaded, options)
         if again:
