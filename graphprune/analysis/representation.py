@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.dataflow import DataFlow, is_weighted
+from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import OptionError
 from graphprune.ir.bodies import with_bodies
 from graphprune.ir.model import Model
@@ -58,6 +59,12 @@ def find_representations(model: Model, blocks: Sequence[Block], names: Sequence[
     return list(dict.fromkeys(found))
 
 
+def logits_of(model: Model) -> str:
+    """The output with the logits: a decoder's for the next token, else the first."""
+    decoder = decoder_interface(model)
+    return str(model.graph.outputs[0].name) if decoder is None else decoder.logits
+
+
 def class_scores(model: Model, blocks: Sequence[Block]) -> Representation:
     """The first output as logits of classes, or of tokens, along the last axis; of a final Softmax what it reads.
 
@@ -66,9 +73,7 @@ def class_scores(model: Model, blocks: Sequence[Block]) -> Representation:
     OptionError
         The first output has no such axis.
     """
-    flow = model.derived(DataFlow)
-    presents = {tensor.present for tensor in flow.cache}
-    output = next(tensor.name for tensor in model.graph.outputs if tensor.name not in presents)
+    flow, output = model.derived(DataFlow), logits_of(model)
     shape = model.shapes.get(output)
     if shape is None or len(shape) not in (2, 3):
         raise OptionError(

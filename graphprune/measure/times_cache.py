@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from graphprune.base.atomic_file import write_whole
 
 SCHEMA = "graphprune.latency/1"
 
@@ -52,14 +52,6 @@ class Cache:
             return
         content = {"schema": SCHEMA, "key": self.key, "times_ms": self.times_ms}
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".latency-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(content, file)
-                os.replace(name, self.path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            write_whole(self.path, json.dumps(content).encode())
         except OSError as error:
             self.notes.append(f"the measured times cannot be kept in {self.path}: {error.strerror}")

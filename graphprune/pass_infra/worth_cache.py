@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from graphprune.base.atomic_file import write_whole
 from graphprune.pass_infra.context import Context
 from graphprune.repair.worth import SHARES, Part, Worth, worths
 
@@ -39,7 +38,7 @@ def measured_worths(context: Context, parts: Sequence[Part], samples: int) -> tu
     found = worths(context.model, parts, context.data, samples, execution.runtime, progress)
     if path is not None:
         with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            _write(path, found)
+            write_whole(path, msgspec.json.encode(_Content(_SCHEMA, found)))
     return found, ()
 
 
@@ -64,16 +63,3 @@ def _read(path: Path, parts: Sequence[Part]) -> list[Worth] | None:
     if content.schema != _SCHEMA or [each.join for each in content.worths] != [part.block.join for part in parts]:
         return None
     return content.worths
-
-
-def _write(path: Path, found: list[Worth]) -> None:
-    """Move a complete file into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".worth-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(_Content(_SCHEMA, found)))
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

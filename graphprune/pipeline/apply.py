@@ -13,6 +13,7 @@ from graphprune.model_folder import layout
 from graphprune.pipeline.job import Job, Save, destination
 from graphprune.pipeline.rounds import Rounds, noted
 from graphprune.pipeline.sequence import Decided, carry_out
+from graphprune.plan.faults import of_another_model
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
 from graphprune.repair.stage import parse_methods
@@ -79,7 +80,7 @@ class _GivenPlan:
         mine, theirs = loaded.model.sha256, self.plan.model_sha256
         if mine != theirs and not self.allow_other_model:
             raise PlanError(
-                f"the plan was made for another model (sha256 {theirs[:12]}..., this one is {mine[:12]}...)",
+                of_another_model(theirs, mine),
                 "give that model, or --allow-other-model for another export of the same network",
             )
         named, heals = noted(self.plan)

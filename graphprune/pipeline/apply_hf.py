@@ -25,6 +25,7 @@ from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.model_folder import layout, writing
 from graphprune.model_folder.json_file import read_object, rewritten
+from graphprune.plan.faults import of_another_model
 from graphprune.plan.plan import Plan
 from graphprune.rewrite.apply import execute
 from graphprune.rewrite.removal import Removal
@@ -88,8 +89,7 @@ def apply_hf(
     dense = load(layout.model_file(Path(folder if model is None else model)))
     if dense.sha256 != plan.model_sha256:
         raise PlanError(
-            f"the plan was made for another model (sha256 {plan.model_sha256[:12]}..., this one is "
-            f"{dense.sha256[:12]}...)",
+            of_another_model(plan.model_sha256, dense.sha256),
             "name the ONNX file that it was made for with --model",
         )
     cut = _carried_out(plan, dense, head_size(config))

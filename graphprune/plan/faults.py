@@ -41,3 +41,8 @@ def unit_faults(decision_units: Sequence[RemovedUnits]) -> Iterator[UnitFault]:
             yield UnitFault("nothing left", units)
     groups = Counter(units.group for units in decision_units)
     yield from (UnitFault("group twice", units) for units in decision_units if groups[units.group] > 1)
+
+
+def of_another_model(made_for: str, given: str) -> str:
+    """What is wrong where a plan was made for a file with one hash and is to cut a file with another."""
+    return f"the plan was made for another model (sha256 {made_for[:12]}..., this one is {given[:12]}...)"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from graphprune.analysis.representation import logits_of
 from graphprune.data.batching import Batch
 from graphprune.data.dataset import Data
 from graphprune.decoder.interface import decoder_interface
@@ -78,16 +79,11 @@ def _runs(
     models: Sequence[Model], data: Data, execution: Execution
 ) -> Iterator[tuple[Batch, list[NDArray[np.floating]]]]:
     """Each batch with the logits of each network."""
-    names = [_logits(model) for model in models]
+    names = [logits_of(model) for model in models]
     sessions = [open_model(model, execution.runtime) for model in models]
     one = run(sessions[0], data.first(1), names[:1])[0].nbytes
     for part in data.batches(max(1, min(execution.batch, _HELD_BYTES // max(1, one)))):
         yield part, [run(each, part.feeds, [name])[0] for each, name in zip(sessions, names, strict=True)]
-
-
-def _logits(model: Model) -> str:
-    interface = decoder_interface(model)
-    return model.graph.outputs[0].name if interface is None else interface.logits
 
 
 def _ids(model: Model, data: Data) -> str:

@@ -73,7 +73,8 @@ def test_a_block_costs_what_its_nodes_cost() -> None:
 def test_the_layer_in_a_body_is_a_layer() -> None:
     """What is compared lies behind the loop, or the loop would not count."""
     text = LOOP.replace("[head] y = MatMul(z, h)", "y = Relu(z)").replace("float[n, 3] y", "float[n, 4] y")
-    assert [each.tensor for each in find_representations(graph(text), [])] == ["y"]
+    text = text.replace("[steps] z = Loop(three, , x)", "[stem] q = MatMul(x, stem_w) [steps] z = Loop(three, , q)")
+    assert [each.tensor for each in find_representations(graph(text, {"stem_w": (4, 4)}), [])] == ["y"]
 
 
 def test_the_inspection_lists_them_last() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from graphprune.axes import algebra
 from graphprune.axes.algebra import (
     ONE,
     Atom,
@@ -296,3 +297,12 @@ def check_positions(axis: Axis) -> None:
 def _parts(axis: Axis) -> tuple[Axis, ...]:
     axis = expand(axis)
     return axis.parts if isinstance(axis, Concat) else (axis,)
+
+
+def test_what_shrinks_of_a_product() -> None:
+    """Samples times heads shrinks as the heads do; behind a part that stays there is no such share."""
+    samples, heads = Atom(7, Freeze("it is of an input", "x")), Atom(4)
+    assert algebra.shrinking_part(Product((samples, heads))) == Product((heads,))
+    assert algebra.shrinking_part(samples) == algebra.ONE
+    assert algebra.shrinking_part(Concat((samples, heads))) is None
+    assert algebra.shrinking_part(Product((heads, Concat((samples, Atom(2)))))) is None

@@ -16,6 +16,7 @@ from graphprune.ir.loading import load
 from graphprune.plan.plan import Decision
 from graphprune.rewrite.apply import execute
 from graphprune.runtime.sessions import RuntimeOptions
+from graphprune.scoring.routing import Router, routed_shares
 from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder
 from tests.decoder_steps import first_feeds, looked_at, steps
 from tests.passes.asking import Arrays, counts, inner, pruned, removed, scores
@@ -102,3 +103,29 @@ def test_a_plan_that_leaves_too_few_is_refused() -> None:
     feeds = first_feeds(analysis.model, np.zeros((1, 4), np.int64))
     with pytest.raises(PlanError, match=r"leaves 1 of 6 experts of .*, which chooses 2 of them at a time"):
         execute(analysis, decision, [], feeds, options)
+
+
+def test_shares_of_great_scores() -> None:
+    """Whose exponentials no number holds."""
+    shares = routed_shares(np.array([[1000.0, 999.0, 0.0]]), Router("scores", 1, 2, holds_shares=False))
+    np.testing.assert_allclose(shares, [[1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 0]])
+
+
+def test_experts_along_the_first_axis() -> None:
+    values = np.random.default_rng(0).standard_normal((5, 4))  # as many tokens would go unnoticed
+    first = routed_shares(values, Router("scores", 0, 2, holds_shares=False))
+    np.testing.assert_array_equal(first, routed_shares(values.T, Router("scores", 1, 2, holds_shares=False)))
+
+
+def test_padding_goes_to_no_expert() -> None:
+    proto = plain_decoder(_SIZES)
+    feeds = prompts(proto)
+    feeds["attention_mask"] = np.array(feeds["attention_mask"])
+    feeds["attention_mask"][1:, :4] = 0
+    counts_token = feeds["attention_mask"].astype(bool).reshape(-1)
+    result = pruned(proto, "expert-use{ratio=0.34}", feeds)
+    for layer, values in enumerate(scores(result).values()):
+        (scored,) = inner(proto, feeds, f"routed_{layer}")
+        rows = scored.reshape(-1, scored.shape[-1])[counts_token]
+        shares = routed_shares(rows, Router("scores", 1, 2, holds_shares=False)).mean(0)
+        np.testing.assert_allclose(values, shares / shares.mean(), rtol=1e-4)

@@ -2,8 +2,9 @@
 
 Each family is built small, with random weights, from its class in transformers, and exported by onnxruntime-genai's
 builder (``fused``; it knows no GPT-2 and no Mixtral) and by torch's older exporter with a cache (``plain``). Of each
-file every KV group and every MLP must be found, and one unit of each is cut and proved against the masked original.
-Needs transformers and onnxruntime-genai.
+file every KV group and every MLP must be found, and one unit of each is cut; every attention, every MLP and every layer
+is taken out by itself. All is proved against the masked original over decoding steps. A family is exported in the first
+style that it has, unless one is asked for. Needs transformers and onnxruntime-genai.
 
     python tools/checks/decoders.py [FAMILY ...] [--style fused|plain] [--folder KEPT]
 """
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from graphprune.errors import GraphpruneError
+from graphprune.ir.model import Model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -189,12 +191,38 @@ def examine(path: Path, family: Family) -> str:
     passes = {"head-projection": True, "neuron-projection": family.neurons, "expert-use": family.experts}
     for name in (name for name, is_wanted in passes.items() if is_wanted):
         graphprune.prune(path, f"{name}{{floor=0}}", prompts, f"removed={_LAYERS}", options=options)
-    return ""
+    return without_each(model, prompts)
 
 
-def results(families: Iterable[Family], style: str, folder: Path) -> Iterator[tuple[str, str]]:
+def without_each(model: Model, prompts: dict[str, np.ndarray]) -> str:
+    """As :func:`examine`, of the attentions, MLPs and layers of a network."""
+    from graphprune.analysis.layers import find_layers
+    from graphprune.analysis.model_analysis import analyse
+    from graphprune.data.dataset import load_data
+    from graphprune.ir.export import write
+    from graphprune.rewrite import remove_blocks
+    from graphprune.rewrite.removal import Removal
+    from graphprune.runtime.sessions import RuntimeOptions
+    from graphprune.validation.validate import validate
+
+    data, runtime = load_data(prompts, model), RuntimeOptions(threads=1)
+    joins = analyse(model, data.first(1), runtime).joins
+    blocks, layers = [join.block for join in joins if join.block], find_layers(model, joins)
+    with tempfile.TemporaryDirectory() as folder:
+        for chosen in (*((block,) for block in blocks), *layers):
+            written = Path(folder) / "small.onnx"
+            write(remove_blocks(model, chosen), written)
+            validate([Removal(model, chosen)], written, data, 4, runtime)
+    if len(blocks) == 2 * _LAYERS:
+        return ""
+    kept = {join.refusal.reason for join in joins if join.refusal and join.stage >= 0}
+    return f"{len(blocks)} of {2 * _LAYERS} blocks proved, the others stay: {'; '.join(kept)}"
+
+
+def results(families: Iterable[Family], wanted: str, folder: Path) -> Iterator[tuple[str, str]]:
     """Family -> what is wrong with it; empty where nothing is."""
     for family in families:
+        style = wanted or family.styles[0]
         source, target = folder / family.name / "hf", folder / family.name / style
         try:
             if not source.exists():
@@ -214,14 +242,18 @@ def results(families: Iterable[Family], style: str, folder: Path) -> Iterator[tu
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="FAMILY", help=f"of {', '.join(each.name for each in FAMILIES)}")
-    parser.add_argument("--style", choices=("fused", "plain"), default="fused")
+    parser.add_argument("--style", choices=("fused", "plain"), default="")
     parser.add_argument("--folder", type=Path, help="where the models are kept; what is there is not made again")
     given = parser.parse_args()
-    chosen = [each for each in FAMILIES if given.style in each.styles and (not given.names or each.name in given.names)]
+    styled = [each for each in FAMILIES if given.style in ("", *each.styles)]
+    chosen = [each for each in styled if not given.names or each.name in given.names]
     wrong = 0
     with tempfile.TemporaryDirectory() as temporary:
         for name, what in results(chosen, given.style, given.folder or Path(temporary)):
-            print(f"{name:10} {what or 'every unit found, one of each kind cut and proved'}", flush=True)
+            print(
+                f"{name:10} {what or 'all found; a unit of each, and each block and layer, cut and proved'}",
+                flush=True,
+            )
             wrong += bool(what)
     return 1 if wrong else 0
 

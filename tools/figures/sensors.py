@@ -12,12 +12,9 @@ The windows are the authors' (``GRAPHPRUNE_DATA``), whose folds are read without
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import pickle
 import sys
 import tempfile
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,38 +31,26 @@ from graphprune.ir.export import to_proto
 from graphprune.protocols import Fold, fold_scores, leakage, over_folds
 from graphprune.training import TrainOptions
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "models"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
 from sensor_networks import KINDS, export, train
+
+from tests.protocols.recordings import authors_folds
 
 PROTOCOLS = ("SNOW", "FNOW", "LOSO", "LOTO")
 PASSES = {"cnn": "filter-obs", "transformer": "joint-cka"}
 LEFT = (0.7, 0.4, 0.2)
 """Shares of the MACs that stay: 30, 60 and 80 % gone."""
-_NUMPY = {"_reconstruct", "ndarray", "dtype"}
 
 Row = dict[str, Any]
-
-
-class _Arrays(pickle.Unpickler):
-    """Lets NumPy's own arrays through and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        is_numpy = module.split(".")[0] == "numpy" and name in _NUMPY
-        if not is_numpy and (module, name) != ("_codecs", "encode"):
-            raise pickle.UnpicklingError(f"{module}.{name} is no array")
-        return super().find_class(module, name)
 
 
 def windows(name: str, protocol: str) -> tuple[np.ndarray, np.ndarray, list[Fold]]:
     """Windows (n, 1, time, sensors) float32, labels (n,) int64, and the folds."""
     path = shared_folder() / "data" / "har" / protocol / f"{name}.npz"
-    with zipfile.ZipFile(path) as archive, archive.open("folds.npy") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        held = _Arrays(io.BytesIO(file.read())).load()
     with np.load(path, allow_pickle=False) as arrays:
         x, y = arrays["X"].astype(np.float32), arrays["y"].argmax(1)
-    return x, y, [Fold(np.asarray(one), np.asarray(other)) for one, other in held]
+    return x, y, authors_folds(path)
 
 
 def rows(name: str, protocol: str, kind: str, numbers: Sequence[int], epochs: int, after: int) -> Iterator[Row]:
