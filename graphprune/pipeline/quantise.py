@@ -18,11 +18,11 @@ from graphprune.measure.ort import measure
 from graphprune.measure.runtime import Measurement
 from graphprune.report.quantised import Quantised
 from graphprune.report.result import Result
+from graphprune.rewrite.quantiser import quantise_int8
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.notes import NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
 from graphprune.runtime.plugins import plugins
-from graphprune.runtime.quantiser import quantise_int8
 from graphprune.runtime.sessions import run
 from graphprune.runtime.turns import Turns
 

@@ -45,7 +45,7 @@ def by_loop(proto: onnx.ModelProto, feeds: Arrays, layer: int) -> np.ndarray:
 @_BUILT
 def test_scores_are_those_of_the_loop_and_the_oracle_agrees(build: Callable[[Sizes], onnx.ModelProto]) -> None:
     proto = build(_SIZES)
-    feeds = prompts(proto)
+    feeds = dict(prompts(proto))
     result = pruned(proto, "expert-use{ratio=0.34}", feeds)
     for layer, (group, values) in enumerate(scores(result).items()):
         expected = by_loop(proto, feeds, layer)
@@ -119,7 +119,7 @@ def test_experts_along_the_first_axis() -> None:
 
 def test_padding_goes_to_no_expert() -> None:
     proto = plain_decoder(_SIZES)
-    feeds = prompts(proto)
+    feeds = dict(prompts(proto))
     feeds["attention_mask"] = np.array(feeds["attention_mask"])
     feeds["attention_mask"][1:, :4] = 0
     counts_token = feeds["attention_mask"].astype(bool).reshape(-1)

@@ -89,9 +89,7 @@ class HtmlReport:
         if again:
             about["data"] = f"{plan.data.get('origin')} ({plan.data.get('kind')})"
         return ReportData(
-            strip=gather_strip(
-                loaded, parts, small, options, None if times is None or again else times.comparison.ratio
-            ),
+            strip=gather_strip(loaded, parts, small, options, ratio),
             similarity=gather_similarity(loaded, gone, options) if gone and is_compared else Similarity(),
             blocks=block_rows(loaded.analysis, parts, plan),
             groups=group_rows(loaded.analysis, plan),
