@@ -145,7 +145,8 @@ def _decomposed_norm(flow: DataFlow, join: str) -> Tail | None:
     """Follow post-dominators from the join while everything in between is part of a norm."""
     region: set[str] = set()
     last, current = join, flow.post_dominator(join)
-    while current is not None and flow.nodes[current].op in _NORM_PARTS:
+    # a mean that all has to go through is no norm's, which keeps what it takes the mean of: it pools what follows
+    while current is not None and flow.nodes[current].op in _NORM_PARTS - {"ReduceMean"}:
         between = _between(flow, last, current)
         if any(flow.nodes[name].op not in _NORM_PARTS for name in between):
             break

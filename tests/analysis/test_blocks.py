@@ -224,3 +224,15 @@ def test_sizes_decide_where_symbolic_shapes_cannot() -> None:
     (join,) = find_joins(model, {"h": shape, "j": shape})
     assert join.block is not None
     assert_removal_is_exact(model, [join.block])
+
+
+def test_a_mean_over_all_tokens_is_no_part_of_a_norm() -> None:
+    """A hand-made norm ends each block, and the last is pooled at once."""
+    norm = "m{0} = ReduceMean<axes = [-1]>({1}) {2} = Sub({1}, m{0}) "
+    text = "(float[N,S,4] x) => (float[N,3] y) { " + norm.format(0, "x", "h0")
+    for number in (1, 2):
+        text += f"a{number} = MatMul(h{number - 1}, w) b{number} = Relu(a{number}) c{number} = MatMul(b{number}, v) "
+        text += f"s{number} = Add(h{number - 1}, c{number}) " + norm.format(number, f"s{number}", f"h{number}")
+    text += "p = ReduceMean<axes = [1], keepdims = 0>(h2) y = MatMul(p, head) }"
+    joins = find_joins(load(build(text, {"w": (4, 8), "v": (8, 4), "head": (4, 3)})))
+    assert [join.block.exit for join in joins if join.block] == ["h1", "h2"]
