@@ -119,7 +119,7 @@ def test_experts_along_the_first_axis() -> None:
 
 def test_padding_goes_to_no_expert() -> None:
     proto = plain_decoder(_SIZES)
-    feeds = prompts(proto)
+    feeds = dict(prompts(proto))
     feeds["attention_mask"] = np.array(feeds["attention_mask"])
     feeds["attention_mask"][1:, :4] = 0
     counts_token = feeds["attention_mask"].astype(bool).reshape(-1)

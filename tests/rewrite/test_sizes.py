@@ -12,9 +12,10 @@ from graphprune.ir.loading import load
 from graphprune.rewrite import remove_units
 from graphprune.rewrite.removal import Removal
 from graphprune.validation.masked_original import masked_original
+from tests.axes.cases import parse
 from tests.axes.oracles import keep_share
 from tests.axes.test_rules_layout import COUNT, PARTS, W, merged
-from tests.graphs import assert_same, build, ops, random_feeds, run
+from tests.graphs import assert_same, ops, random_feeds, run
 
 CASES = {
     "a product of shapes": merged(count="s3 = Shape(r) h3 = Gather(s3, two) nh = Mul(n, h3)"),
@@ -31,7 +32,7 @@ CASES = {
 @pytest.mark.parametrize("text", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("share", [0.4, 0.75])
 def test_heads_that_sizes_are_computed_with(text: str, share: float) -> None:
-    proto = build(text, {**W, **PARTS, **COUNT})
+    proto = parse(text, {**W, **PARTS, **COUNT}, 17, {})
     feeds = [random_feeds(proto, batch) for batch in (2, 3)]
     for _ in range(2):  # what was rewritten is rewritten again
         model = load(proto)
@@ -49,7 +50,9 @@ def test_heads_that_sizes_are_computed_with(text: str, share: float) -> None:
 
 
 def test_no_node_more_where_a_constant_can_do_it() -> None:
-    proto = build(merged(samples="s2 = Shape(e) b2 = Gather(s2, zero) q = Div(b2, heads)"), {**W, **PARTS, **COUNT})
+    proto = parse(
+        merged(samples="s2 = Shape(e) b2 = Gather(s2, zero) q = Div(b2, heads)"), {**W, **PARTS, **COUNT}, 17, {}
+    )
     model = load(proto)
     typing = infer(model)
     heads = next(group for group in find_groups(model, typing) if group.size == 3)
