@@ -221,7 +221,7 @@ def test_auto_on_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_time_ends_a_run() -> None:
     _, report = finetune(small(), dense(), images(), options("2s", lr=1e-3), silent)
     assert report.seconds < 6
-    assert len(report.epochs) > 2
+    assert len(report.epochs) >= 2
     course = Course(100, 20, 0.1)
     assert course.within(5.0, 0.5, 40).steps == 50
     assert course.within(-1.0, 0.5, 40).steps == 40
