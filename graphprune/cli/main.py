@@ -24,9 +24,8 @@ from graphprune.cli.grow import grow
 from graphprune.cli.heal import heal
 from graphprune.cli.init import init
 from graphprune.cli.olive_config import olive_config
+from graphprune.cli.option_types import Align, Drawing
 from graphprune.cli.options import (
-    Align,
-    Drawing,
     bench_options,
     between_options,
     cache_options,
