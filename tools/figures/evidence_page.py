@@ -100,9 +100,9 @@ def _joint(rows: Sequence[Row]) -> str:
     dense = [row for row in done if row["step"] == 0]
     dense = list({row["seed"]: row for row in dense}.values())
     about = _text(
-        f"""ResNet-20 ({_seeds(dense)}; dense {_mean(dense, "top1")}), step by step, each of as many MACs as a block
-        has: top-1 at MACs left, and what went, layer or filters, in the order of the seeds. All methods get
-        the same repair and {SIZES["small"].after} epochs after every step. KL scores layers and filters.
+        f"""ResNet-20 ({_seeds(dense)}; dense {_mean(dense, "top1")}), step by step, each of about the MACs of a block
+        (unlike MACs are not judged): top-1 at MACs left, and what went, layer or filters, in the order of the seeds.
+        All methods get the same repair and {SIZES["small"].after} epochs after every step. KL scores all.
         `joint-cka` compares repaired children, the paper (last row) children trained ten epochs on a tenth
         of the images; both judge by CKA on held-out images."""
     )
