@@ -20,6 +20,7 @@ from graphprune.measure.timing import Comparison, Latency
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.html import page as module
+from graphprune.report.html.headline import figures
 from graphprune.report.html.importance import _visible, block_bars
 from graphprune.report.html.page import embedded, render
 from graphprune.report.html.pictures import ReportData
@@ -112,6 +113,22 @@ def test_a_run_with_blocks_has_its_sections(blocks_gone: Shown) -> None:
     assert page.sections["blocks"].count("removed as number") == 2
     assert "others mattered less" in page.sections["blocks"]
     assert "passes=['layer-cka']" in page.sections["reproduce"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "value", "tone"),
+    [
+        (0.9485, 0.9455, "\N{MINUS SIGN}0.30 pt", ""),
+        (0.95, 0.80, "\N{MINUS SIGN}15.00 pt", "bad"),
+        (0.5, 0.9, "+40.00 pt", "good"),
+    ],
+)
+def test_the_drop_is_the_headline(blocks_gone: Shown, before: float, after: float, value: str, tone: str) -> None:
+    result = replace(blocks_gone[0], evaluation=Evaluation("top1", before, after, 2000), unrepaired=None)
+    (found,) = (figure for figure in figures(result) if figure.label == "top-1")
+    assert (found.value, found.tone) == (value, tone)
+    assert ("noise" in found.details[0]) == (tone == "")
+    assert f"{100 * after:.2f} %" in found.details[0]
 
 
 def test_a_run_with_units_has_its_sections(units_gone: Shown) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import sqrt
 
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.generation.measure import PointMeasurement
@@ -121,19 +122,33 @@ def _quality(result: Result) -> Figure:
         details.append(f"KL to the original {with_error(after.kl_nats)} nats")
     if evaluation.kind == "error":
         details += map(difference, evaluation.outputs[:_MOST_OUTPUTS])
-    return Figure(label.get(evaluation.kind, evaluation.metric), figure(evaluation, evaluation.after), tuple(details))
+    name = label.get(evaluation.kind, evaluation.metric)
+    if evaluation.kind not in ("top1", "agreement"):
+        return Figure(name, figure(evaluation, evaluation.after), tuple(details))
+    points = 100 * (evaluation.after - evaluation.before)
+    return Figure(name, f"{_signed(points)} pt", tuple(details), _tone_of(evaluation))
+
+
+def _tone_of(evaluation: Evaluation) -> str:
+    """``bad`` or ``good`` where two shares of so many samples differ by more than chance, were they apart."""
+    spread = sum(share * (1 - share) for share in (evaluation.before, evaluation.after)) / max(1, evaluation.samples)
+    change = evaluation.after - evaluation.before
+    if abs(change) <= 1.96 * sqrt(spread):
+        return ""
+    return "good" if change > 0 else "bad"
 
 
 def _against(evaluation: Evaluation) -> str:
     where = f"on {evaluation.samples:,} samples"
     if evaluation.kind == "error":
         return f"largest relative error {where}"
-    before, change = figure(evaluation, evaluation.before), evaluation.after - evaluation.before
+    before, after = (figure(evaluation, value) for value in (evaluation.before, evaluation.after))
     if evaluation.kind == "perplexity":
         return f"{before} before, on {evaluation.samples:,} chunks of text"
     if evaluation.kind == "metric":
-        return f"{before} before, {change:+.4g} {where}".replace("-", _MINUS)
-    return f"{before} before, {_signed(100 * change)} points {where}"
+        return f"{before} before, {evaluation.after - evaluation.before:+.4g} {where}".replace("-", _MINUS)
+    sure = "" if _tone_of(evaluation) else ", within the noise of so many"
+    return f"{before} before, {after} after {where}{sure}"
 
 
 def _percent(before: float, after: float) -> str:
