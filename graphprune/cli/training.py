@@ -96,7 +96,17 @@ def train(
     how = RunOptions(data=about, progress=shown.progress)
     try:
         found = carry_out(
-            model, teacher, data, out, options, how, shown.save_training, keep=keep, weights=weights, plan=plan
+            model,
+            teacher,
+            data,
+            out,
+            options,
+            how,
+            shown.save_training,
+            keep=keep,
+            weights=weights,
+            plan=plan,
+            meter=meter,
         )
     except KeyboardInterrupt:
         if kept.exists():

@@ -64,7 +64,8 @@ def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Re
     loaded = loaded or prepare(job.model, job.data, job.options)
     if job.folder is None:
         output_files.spare_weights(job.output, loaded.model)
-    options = _with_training_data(decider.options(loaded, job.options), job.data)
+    options = decider.options(loaded, _with_training_data(job.options, job.data))
+    options = _with_samples_to_heal(options, job.data)  # which a plan may ask for
     options = replace(options, batch=fitting_batch(loaded.analysis, options.batch))
     if not job.dry_run:
         require_operators(loaded.model, options.runtime)
@@ -109,17 +110,24 @@ def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Re
 def _with_training_data(options: RunOptions, data: Any) -> RunOptions:
     """The calibration data serve for training, too, all of them, where there are no others."""
     recovery = options.recovery
-    if recovery.finetune is not None and recovery.training_data is None:
-        if data is None:
-            raise OptionError("training needs samples, and there are none", "add --data or --train-data")
-        recovery = replace(recovery, training_data=data)
-    if recovery.healing is not None:
-        extras.torch()  # what is missing is said before the work
-        if recovery.heal_data is None:
-            if data is None:
-                raise OptionError("healing needs samples, and there are none", "add --data or --heal-data")
-            recovery = replace(recovery, heal_data=data)
-    return replace(options, recovery=recovery)
+    if recovery.finetune is None or recovery.training_data is not None:
+        return options
+    if data is None:
+        raise OptionError("training needs samples, and there are none", "add --data or --train-data")
+    return replace(options, recovery=replace(recovery, training_data=data))
+
+
+def _with_samples_to_heal(options: RunOptions, data: Any) -> RunOptions:
+    """The same for healing."""
+    recovery = options.recovery
+    if recovery.healing is None:
+        return options
+    extras.torch()  # what is missing is said before the work
+    if recovery.heal_data is not None:
+        return options
+    if data is None:
+        raise OptionError("healing needs samples, and there are none", "add --data or --heal-data")
+    return replace(options, recovery=replace(recovery, heal_data=data))
 
 
 def _result_of(job: Job, loaded: LoadedRun, decided: Decided) -> Result:
