@@ -43,5 +43,5 @@ def test_it_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_its_outputs_are_there_and_name_no_place(name: str) -> None:
     cells = [cell for cell in notebook(name).cells if cell.cell_type == "code"]
     written = [str(output) for cell in cells for output in cell.outputs]
-    assert sum(bool(cell.outputs) for cell in cells) >= 3
+    assert sum(bool(cell.outputs) for cell in cells) >= 2
     assert not any(word in text for text in written for word in ("/work", "/root", "/tmp", "/home", "Traceback"))
