@@ -11,5 +11,14 @@ class Progress(Protocol):
     def __call__(self, task: str, done: int, total: int, /) -> None: ...
 
 
+def headed(progress: Progress, head: str) -> Progress:
+    """``progress``, with what all of it belongs to before each task."""
+
+    def shown(task: str, done: int, total: int, /) -> None:
+        progress(f"{head}: {task}", done, total)
+
+    return shown
+
+
 def silent(task: str, done: int, total: int, /) -> None:
     """No progress shown."""

@@ -39,7 +39,7 @@ def doctor(provider: str, json_path: Path | None) -> None:
     with Status("looking", console=Console(stderr=True)) as status:
         diagnosis = examine(ThisMachine(), provider, lambda what: status.update(f"trying {what}"))
     if json_path is not None:
-        write_json(json_path, diagnosis)
+        write_json(json_path, diagnosis.to_json())
     if json_path is None or str(json_path) != "-":
         print_diagnosis(Console(highlight=False), diagnosis)
     if not diagnosis.starts:

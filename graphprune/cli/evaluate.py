@@ -11,7 +11,7 @@ import click
 from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.image_options import image_options, image_settings
 from graphprune.cli.options import show_options
-from graphprune.cli.text_options import text_options
+from graphprune.cli.text_options import text_options, text_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +143,7 @@ def evaluate(
       --attack pgd --corruptions all --pixel-mean 0.485,0.456,0.406
       --pixel-std 0.229,0.224,0.225
     """
-    from graphprune.cli.show import check_outputs, text_settings
+    from graphprune.cli.show import check_outputs
     from graphprune.cli.show_robustness import ShownRobustness
     from graphprune.evaluation.corruptions import chosen
     from graphprune.evaluation.moves import SIZES, move

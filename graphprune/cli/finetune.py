@@ -10,49 +10,23 @@ import click
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
 from graphprune.cli.energy_options import energy_options, energy_settings
 from graphprune.cli.grouped import GroupedCommand
-from graphprune.cli.image_options import image_options, image_settings
-from graphprune.cli.options import batch_axis_option, model_argument, show_options
-from graphprune.cli.text_options import text_options
+from graphprune.cli.image_options import image_settings
+from graphprune.cli.learning_options import further_options, learning_data_options
+from graphprune.cli.options import model_argument, show_options
+from graphprune.cli.text_options import text_settings
 
 
 @click.command(cls=GroupedCommand)
 @model_argument
 @click.option("--teacher", type=click.Path(path_type=Path), help="The unpruned network, to come near to again.")
-@click.option(
-    "--data",
-    metavar="SOURCE",
-    required=True,
-    help="Training samples: .npz, .npy, a folder of them or of pictures, script.py:function; text as .txt, .jsonl or "
-    "dataset:NAME[:CONFIG:SPLIT].",
-)
-@text_options
-@image_options
-@batch_axis_option
-@click.option(
-    "--num-samples",
-    type=click.IntRange(1),
-    help="Samples to use, of text chunks.  [default: all, of text with --steps what these need]",
-)
-@click.option(
-    "--eval",
-    "evaluation",
-    metavar="SOURCE",
-    help="Samples to judge the epochs by, or text for the last tenth of a text; default: a tenth of --data.",
-)
+@learning_data_options("Training", "epochs")
 @click.option("--epochs", metavar="N", help="How often to go through the data.  [default: 10]")
 @click.option("--steps", metavar="N", help="So many steps instead of epochs.")
 @click.option("--lr", metavar="RATE", help="Largest learning rate.  [default: auto]")
 @click.option("--batch-size", "batch", metavar="N", help="Samples per step.  [default: 128, of text 16]")
 @click.option("--lora", metavar="RANK", help="Train adapters of this rank beside dense layers, and merge them.")
 @click.option("--recipe", metavar="NAME", help="Options as a paper gives them: amp.")
-@click.option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
-@click.option(
-    "--set",
-    "spec",
-    default="",
-    metavar="KEY=VALUE,...",
-    help="More options, e.g. schedule=step,distil=0.5; a wrong key lists all.",
-)
+@further_options("schedule=step,distil=0.5")
 @click.option(
     "-o",
     "--output",
@@ -90,12 +64,11 @@ def finetune(
     \b
     graphprune finetune small/ --teacher llm/ --data corpus.txt --steps 200 -o tuned/
     """
-    from graphprune.cli.show import text_settings
     from graphprune.cli.training import Training, named_output, train
     from graphprune.training import TrainOptions
 
     out = named_output(output, model)
-    text = text_settings({name: settings.pop(name) for name in ("tokenizer", "chunk_tokens", "text_field")})
+    text = text_settings(settings)
     images, meter = image_settings(settings), energy_settings(settings)
     options = TrainOptions.parse(
         spec,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from graphprune.cli.together import Command
+from graphprune.errors import InputError
 
 if TYPE_CHECKING:
-    from graphprune.base.documents import Document
+    pass
 
 
 def json_option(command: Command) -> Command:
@@ -27,20 +28,18 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
-def write_json(path: Path, document: Document) -> None:
-    """Write ``document`` to a file, or to stdout.
+def write_json(path: Path, text: str) -> None:
+    """Write a document's ``text`` to a file, or to stdout.
 
     Raises
     ------
     InputError
         The file cannot be written.
     """
-    from graphprune.errors import InputError
-
     if str(path) == "-":
-        sys.stdout.write(document.to_json())
+        sys.stdout.write(text)
         return
     try:
-        path.write_text(document.to_json())
+        path.write_text(text)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}", "choose another --json") from None

@@ -21,7 +21,7 @@ def passes(name: tuple[str, ...], json_path: Path | None) -> None:
     if json_path is not None and str(json_path) in names():  # --json, and then a name
         json_path, name = Path("-"), (str(json_path), *name)
     if json_path is not None:
-        write_json(json_path, pass_listing(name))
+        write_json(json_path, pass_listing(name).to_json())
     elif name:
         print_details(name)
     else:

@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from graphprune.cli.image_options import image_settings
+from graphprune.cli.json_output import write_json
+from graphprune.cli.text_options import text_settings
 from graphprune.errors import InputError
 from graphprune.ir import output_files
 from graphprune.ir.output_files import check_output, source_files, staged
@@ -30,7 +32,6 @@ from graphprune.report.result_file import BenchFile, GenerationFile
 from graphprune.run.options import Between, DataOptions, RecoveryOptions, RunOptions, TimingOptions, WorkerOptions
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.text.corpus import is_text
-from graphprune.text.options import TextOptions
 
 if TYPE_CHECKING:
     from graphprune.generation.measure import GenerationMeasurement
@@ -130,15 +131,8 @@ class Shown:
         print_generation(self._out, measurements, first, second)
 
     def _write_json(self, text: Callable[[], str]) -> None:
-        if self._json_path is None:
-            return
-        if str(self._json_path) == "-":
-            sys.stdout.write(text())
-            return
-        try:
-            self._json_path.write_text(text())
-        except OSError as error:
-            raise InputError(f"cannot write {self._json_path}: {error.strerror}", "choose another --json") from None
+        if self._json_path is not None:
+            write_json(self._json_path, text())
 
 
 def write_text(path: Path, text: str, option: str) -> None:
@@ -202,11 +196,6 @@ def checked_output(
             if path is not None and str(path) != "-" and path.resolve().is_relative_to(folder.resolve()):
                 raise InputError(f"{option} {path} lies in the model's folder {folder}", f"choose another {option}")
     return out
-
-
-def text_settings(settings: dict[str, Any]) -> TextOptions:
-    """The command-line options on text as the API's."""
-    return TextOptions(settings["tokenizer"], settings["chunk_tokens"], settings["text_field"])
 
 
 def run_options(settings: dict[str, Any], evaluation: str | None, shown: Shown) -> RunOptions:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphprune.cli.grouped import grouped
 from graphprune.cli.together import Command, together
+
+if TYPE_CHECKING:
+    from graphprune.text.options import TextOptions
 
 
 @grouped("Samples")
@@ -30,3 +34,10 @@ def text_options(command: Command) -> Command:
             "--text-field", default="text", show_default=True, help="The text in a record of .jsonl or a dataset."
         ),
     )
+
+
+def text_settings(settings: dict[str, Any]) -> TextOptions:
+    """These options as the API's; they leave ``settings``."""
+    from graphprune.text.options import TextOptions
+
+    return TextOptions(*(settings.pop(name) for name in ("tokenizer", "chunk_tokens", "text_field")))

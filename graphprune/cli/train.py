@@ -11,6 +11,7 @@ from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_set
 from graphprune.cli.energy_options import energy_options, energy_settings
 from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.image_options import image_options, image_settings
+from graphprune.cli.learning_options import further_options
 from graphprune.cli.options import batch_axis_option, model_argument, show_options
 
 
@@ -31,14 +32,7 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
 @click.option("--epochs", metavar="N", help="How often to go through the data.  [default: 10]")
 @click.option("--lr", metavar="RATE", help="Learning rate at the start.  [default: auto]")
 @click.option("--batch-size", "batch", metavar="N", help="Samples per step.  [default: 128]")
-@click.option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
-@click.option(
-    "--set",
-    "spec",
-    default="",
-    metavar="KEY=VALUE,...",
-    help="More options, e.g. schedule=step,augment=none; a wrong key lists all.",
-)
+@further_options("schedule=step,augment=none")
 @click.option(
     "--keep",
     multiple=True,

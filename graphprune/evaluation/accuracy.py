@@ -21,7 +21,7 @@ from graphprune.errors import DataError, OptionError
 from graphprune.evaluation import drop
 from graphprune.evaluation.language import TextQuality, score_text
 from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
-from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores
+from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores, largest_error
 from graphprune.plan.max_drop import Drop
 from graphprune.runtime.sessions import RuntimeOptions, run
 from graphprune.runtime.turns import Turns
@@ -122,7 +122,7 @@ def _evaluated(
             lambda: drop.of_metric(named[1], (values[0], values[1]), asked, samples),
         )
     if choices.kind == "error":
-        largest = _largest(outputs)
+        largest = largest_error(outputs)
         evaluation = Evaluation("error", 0.0, largest, samples, outputs)
         return evaluation, lambda: drop.of_errors(largest, *comparison.worst(), samples)
     return Evaluation(choices.kind, *choices.shares, samples, outputs), lambda: choices.drop
@@ -138,11 +138,6 @@ def _of_part(
     except (OptionError, DataError):
         return None
     return first, second
-
-
-def _largest(outputs: tuple[OutputDifference, ...]) -> float:
-    """The largest relative error; 1 where no shapes fit."""
-    return max((1.0 if each.relative_error is None else each.relative_error for each in outputs), default=0.0)
 
 
 class _Choices:

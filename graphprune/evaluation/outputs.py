@@ -102,6 +102,11 @@ def _are_numbers(array: np.ndarray) -> bool:
     return array.dtype.kind in "fiub" or array.dtype.name.startswith(("bfloat", "float"))
 
 
+def largest_error(outputs: Sequence[OutputDifference]) -> float:
+    """The largest relative error; 1 where no shapes fit."""
+    return max((1.0 if each.relative_error is None else each.relative_error for each in outputs), default=0.0)
+
+
 def _has_one_length(rows: np.ndarray) -> bool:
     """Whether the rows (two or more) are of one Euclidean length, as embeddings are made to compare their directions;
     probabilities near 0 and 1 are, too, but never negative.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from graphprune.base.progress import headed
 from graphprune.errors import GraphpruneError, NotFaster, OptionError, TargetNotReached
 from graphprune.evaluation import drop
 from graphprune.evaluation.metric import load_metric
@@ -76,7 +77,7 @@ def candidates(
         state = _Shared(cuts)
         for number, (target, out) in enumerate(zip(wanted, outputs, strict=True)):
             head = f"candidate {number + 1} of {len(wanted)}, {target}"
-            run = replace(options, progress=_headed(options, head))
+            run = replace(options, progress=headed(options.progress, head))
             plan = None if out is None else plan_path(out)
             if plan is not None:
                 output_files.output_path(plan, source, data)
@@ -160,10 +161,6 @@ def _up_to(count: int) -> range:
 
 def _saver(plan: Path | None) -> Any:
     return None if plan is None else lambda result: result.plan.save(plan)
-
-
-def _headed(options: RunOptions, head: str) -> Any:
-    return lambda task, done, total, /: options.progress(f"{head}: {task}", done, total)
 
 
 @dataclass

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
+
 from graphprune.analysis.cost import Cost
 from graphprune.data.dataset import Data
 from graphprune.decoder.cache_sizes import cache_sizes
 from graphprune.errors import TargetNotReached
-from graphprune.evaluation import accuracy
-from graphprune.evaluation.accuracy import Evaluation, evaluate
+from graphprune.evaluation.accuracy import Evaluation, evaluate, judged
 from graphprune.generation.loop import open_decoder
 from graphprune.generation.measure import GenerationMeasurement, measure_point
 from graphprune.generation.opening import environment
@@ -20,6 +21,7 @@ from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_ph
 from graphprune.measure.ort import measure
 from graphprune.measure.runtime import Source
 from graphprune.measure.verdict import explained, refuse_slower
+from graphprune.plan.max_drop import Drop
 from graphprune.plan.plan import Plan
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
@@ -39,6 +41,15 @@ def evaluated(path: Path, loaded: LoadedRun, held_out: Data | None, options: Run
     return evaluate(model.source, path, model.folder, held_out, options.batch, options.runtime, options.data.metric)
 
 
+def judge(
+    network: Path | onnx.ModelProto, loaded: LoadedRun, held_out: Data, options: RunOptions
+) -> tuple[Evaluation, Drop]:
+    """How good a network is on ``held_out``, against the original, and what it loses, with an interval."""
+    model = loaded.model
+    how = (held_out, options.batch, options.runtime, options.data.metric)
+    return judged(model.source, network, model.folder, *how)
+
+
 def budgeted(path: Path, loaded: LoadedRun, held_out: Data | None, options: RunOptions, result: Result) -> Result:
     """``result`` with how good the network in ``path`` is and, where its plan has a budget, what it loses of that.
 
@@ -51,8 +62,7 @@ def budgeted(path: Path, loaded: LoadedRun, held_out: Data | None, options: RunO
     if not budget or held_out is None:
         return replace(result, evaluation=evaluated(path, loaded, held_out, options))
     options.progress("evaluating", 0, 0)
-    model, how = loaded.model, (held_out, options.batch, options.runtime, options.data.metric)
-    evaluation, drop = accuracy.judged(model.source, path, model.folder, *how)
+    evaluation, drop = judge(path, loaded, held_out, options)
     if not budget.asked.allows(drop):
         raise TargetNotReached(
             f"the result loses {drop} on {drop.samples} samples, which is more than --max-drop {budget.asked}",

@@ -10,12 +10,13 @@ import onnx
 from graphprune.data.dataset import Data
 from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import ModelError, OptionError
-from graphprune.evaluation.accuracy import Evaluation, evaluate, judged
-from graphprune.evaluation.outputs import OutputComparison
+from graphprune.evaluation.accuracy import Evaluation, evaluate
+from graphprune.evaluation.outputs import OutputComparison, largest_error
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import ROUNDING
 from graphprune.measure.ort import measure
 from graphprune.measure.runtime import Measurement
+from graphprune.pipeline.measured import judge
 from graphprune.report.quantised import Quantised
 from graphprune.report.result import Result
 from graphprune.rewrite.quantiser import quantise_int8
@@ -115,11 +116,11 @@ def _judged(
     if held_out is None:
         return None, ""
     options.progress("evaluating int8", 0, 0)
-    model, how = loaded.model, (held_out, options.batch, options.runtime, options.data.metric)
     budget = result.plan.budget
     if not budget:
+        model, how = loaded.model, (held_out, options.batch, options.runtime, options.data.metric)
         return evaluate(model.source, out, model.folder, *how), ""
-    evaluation, drop = judged(model.source, out, model.folder, *how)
+    evaluation, drop = judge(out, loaded, held_out, options)
     if budget.asked.allows(drop):
         return evaluation, ""
     return evaluation, f"int8 is not written: it loses {drop}, which is more than --max-drop {budget.asked}"
@@ -134,8 +135,7 @@ def _difference(path: Path, out: Path, data: Data, options: RunOptions) -> tuple
         float_, int8 = (run(session, part.feeds, names) for session in sessions)
         comparison.add(float_, int8)
         samples += len(part)
-    errors = (1.0 if each.relative_error is None else each.relative_error for each in comparison.results())
-    return max(errors, default=0.0), samples
+    return largest_error(comparison.results()), samples
 
 
 def _timed(loaded: LoadedRun, out: Path, options: RunOptions, first: Path | None = None) -> Measurement:

@@ -9,12 +9,13 @@ from typing import Any
 
 from graphprune import passes as registry
 from graphprune.analysis.language import is_language_model
+from graphprune.base.progress import headed
 from graphprune.data.dataset import Data
 from graphprune.errors import GraphpruneError, NothingToPrune, OptionError, TargetNotReached
-from graphprune.evaluation.accuracy import judged
 from graphprune.ir.export import to_proto
 from graphprune.measure.ort import measure
 from graphprune.pass_infra.base import Pass
+from graphprune.pipeline.measured import judge
 from graphprune.pipeline.rounds import Repaired, Rounds
 from graphprune.pipeline.sequence import Decided, Decider
 from graphprune.plan.max_drop import Drop
@@ -77,8 +78,9 @@ class Rivals:
         names, tried, failed = sensible(loaded), list[_Tried](), dict[str, GraphpruneError]()
         for number, name in enumerate(names):
             head = f"pass {number + 1} of {len(names)}, {name}"
+            run = replace(options, progress=headed(options.progress, head))
             try:
-                tried.append(self._tried(name, loaded, _headed(options, head), held_out))
+                tried.append(self._tried(name, loaded, run, held_out))
                 _LOG.info("%s", tried[-1])
             except (NothingToPrune, OptionError, TargetNotReached) as error:
                 failed[name] = error
@@ -106,8 +108,7 @@ class Rivals:
         proto, model, drop, time = to_proto(small.model), loaded.model, None, None
         if held_out is not None:
             options.progress("evaluating", 0, 0)
-            how = (held_out, options.batch, options.runtime, options.data.metric)
-            drop = judged(model.source, proto, model.folder, *how)[1]
+            drop = judge(proto, loaded, held_out, options)[1]
         timing = options.timing
         if timing.measure_latency:
             options.progress("measuring", 0, 0)
@@ -127,8 +128,3 @@ def sensible(loaded: LoadedRun) -> Sequence[str]:
         return ["filter-obs", "allocate", *(["layer-angular"] if has_blocks else [])]
     units = ["amp"] if "neurons" in kinds and kinds & {"heads", "kv-heads"} else []
     return [*(["layer-cka"] if has_blocks else []), "filter-obs", *units]
-
-
-def _headed(options: RunOptions, head: str) -> RunOptions:
-    """The same, with what is being done behind the name of the pass."""
-    return replace(options, progress=lambda task, done, total, /: options.progress(f"{head}: {task}", done, total))

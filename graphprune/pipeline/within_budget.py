@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from graphprune.analysis.model_analysis import ModelAnalysis
-from graphprune.base.progress import Progress
+from graphprune.base.progress import Progress, headed
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError, NothingToPrune, OptionError, TargetNotReached
-from graphprune.evaluation.accuracy import Evaluation, judged
+from graphprune.evaluation.accuracy import Evaluation
 from graphprune.evaluation.metric import load_metric
 from graphprune.ir.export import to_proto
 from graphprune.pass_infra.base import Pass
 from graphprune.pipeline.cuts import Cut, ScoredCuts
 from graphprune.pipeline.decide import not_reached
+from graphprune.pipeline.measured import judge
 from graphprune.pipeline.rounds import Repaired, Rounds
 from graphprune.pipeline.sequence import Decided
 from graphprune.plan.bisection import MOST_TRIALS, Bracket, largest
@@ -101,9 +102,7 @@ class Trials:
         small = rounds.repaired(cut.small)
         self._last = (small.model, rounds.repair)
         options.progress("evaluating", 0, 0)
-        proto, model = to_proto(small.model), loaded.model
-        how = (self.held_out, options.batch, options.runtime, options.data.metric)
-        evaluation, drop = judged(model.source, proto, model.folder, *how)
+        evaluation, drop = judge(to_proto(small.model), loaded, self.held_out, options)
         self._check_direction(evaluation, drop)
         return drop
 
@@ -125,12 +124,7 @@ class Trials:
         """Shows what a trial does behind its number and, from the second on, how long the others may take."""
         number, seconds = len(self.tried) + 1, time.perf_counter() - self._began
         left = "" if number == 1 else f", at most {(MOST_TRIALS - number + 1) * seconds / (number - 1):.0f} s left"
-        head = f"trial {number}, {figure}{left}"
-
-        def shown(task: str, done: int, total: int, /) -> None:
-            progress(f"{head}: {task}", done, total)
-
-        return shown
+        return headed(progress, f"trial {number}, {figure}{left}")
 
 
 class InTurn(Protocol):
