@@ -18,6 +18,7 @@ from graphprune import (
     load,
     prune,
 )
+from graphprune.repair.stage import Method
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 _SAMPLES = 64
@@ -35,10 +36,10 @@ class Shipped:
         with np.load(MODELS / "fashion_calibration.npz") as arrays:
             self.data = {name: arrays[name][:_SAMPLES] for name in arrays.files}
 
-    def _options(self, repair: tuple[str, ...]) -> RunOptions:
+    def _options(self, repair: tuple[Method, ...]) -> RunOptions:
         return RunOptions(
             data=DataOptions(samples=_SAMPLES),
-            recovery=RecoveryOptions(repair=repair),  # type: ignore[arg-type]
+            recovery=RecoveryOptions(repair=repair),
             runtime=RuntimeOptions(threads=1),
             timing=TimingOptions(measure_latency=False),
         )
