@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from graphprune.errors import ModelError
+from graphprune.ir.asked_shapes import ask_earlier
 from graphprune.ir.bodies import scopes
 from graphprune.ir.concrete_sizes import CONCRETE
 from graphprune.ir.folding import fold_constants
@@ -30,6 +31,9 @@ from graphprune.ir.shape_inference import STANDARD_DOMAINS, infer_shapes
 from graphprune.ir.shared_biases import part_biases
 from graphprune.ir.size_arithmetic import evaluate, picked_dims
 from graphprune.ir.slice_assignment import slices_to_concats
+
+_OF_MANY = {"Concat", "Sum", "Mean", "Max", "Min"}
+"""They copy what they read where it is one tensor: TorchScript's exporter leaves the empty cache out of a Concat."""
 
 # The library prints its warnings to stdout, which belongs to results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -65,6 +69,8 @@ def normalise(proto: onnx.ModelProto, folder: Path | None, own_file: str = "") -
         drop_zero_states(scope)
     take_states_apart(graph, shapes)
     part_biases(graph)
+    for scope in scopes(graph):
+        ask_earlier(scope, shapes)
     _tidy(graph, dtypes)
     if not graph.nodes:
         raise ModelError("the model computes nothing from its inputs: every node is constant", "export it again")
@@ -182,7 +188,7 @@ def _to_constant(node: gs.Node, values: np.ndarray) -> None:
 
 
 def _drop_identities(graph: gs.Graph, dtypes: dict[str, int]) -> None:
-    """Connect readers of Identity, inference-time Dropout and Cast to the same type to what these copy."""
+    """Connect readers of Identity, inference-time Dropout, Cast to the same type and sums of one to what these copy."""
     outputs = {tensor.name for tensor in graph.outputs}
     read_inside = {tensor.name for node in graph.nodes for tensor in outer_reads(node)}
     for node in graph.nodes:
@@ -202,6 +208,8 @@ def _is_identity(node: gs.Node, dtypes: dict[str, int]) -> bool:
         return False
     if node.op == "Cast":
         return bool(dtypes.get(node.inputs[0].name) == node.attrs.get("to"))
+    if node.op in _OF_MANY:
+        return len(node.inputs) == 1
     return node.op == "Identity" or (node.op == "Dropout" and _is_inference_dropout(node))
 
 
