@@ -2,6 +2,7 @@
 
 python tools/checks/families.py torchvision --out families.jsonl       every classifier
 python tools/checks/families.py timm convmixer_768_32 --out families.jsonl
+python tools/checks/families.py torchvision vit_h_14 --pixels 56 --out families.jsonl    the structure is the same
 python tools/checks/families.py --table families.jsonl
 
 Each network has a process and a limit of processor time of its own; what --out already holds is not done again. All
@@ -95,8 +96,10 @@ def declare_operators() -> None:
     KEPT.append(library)
 
 
-def build(library: str, name: str) -> Built:
-    """A network with random weights and statistics, and what it takes."""
+def build(library: str, name: str, pixels: int) -> Built:
+    """A network with random weights and statistics, and what it takes; ``pixels`` is the edge of its images, 0 for its
+    own.
+    """
     import torch
 
     from tests.zoo.parts import randomise
@@ -107,7 +110,9 @@ def build(library: str, name: str) -> Built:
     if library == "torchvision":
         from torchvision import models
 
-        extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        extra: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        if pixels and name.startswith("vit_"):  # its positions are counted
+            extra["image_size"] = pixels
         module: Any = models.get_model(name, weights=None, **extra)
         size = 299 if name == "inception_v3" else 224
     else:
@@ -115,7 +120,7 @@ def build(library: str, name: str) -> Built:
 
         module = timm.create_model(name, pretrained=False)
         size = module.default_cfg["input_size"][-1]
-    module = randomise(module).eval()
+    module, size = randomise(module).eval(), pixels or size
     return module, {"x": torch.randn(2, 3, size, size)}, {"x": {0: "batch"}}
 
 
@@ -174,7 +179,7 @@ def export(built: Built, exporter: str, path: Path) -> None:
         torch.onnx.export(module, tuple(inputs.values()), path, input_names=[*inputs], output_names=["y"], **settings)
 
 
-def one(library: str, name: str, exporter: str) -> dict[str, Any]:
+def one(library: str, name: str, exporter: str, pixels: int) -> dict[str, Any]:
     """Export and cut one network."""
     import torch
 
@@ -186,7 +191,7 @@ def one(library: str, name: str, exporter: str) -> dict[str, Any]:
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        built = build(library, name)
+        built = build(library, name, pixels)
         try:
             export(built, exporter, path)
         except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the row is the exporter's
@@ -204,19 +209,22 @@ def one(library: str, name: str, exporter: str) -> dict[str, Any]:
     }
 
 
-def rows(library: str, names: list[str], known: set[str], limit_seconds: int) -> Iterator[dict[str, Any]]:
+def rows(words: argparse.Namespace, known: set[str]) -> Iterator[dict[str, Any]]:
     """Each network by each exporter, in a process of its own."""
-    for name in names:
+    library, limit_seconds = words.library, words.limit
+    for name in words.names or names_of(library):
         for exporter in ("torchscript", "dynamo"):
             if f"{library} {name} {exporter}" in known:
                 continue
-            command = [sys.executable, __file__, library, name, "--one", exporter, "--limit", str(limit_seconds)]
+            command = [sys.executable, __file__, library, name, "--one", exporter]
+            command += ["--limit", str(limit_seconds), "--pixels", str(words.pixels)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
             problem = "" if found else (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
             if done.returncode == -signal.SIGXCPU:
                 problem = f"took longer than {limit_seconds} s"
-            yield {"library": library, "name": name, "exporter": exporter, "problem": problem} | found
+            head = {"library": library, "name": name, "exporter": exporter, "pixels": words.pixels}
+            yield head | {"problem": problem} | found
 
 
 def table(lines: list[dict[str, Any]]) -> Iterator[str]:
@@ -242,6 +250,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--limit", type=int, default=LIMIT_SECONDS, help="seconds of the processor for each network")
+    parser.add_argument("--pixels", type=int, default=0, help="edge of the images; as the network says")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--table", type=Path)
     words = parser.parse_args()
@@ -249,14 +258,14 @@ def main() -> None:
         declare_operators()
     if words.one:
         resource.setrlimit(resource.RLIMIT_CPU, (words.limit, words.limit + 5))
-        print(json.dumps(one(words.library, words.names[0], words.one)))
+        print(json.dumps(one(words.library, words.names[0], words.one, words.pixels)))
         return
     if words.table:
         print("\n".join(table([json.loads(text) for text in words.table.read_text().splitlines()])))
         return
     written = words.out.read_text().splitlines() if words.out.exists() else []
     known = {f"{row['library']} {row['name']} {row['exporter']}" for row in map(json.loads, written)}
-    for row in rows(words.library, words.names or names_of(words.library), known, words.limit):
+    for row in rows(words, known):
         with words.out.open("a") as out:
             out.write(json.dumps(row) + "\n")
         print(row["name"], row["exporter"], row.get("not_exported") or row["problem"] or row["failures"] or "done")
