@@ -3,9 +3,10 @@
     PYTHONPATH=build/models python tools/figures/merge_study.py --work build/imagenet --out build/merge.jsonl
 
 On EfficientNet-lite0 (:mod:`imagenet` says which packages): each block by itself becomes one 3x3 convolution, fitted
-by ridge regression of the block's output on its input over the first images of the calibration half; then the blocks that lose least
-agreement per millisecond are merged together, each fitted on what the merged ones before it give. A line of JSON for
-each network: time over the dense network's (interleaved, one thread, one image), top-1 and agreement on the other half.
+by ridge regression of the block's output on its input over the first images of the calibration half; then the blocks
+that lose least agreement per millisecond are merged together, each fitted on what the merged ones before it give. A
+line of JSON for each network: time over the dense network's (interleaved, one thread, one image), top-1 and agreement
+on the other half.
 Nothing of this is in graphprune: docs/measured.md says why.
 """
 
