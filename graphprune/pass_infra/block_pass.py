@@ -21,9 +21,10 @@ from graphprune.pass_infra.block_proposals import Prefixes
 from graphprune.pass_infra.block_scores import BlockScoring
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.greedy_blocks import Greedy
-from graphprune.pass_infra.proposals import Profiler, Proposals
+from graphprune.pass_infra.proposals import EstimatedTimes, Profiler, Proposals
 from graphprune.pass_infra.reach import joins_in_reach
 from graphprune.pass_infra.removed_block import removed_block
+from graphprune.pass_infra.savings import PER_HELP, Per, Savings
 from graphprune.pass_infra.turns import shortlisted
 from graphprune.pass_infra.whole_layers import whole_layers
 from graphprune.plan.goal import Goal
@@ -55,6 +56,7 @@ class BlockPass(Pass):
     unit: Literal["block", "layer"] = field(
         default="block", metadata={"help": "what goes at a time: a block, or attention and MLP of a layer together"}
     )
+    per: Per = field(default="block", metadata={"help": PER_HELP})
     floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
     skip_first: bool | None = field(default=None, metadata={"help": "keep the first block of a stage; auto: in a CNN"})
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
@@ -99,10 +101,16 @@ class BlockPass(Pass):
             raise OptionError(f"option shortlist of {self} is {self.shortlist}", "give 1 or more")
 
     def decide(self, context: Context) -> Decision:
+        return self._decided(context, None)
+
+    def _decided(self, context: Context, times: EstimatedTimes | None) -> Decision:
         with ExitStack() as stack:
-            return self.choices(context, stack)(context.goal)
+            return self._choices(context, stack, times)(context.goal)
 
     def choices(self, context: Context, stack: ExitStack) -> Choices:
+        return self._choices(context, stack, None)
+
+    def _choices(self, context: Context, stack: ExitStack, times: EstimatedTimes | None) -> Choices:
         is_rescored = wants(self.rescore, context) and self.unit == "block"
         looks_inside = not self.sees_bodies or is_rescored or self.shortlist is not None
         joins, notes = joins_in_reach(context, needs_activations=looks_inside)
@@ -111,6 +119,7 @@ class BlockPass(Pass):
             if self.rescore == "repaired":
                 raise OptionError(f"{self} judges single blocks after repair", "write rescore=none, or unit=block")
             rules = whole_layers(rules, find_layers(context.model, joins))
+        savings = Savings.of(self.per, context, rules.candidates, times)
         blocks = [join.block for join in joins if join.block]
         representations = self.compared_tensors(context, blocks)
         tensors = [representation.tensor for representation in representations]
@@ -130,10 +139,11 @@ class BlockPass(Pass):
                 scoring = BlockScoring(asked, segments, representations, gone.joins, gone.notes, earlier)
                 allowed = self.tried(scoring, allowed)
                 scores = self.score(scoring, allowed)
-                best = self.choose(scores)
+                best = self.choose(savings.weighed(allowed, scores, 0.0))
             else:
                 allowed, scores = self._rescored(second, segments, allowed, gone.notes)
-                best = second.settle(allowed, scores)
+                lost = gone.removed[-1].score if gone.removed else 0.0  # these are judged against the original
+                best = second.settle(allowed, savings.weighed(allowed, scores, lost))
             yield from _removals(context, allowed[best], scores, best)
 
         title = TITLES[self.judge] if is_rescored else self.score_title
@@ -143,7 +153,8 @@ class BlockPass(Pass):
         return Greedy(context, rules, frame, next_of)
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
-        return Prefixes(self.decide, context, profiler.table(context.analysis, {}, {}))
+        table = profiler.table(context.analysis, {}, {})
+        return Prefixes(lambda asked: self._decided(asked, table), context, table)
 
     def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:
         shortlist = _JUDGED if self.shortlist is None else self.shortlist

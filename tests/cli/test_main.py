@@ -128,7 +128,7 @@ def test_passes_lists_options_and_papers(monkeypatch: pytest.MonkeyPatch, capsys
     assert_published(content)
     entry = next(e for e in content["passes"] if e["name"] == "layer-cka")
     assert "ICPR 2024" in entry["paper"]
-    which = {"unit", "reference", "debiased", "floor", "skip_first", "exclude", "representation"}
+    which = {"unit", "reference", "debiased", "floor", "per", "skip_first", "exclude", "representation"}
     again = {"rescore", "judge", "shortlist", "samples", "refits"}
     assert which | again == {o["name"] for o in entry["options"]}
     assert run(monkeypatch, "passes") == 0

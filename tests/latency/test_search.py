@@ -21,6 +21,7 @@ from graphprune.report.result import Result
 from tests.command import command
 from tests.graphs import residual_mlp
 from tests.latency.made_up import OPTIONS, FakeClock
+from tests.pass_infra.test_savings import uneven
 
 
 def decided(passes: Sequence[str], target: str, options: RunOptions = OPTIONS) -> Result:
@@ -132,3 +133,14 @@ def test_real_clock_cache_and_command(
     assert told["asked"] == "latency=0.95"
     assert told["reached"] == told["plan"]["reached"] == told["measurement"]["comparison"]["ratio"]
     assert told["after"]["macs"] < told["before"]["macs"]
+
+
+def test_blocks_go_by_what_they_lose_per_millisecond(clock: list[FakeClock]) -> None:
+    """Equal blocks save equal times: the order stays; where one is much larger than the others, it goes early."""
+    plain, weighed = (decided([spec], "latency=0.7").plan.blocks for spec in ("layer-cka", "layer-cka{per=ms}"))
+    assert [block.join for block in plain] == [block.join for block in weighed]
+    rows = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
+    (first, *_) = graphprune.prune(
+        uneven(), "layer-cka{per=ms,floor=0,skip_first=false}", rows, "latency=0.9", dry_run=True, options=OPTIONS
+    ).plan.blocks
+    assert first.name == "join1"
