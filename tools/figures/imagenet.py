@@ -40,6 +40,7 @@ ROWS = {
         f"blocks-{count}": (["layer-cka{floor=0,skip_first=false}"], f"removed={count}", 1) for count in (1, 2, 3, 4, 5)
     },
     **{f"filters-{left}": (["filter-obs"], f"flops={left / 100}", 1) for left in (90, 80, 70, 60)},
+    **{f"trunk-{left}": (["filter-obs{exclude=/_conv_head/Conv}"], f"flops={left / 100}", 1) for left in (90, 80)},
     **{f"filters-{left}-of-8": (["filter-obs"], f"flops={left / 100}", 8) for left in (80, 70)},
 }
 _JUDGES = 100

@@ -4,9 +4,9 @@
 
 On EfficientNet-lite0 (:mod:`imagenet` says which packages): each block by itself becomes one 3x3 convolution, fitted
 by ridge regression of the block's output on its input over the first images of the calibration half; then the blocks
-that lose least agreement per millisecond are merged together, each fitted on what the merged ones before it give. A
+that lose least agreement per MAC are merged together, each fitted on what the merged ones before it give. A
 line of JSON for each network: time over the dense network's (interleaved, one thread, one image), top-1 and agreement
-on the other half.
+on the other half. Resumes.
 Nothing of this is in graphprune: docs/measured.md says why.
 """
 
@@ -139,7 +139,8 @@ def main() -> None:
     proto = to_proto(load(dense))
     pixels, (test, labels) = images(224, 0)[0][: options.images], images(224, 1)
     theirs = answers(dense, test)
-    rows: list[dict[str, Any]] = []
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
     def note(**row: Any) -> None:
         rows.append(row)
@@ -151,12 +152,15 @@ def main() -> None:
         fit = fitted(values(network, entry, pixels), values(proto, exit_, pixels), _KERNEL, stride)
         return merged(network, number, _KERNEL, *fit)
 
-    for number in blocks_of(proto):
+    known = [row["blocks"] for row in rows]
+    for number in (each for each in blocks_of(proto) if [each] not in known):
         note(blocks=[number], **judged(merge(proto, number), dense, test, labels, theirs))
-    faster = [row for row in rows if row["time"][2] < 1]
-    faster.sort(key=lambda row: (1 - row["agreement"]) / (1 - row["time"][0]))
+    faster = [row for row in rows if len(row["blocks"]) == 1 and row["macs_left"] < 1]
+    faster.sort(key=lambda row: (1 - row["agreement"]) / (1 - row["macs_left"]))
     for count in (each for each in _TOGETHER if each <= len(faster)):
         network, blocks = proto, sorted(row["blocks"][0] for row in faster[:count])
+        if blocks in known:
+            continue
         for number in blocks:
             network = merge(network, number)
         note(blocks=blocks, **judged(network, dense, test, labels, theirs))
