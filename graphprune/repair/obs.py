@@ -129,9 +129,9 @@ def _seen(
         for name, reading in layers.items():
             x, stream = values[reading.site.reads], np.moveaxis(values[reading.stream], reading.site.axis, -1)
             chosen = places((len(x), *stream.shape[1:]), reading.shape[1], batches, random)
-            rows = matrices.rows(reading.consumer.node, x, chosen)
-            seen[name].inputs.add(rows, np.zeros((*rows.shape[:2], 0)))
-            seen[name].stream.add(stream.reshape(-1, stream.shape[-1]).astype(np.float64))
+            rows = matrices.rows(reading.consumer.node, x, chosen, np.float32)  # far below the damping
+            seen[name].inputs.add(rows, rows[..., :0])
+            seen[name].stream.add(values[reading.stream], reading.site.axis)
     return seen
 
 

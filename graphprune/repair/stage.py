@@ -72,11 +72,13 @@ def repair(
     options: RuntimeOptions,
     progress: Callable[[str, int, int], None],
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    repaired: Model | None = None,
 ) -> tuple[Model, RepairReport]:
     """A copy of ``pruned`` with other weights and biases, and what became of each layer.
 
     ``steps`` led from ``original`` to ``pruned``; ``sizes`` are the concrete tensor shapes of ``pruned``. No shape,
-    no node and no name changes. Labels are not looked at.
+    no node and no name changes. Labels are not looked at. Where the last step was made from a network that has been
+    ``repaired`` with the same samples, layers that see no change since then are left as they are.
     """
     started = time.perf_counter()
     layers: list[LayerRepair] = []
@@ -85,6 +87,9 @@ def repair(
     for method in methods:
         is_walk = method == "walk"
         sites = (cut_readers if is_walk else find_sites)(original, scene.pruned, sizes)
+        if repaired is not None:
+            concerned = {site.node for site in find_sites(repaired, scene.pruned, sizes)}
+            sites = [site for site in sites if site.node in concerned]
         tasks = [task_of(method, scene, site, memory_limit_bytes) for site in sites]
         size = modest_batch(scene.pruned, sizes, tasks[-1].node.name, batch) if is_walk and tasks else batch
         found, samples = carried_out(scene, tasks, data, size, options, partial(progress, f"repair {method}"))
