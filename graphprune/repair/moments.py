@@ -24,7 +24,8 @@ class ChannelMoments:
     def add(self, values: NDArray[np.floating[Any]], axis: int = -1) -> None:
         """Values of which ``axis`` counts channels; all other axes count rows."""
         axis %= values.ndim
-        parts = values.reshape(prod(values.shape[:axis]), values.shape[axis], -1).astype(np.float64)
+        before, channels, behind = prod(values.shape[:axis]), values.shape[axis], prod(values.shape[axis + 1 :])
+        parts = values.reshape(before, channels, behind).astype(np.float64)
         self._n += parts.shape[0] * parts.shape[2]
         self._sum = self._sum + parts.sum((0, 2))
         self._squares = self._squares + np.einsum("ncp,ncp->c", parts, parts)
