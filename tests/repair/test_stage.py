@@ -13,6 +13,8 @@ from graphprune.base.progress import silent
 from graphprune.data.dataset import load_data
 from graphprune.errors import OptionError
 from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
+from graphprune.repair.outcome import RepairReport
 from graphprune.repair.stage import METHODS, Method, parse_methods, repair
 from tests.graphs import Arrays, build, initialisers, random_feeds, residual_mlp, run, tapped
 from tests.repair.nets import correlated, resnet, with_weights
@@ -73,12 +75,15 @@ def test_what_was_repaired_and_sees_no_change_is_left() -> None:
     """A second step refits what lies behind its own gap; the rest was refitted for the same samples after the first."""
     net = story(resnet(4), DATA).without("join0")
     data = load_data(DATA, net.original.model, None)
-    how = (data, 8, ("ridge",), ONE_THREAD, silent)
-    once, _ = repair(net.original.model, net.small.model, net.steps, net.small.sizes, *how)
+
+    def repaired(known: Model | None) -> tuple[Model, RepairReport]:
+        asked = (net.original.model, net.small.model, net.steps, net.small.sizes)
+        return repair(*asked, data, 8, ("ridge",), ONE_THREAD, silent, repaired=known)
+
+    once, _ = repaired(None)
     net.small = analyse(once, {"x": DATA["x"][:1]}, ONE_THREAD)
     net.without("join2")
-    asked = (net.original.model, net.small.model, net.steps, net.small.sizes)
-    (again, all_layers), (found, layers) = (repair(*asked, *how, repaired=known) for known in (None, once))
+    (again, all_layers), (found, layers) = repaired(None), repaired(once)
     assert {layer.layer for layer in all_layers.layers} == {"a1", "b1", "a3", "b3", "head"}
     assert {layer.layer for layer in layers.layers} == {"a3", "b3", "head"}
     before, after = (initialisers(to_proto(model)) for model in (net.small.model, found))

@@ -58,7 +58,12 @@ def test_a_whole_run_on_a_narrow_network_has_one_thread(monkeypatch: pytest.Monk
     """Blocks judged after their repair compare and refit outside of the repair stage."""
     seen: set[int] = set()
     measure = StreamedDistance.result
-    monkeypatch.setattr(StreamedDistance, "result", lambda *a: (seen.update(allowed()), measure(*a))[1])
+
+    def looked(self: StreamedDistance, index: int) -> tuple[float, float]:
+        seen.update(allowed())
+        return measure(self, index)
+
+    monkeypatch.setattr(StreamedDistance, "result", looked)
     options = RunOptions(timing=TimingOptions(measure_latency=False), runtime=RuntimeOptions(threads=3))
     with blas_threads(2):
         graphprune.prune(
