@@ -133,7 +133,7 @@ def _solved(damped: Array, rest: Array) -> Array:
     indefinite.
     """
     if len(damped) == 1:
-        _, found, failure = lapack.dposv(damped[0].T, rest[0], lower=1, overwrite_a=1)  # symmetric: no copy is turned
+        _, found, failure = lapack.dposv(damped[0].T, rest[0], lower=1)
         if not failure:
             return np.asarray(found, np.float64)[None]
     return np.asarray(np.linalg.solve(damped, rest), np.float64)
