@@ -10,6 +10,7 @@ import numpy as np
 from graphprune import (
     DataOptions,
     LayerCKA,
+    MaxDrop,
     RecoveryOptions,
     RunOptions,
     RuntimeOptions,
@@ -52,6 +53,31 @@ class Shipped:
 
     def time_scoring_blocks(self) -> None:
         prune(self.file, LayerCKA(rescore="none"), self.data, "removed=1", dry_run=True, options=self._options(()))
+
+    def time_judging_blocks_after_repair(self) -> None:
+        prune(
+            self.file,
+            LayerCKA(rescore="repaired"),
+            self.data,
+            "removed=1",
+            dry_run=True,
+            options=self._options(("ridge",)),
+        )
+
+    def time_weighing_filters(self) -> None:
+        prune(self.file, "filter-obs", self.data, "flops=0.7", dry_run=True, options=self._options(()))
+
+    def time_joint_search(self) -> None:
+        prune(self.file, "joint-cka", self.data, "flops=0.7", dry_run=True, options=self._options(()))
+
+    def time_search_within_a_loss(self) -> None:
+        prune(
+            self.file,
+            "filter-magnitude",
+            self.data,
+            max_drop=MaxDrop(0.2, "estimate"),
+            options=self._options(("ridge",)),
+        )
 
     def time_cutting_filters(self) -> None:
         prune(self.file, "filter-magnitude", self.data, "flops=0.7", options=self._options(()))

@@ -23,6 +23,7 @@ from graphprune.evaluation.language import TextQuality, score_text
 from graphprune.evaluation.metric import MetricFunction, load_metric, measured, said
 from graphprune.evaluation.outputs import OutputComparison, OutputDifference, are_class_scores, largest_error
 from graphprune.plan.max_drop import Drop
+from graphprune.runtime.known_answers import KnownAnswers
 from graphprune.runtime.sessions import RuntimeOptions, run
 from graphprune.runtime.turns import Turns
 
@@ -49,56 +50,48 @@ class Evaluation:
     text: TextQuality | None = None
 
 
-def evaluate(
-    original: Path | onnx.ModelProto,
-    pruned: Path | onnx.ModelProto,
-    folder: Path | None,
-    data: Data,
-    batch: int,
-    options: RuntimeOptions,
-    metric: str | MetricFunction | None = None,
-) -> Evaluation:
-    """Run both models over ``data``. Labels count on the first output; all outputs are compared.
+@dataclass(frozen=True)
+class Judging:
+    """What networks are compared with, an ``original`` whose external data lie in ``folder``, and on what: the samples
+    of ``data``, ``batch`` at once. ``known`` is what the original has said to them already.
+    """
+
+    original: Path | onnx.ModelProto
+    folder: Path | None
+    data: Data
+    batch: int
+    options: RuntimeOptions
+    metric: str | MetricFunction | None = None
+    known: KnownAnswers | None = None
+
+
+def evaluate(pruned: Path | onnx.ModelProto, judging: Judging) -> Evaluation:
+    """Run both models over the data. Labels count on the first output; all outputs are compared.
 
     Raises
     ------
     DataError
         There are labels, but the first output is not one row of class scores per sample.
     OptionError
-        The ``metric`` cannot be used.
+        The metric cannot be used.
     """
-    return _evaluated(original, pruned, folder, data, batch, options, metric)[0]
+    return _evaluated(pruned, judging)[0]
 
 
-def judged(
-    original: Path | onnx.ModelProto,
-    pruned: Path | onnx.ModelProto,
-    folder: Path | None,
-    data: Data,
-    batch: int,
-    options: RuntimeOptions,
-    metric: str | MetricFunction | None = None,
-) -> tuple[Evaluation, Drop]:
-    """As :func:`evaluate`, and what the pruned one loses, with an interval; for that a ``metric`` is measured again on
+def judged(pruned: Path | onnx.ModelProto, judging: Judging) -> tuple[Evaluation, Drop]:
+    """As :func:`evaluate`, and what the pruned one loses, with an interval; for that a metric is measured again on
     ten parts of the samples.
     """
-    evaluation, told = _evaluated(original, pruned, folder, data, batch, options, metric, is_split=True)
+    evaluation, told = _evaluated(pruned, judging, is_split=True)
     return evaluation, told()
 
 
 def _evaluated(
-    original: Path | onnx.ModelProto,
-    pruned: Path | onnx.ModelProto,
-    folder: Path | None,
-    data: Data,
-    batch: int,
-    options: RuntimeOptions,
-    metric: str | MetricFunction | None,
-    *,
-    is_split: bool = False,
+    pruned: Path | onnx.ModelProto, judging: Judging, *, is_split: bool = False
 ) -> tuple[Evaluation, Callable[[], Drop]]:
+    data, batch, metric = judging.data, judging.batch, judging.metric
     named = None if metric is None else load_metric(metric)
-    sessions = Turns((original, pruned), options, folder)
+    sessions = Turns((judging.original, pruned), judging.options, judging.folder, known=judging.known)
     if named is None and (found := score_text(sessions, data)) is not None:
         text = TextQuality(*(scores.figures for scores in found))
         dense, small = text.before.perplexity.value, text.after.perplexity.value

@@ -92,6 +92,24 @@ def measure_point(
     return measured_point(point, batch, parts, seed)
 
 
+@dataclass(frozen=True)
+class Generating:
+    """How decoders are timed: ``batch`` samples at once, prompts drawn by ``seed``, ``min_seconds`` of each point."""
+
+    batch: int
+    seed: int
+    min_seconds: float
+    progress: Progress = silent
+
+
+def measure_points(
+    first: Decoder, second: Decoder, points: Sequence[GenerationPoint], how: Generating
+) -> list[PointMeasurement]:
+    """Both timed at one point after another."""
+    options = vars(how)
+    return [measure_point(first, second, point, **options) for point in points]
+
+
 def measured_point(point: GenerationPoint, batch: int, parts: np.ndarray, seed: int = 0) -> PointMeasurement:
     """From milliseconds (rounds, models, parts); the parts are first token, mean of the others, all."""
     first_token, per_token, wall = (

@@ -34,14 +34,16 @@ class Reader:
         self._inverse = np.linalg.inv(gram + added * np.eye(len(gram)))
         self._weights = weights.copy()
         self._places = [np.flatnonzero(owner == unit) for unit in range(units)]
-        self._is_single = all(len(places) == 1 for places in self._places)
+        is_even = len({len(places) for places in self._places}) == 1
+        self._table = np.stack(self._places) if is_even else None  # (units, inputs of each)
 
     def losses(self, units: Sequence[int]) -> Matrix:
         """Squared error after refitting, one number for each unit taken out alone."""
-        if self._is_single:  # as below, for all units at once
-            places = np.concatenate([self._places[unit] for unit in units])
-            weights = self._weights[places]
-            return np.asarray(np.einsum("io,io->i", weights, weights) / self._inverse[places, places])
+        if self._table is not None:  # as below, for all units at once
+            places = self._table[list(units)]
+            weights, own = self._weights[places], self._inverse[places[:, :, None], places[:, None, :]]
+            refitted = weights / own if places.shape[1] == 1 else np.linalg.solve(own, weights)
+            return np.asarray(np.einsum("uio,uio->u", weights, refitted))
         return np.array([self._loss(self._places[unit]) for unit in units])
 
     def _loss(self, places: NDArray[np.intp]) -> float:

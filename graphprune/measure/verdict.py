@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -21,18 +22,23 @@ _NAMED = 3
 _LAUNCH_BOUND = 0.5  # of the time spent on starting operators
 
 
-def refuse_slower(
-    measurement: Measurement,
-    original: Path | onnx.ModelProto,
-    pruned: Path | onnx.ModelProto,
-    folder: Path | None,
-    plan: Plan,
-    costs: tuple[Cost, Cost],
-    options: RuntimeOptions,
-    cache_dir: Path | None,
-) -> None:
-    """Accept a ``measurement`` whose whole interval says faster; ``costs`` are those before and after.
-    ``cache_dir`` keeps the times that tell which widths the runtime likes.
+@dataclass(frozen=True)
+class TimedCut:
+    """An ``original``, whose external data lie in ``folder``, what ``plan`` has left of it, and ``costs`` before and
+    after, on what ``options`` say. ``cache_dir`` keeps the times that tell which widths the runtime likes.
+    """
+
+    original: Path | onnx.ModelProto
+    pruned: Path | onnx.ModelProto
+    folder: Path | None
+    plan: Plan
+    costs: tuple[Cost, Cost]
+    options: RuntimeOptions
+    cache_dir: Path | None
+
+
+def refuse_slower(measurement: Measurement, cut: TimedCut) -> None:
+    """Accept a ``measurement`` whose whole interval says faster.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def refuse_slower(
     if times.ratio_high < 1:
         return
     run_ms, batch = times.first.median_ms, measurement.batch
-    reasons, advice = explained(run_ms, batch, original, pruned, folder, plan, costs, options, cache_dir)
+    reasons, advice = explained(run_ms, batch, cut)
     low, high = times.ratio_low, times.ratio_high
     sign = "slower" if low > 1 else "no faster"
     where = measurement.environment
@@ -55,23 +61,14 @@ def refuse_slower(
     )
 
 
-def explained(
-    run_ms: float,
-    batch: int,
-    original: Path | onnx.ModelProto,
-    pruned: Path | onnx.ModelProto,
-    folder: Path | None,
-    plan: Plan,
-    costs: tuple[Cost, Cost],
-    options: RuntimeOptions,
-    cache_dir: Path | None,
-) -> tuple[list[str], list[str]]:
+def explained(run_ms: float, batch: int, cut: TimedCut) -> tuple[list[str], list[str]]:
     """Why a cut saves no time, one reason at least, and what would help; a run of the original takes ``run_ms``."""
     reasons, advice = [], []
+    plan, options = cut.plan, cut.options
     if not (plan.blocks or plan.units):
         reasons.append("nothing was removed")
-    counts = [operators(model, options, folder) for model in (original, pruned)]
-    odd = odd_widths(plan, multiple_for(options, cache_dir)) if plan.units else []  # nothing is measured for blocks
+    counts = [operators(model, options, cut.folder) for model in (cut.original, cut.pruned)]
+    odd = odd_widths(plan, multiple_for(options, cut.cache_dir)) if plan.units else []  # nothing is measured for blocks
     if odd:
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         reasons.append(f"odd widths: {'; '.join(odd[:_NAMED])}{more}")
@@ -91,7 +88,8 @@ def explained(
     if not plan.blocks:
         advice.append("a pass that removes layers, such as layer-cka")
     if not reasons:
-        share = 1 - costs[1].macs / max(1, costs[0].macs)
+        before, after = cut.costs
+        share = 1 - after.macs / max(1, before.macs)
         reasons.append(f"the {100 * share:.1f} % of the MACs that went take no measurable time here")
         advice.insert(0, "a target that takes more")
     return reasons, advice

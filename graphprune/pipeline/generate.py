@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from graphprune.generation.measure import GenerationMeasurement, PointMeasurement, measure_point, require_context
+from graphprune.generation.measure import (
+    Generating,
+    GenerationMeasurement,
+    PointMeasurement,
+    measure_points,
+    require_context,
+)
 from graphprune.generation.memory import peak_bytes
 from graphprune.generation.opening import Open, environment, opener
 from graphprune.generation.points import DEFAULT_POINTS, GenerationPoint, fitting
@@ -55,18 +61,8 @@ def _timed(
     first, second = (opened(source, options.runtime) for source in sources)
     for decoder in (first, second):
         require_context(decoder, points, options.timing.batch)
-    return [
-        measure_point(
-            first,
-            second,
-            point,
-            batch=options.timing.batch,
-            seed=options.seed,
-            min_seconds=options.timing.seconds,
-            progress=options.progress,
-        )
-        for point in points
-    ]
+    how = Generating(options.timing.batch, options.seed, options.timing.seconds, options.progress)
+    return measure_points(first, second, points, how)
 
 
 def _with_memory(

@@ -7,47 +7,43 @@ from pathlib import Path
 
 import onnx
 
-from graphprune.analysis.cost import Cost
 from graphprune.data.dataset import Data
 from graphprune.decoder.cache_sizes import cache_sizes
 from graphprune.errors import TargetNotReached
-from graphprune.evaluation.accuracy import Evaluation, evaluate, judged
+from graphprune.evaluation.accuracy import Evaluation, Judging, evaluate, judged
 from graphprune.generation.loop import open_decoder
-from graphprune.generation.measure import GenerationMeasurement, measure_point
+from graphprune.generation.measure import Generating, GenerationMeasurement, measure_points
 from graphprune.generation.opening import environment
 from graphprune.generation.pruned import original_decoder, points
 from graphprune.generation.source import DecoderSource
 from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_phases
 from graphprune.measure.ort import measure
-from graphprune.measure.runtime import Source
-from graphprune.measure.verdict import explained, refuse_slower
+from graphprune.measure.verdict import TimedCut, explained, refuse_slower
 from graphprune.plan.max_drop import Drop
-from graphprune.plan.plan import Plan
 from graphprune.report.result import Result
 from graphprune.run.loaded import LoadedRun
 from graphprune.run.options import RunOptions
-from graphprune.runtime.sessions import RuntimeOptions
 
-Cut = tuple[Source, Path, Path | None, Plan, tuple[Cost, Cost], RuntimeOptions, Path | None]
 _UNDECIDED_SECONDS = 2.0  # of timing at least, before a result is refused for being no faster
 
 
 def evaluated(path: Path, loaded: LoadedRun, held_out: Data | None, options: RunOptions) -> Evaluation | None:
     """How good the network in ``path`` is on ``held_out``, against the original; None where there is no such data."""
     options.progress("evaluating", 0, 0)
-    if held_out is None:
-        return None
-    model = loaded.model
-    return evaluate(model.source, path, model.folder, held_out, options.batch, options.runtime, options.data.metric)
+    return None if held_out is None else evaluate(path, judging(loaded, held_out, options))
 
 
 def judge(
     network: Path | onnx.ModelProto, loaded: LoadedRun, held_out: Data, options: RunOptions
 ) -> tuple[Evaluation, Drop]:
     """How good a network is on ``held_out``, against the original, and what it loses, with an interval."""
-    model = loaded.model
-    how = (held_out, options.batch, options.runtime, options.data.metric)
-    return judged(model.source, network, model.folder, *how)
+    return judged(network, judging(loaded, held_out, options))
+
+
+def judging(loaded: LoadedRun, held_out: Data, options: RunOptions) -> Judging:
+    """How networks are judged on ``held_out``: against the original, which runs on it once."""
+    model, metric = loaded.model, options.data.metric
+    return Judging(model.source, model.folder, held_out, options.batch, options.runtime, metric, loaded.known)
 
 
 def budgeted(path: Path, loaded: LoadedRun, held_out: Data | None, options: RunOptions, result: Result) -> Result:
@@ -84,7 +80,7 @@ def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) ->
     generation = generated(path, loaded, result, options)
     if generation is not None and not timing.allow_slower and not is_faster(generation):
         per_token = generation.points[0].per_token.first.median_ms
-        refuse_slower_phases(generation, *explained(per_token, timing.batch, *_cut(path, loaded, result, options)))
+        refuse_slower_phases(generation, *explained(per_token, timing.batch, _cut(path, loaded, result, options)))
     options.progress("measuring", 0, 0)
     model = loaded.model
     feeds = loaded.data.first(timing.batch)
@@ -100,7 +96,7 @@ def timed(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) ->
         samples=loaded.data.batching.count(feeds),
     )
     if is_judged:
-        refuse_slower(measurement, *_cut(path, loaded, result, options))
+        refuse_slower(measurement, _cut(path, loaded, result, options))
     return replace(result, measurement=measurement, generation=generation)
 
 
@@ -119,19 +115,8 @@ def generated(path: Path, loaded: LoadedRun, result: Result, options: RunOptions
     facts = environment("ort", where)
 
     def look(seconds: float) -> GenerationMeasurement:
-        each = [
-            measure_point(
-                first,
-                second,
-                point,
-                batch=timing.batch,
-                seed=options.seed,
-                min_seconds=seconds,
-                progress=options.progress,
-            )
-            for point in wanted
-        ]
-        return GenerationMeasurement(tuple(each), timing.batch, facts)
+        how = Generating(timing.batch, options.seed, seconds, options.progress)
+        return GenerationMeasurement(tuple(measure_points(first, second, wanted, how)), timing.batch, facts)
 
     measured = look(timing.seconds)
     if timing.allow_slower or is_faster(measured) or is_slower(measured):
@@ -139,7 +124,7 @@ def generated(path: Path, loaded: LoadedRun, result: Result, options: RunOptions
     return look(max(_UNDECIDED_SECONDS, 5 * timing.seconds))
 
 
-def _cut(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> Cut:
+def _cut(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> TimedCut:
     """What a verdict asks of original and result."""
     model, costs = loaded.model, (result.before, result.after)
-    return (model.source, path, model.folder, result.plan, costs, options.runtime, options.timing.cache_folder)
+    return TimedCut(model.source, path, model.folder, result.plan, costs, options.runtime, options.timing.cache_folder)

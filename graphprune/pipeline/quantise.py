@@ -10,13 +10,13 @@ import onnx
 from graphprune.data.dataset import Data
 from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import ModelError, OptionError
-from graphprune.evaluation.accuracy import Evaluation, evaluate
+from graphprune.evaluation.accuracy import Evaluation
 from graphprune.evaluation.outputs import OutputComparison, largest_error
 from graphprune.ir.model import Model
 from graphprune.ir.quantised import ROUNDING
 from graphprune.measure.ort import measure
 from graphprune.measure.runtime import Measurement
-from graphprune.pipeline.measured import judge
+from graphprune.pipeline.measured import evaluated, judge
 from graphprune.report.quantised import Quantised
 from graphprune.report.result import Result
 from graphprune.rewrite.quantiser import quantise_int8
@@ -118,8 +118,7 @@ def _judged(
     options.progress("evaluating int8", 0, 0)
     budget = result.plan.budget
     if not budget:
-        model, how = loaded.model, (held_out, options.batch, options.runtime, options.data.metric)
-        return evaluate(model.source, out, model.folder, *how), ""
+        return evaluated(out, loaded, held_out, options), ""
     evaluation, drop = judge(out, loaded, held_out, options)
     if budget.asked.allows(drop):
         return evaluation, ""

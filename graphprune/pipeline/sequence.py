@@ -20,6 +20,7 @@ from graphprune.pipeline.quantise import check_quantisable, int8_path, quantised
 from graphprune.pipeline.rounds import Rounds
 from graphprune.plan.plan import Plan
 from graphprune.plan.target import GENERATION, Target
+from graphprune.repair import matrices
 from graphprune.report.evidence.html_report import Write
 from graphprune.report.result import Result
 from graphprune.run import samples
@@ -27,6 +28,7 @@ from graphprune.run.batch import fitting_batch
 from graphprune.run.loaded import LoadedRun, prepare
 from graphprune.run.notes import Note, NoteKind, notes_of, texts_of
 from graphprune.run.options import RunOptions
+from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.plugins import require_operators
 
 
@@ -62,6 +64,12 @@ def carry_out(job: Job, decider: Decider, loaded: LoadedRun | None = None) -> Re
     Training changes no time: what it would be wasted on is refused before.
     """
     loaded = loaded or prepare(job.model, job.data, job.options)
+    threads = threads_for(matrices.widest(loaded.model), job.options.runtime.thread_count)
+    with blas_threads(threads):  # left to itself it takes every core, and they wait busily between two products
+        return _carried_out(job, decider, loaded)
+
+
+def _carried_out(job: Job, decider: Decider, loaded: LoadedRun) -> Result:
     if job.folder is None:
         output_files.spare_weights(job.output, loaded.model)
     options = decider.options(loaded, _with_training_data(job.options, job.data))

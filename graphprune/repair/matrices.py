@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from graphprune.ir.model import Model, constant_dims, read_values
-from graphprune.repair.sites import CONVOLUTIONS, RepairLayer
+from graphprune.repair.sites import CONVOLUTIONS, RepairLayer, is_layer
 from graphprune.repair.windows import windows
 from graphprune.rewrite.weights import set_values
 
@@ -36,6 +36,11 @@ def shape_of(node: gs.Node) -> tuple[int, int, int]:
         return groups, prod(dims[1:]), dims[0] // groups
     inputs, outputs = reversed(dims) if node.attrs.get("transB", 0) else dims
     return 1, inputs, outputs
+
+
+def widest(model: Model) -> int:
+    """The most inputs (kernels count) of a layer that can be refitted: rows of the largest Gram matrix; 0 without."""
+    return max((shape_of(node)[1] for node in model.graph.nodes if is_layer(node)), default=0)
 
 
 def exit_matrix(model: Model, node: gs.Node, scale: NDArray[np.float64]) -> Matrix:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import prod
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +21,14 @@ class ChannelMoments:
         self._sum: Vector | float = 0.0
         self._squares: Vector | float = 0.0
 
-    def add(self, rows: NDArray[np.float64]) -> None:
-        self._n += len(rows)
-        self._sum = self._sum + rows.sum(0)
-        self._squares = self._squares + np.einsum("nc,nc->c", rows, rows)
+    def add(self, values: NDArray[np.floating[Any]], axis: int = -1) -> None:
+        """Values of which ``axis`` counts channels; all other axes count rows."""
+        axis %= values.ndim
+        before, channels, behind = prod(values.shape[:axis]), values.shape[axis], prod(values.shape[axis + 1 :])
+        parts = values.reshape(before, channels, behind).astype(np.float64)
+        self._n += parts.shape[0] * parts.shape[2]
+        self._sum = self._sum + parts.sum((0, 2))
+        self._squares = self._squares + np.einsum("ncp,ncp->c", parts, parts)
 
     def __add__(self, other: ChannelMoments) -> ChannelMoments:
         both = ChannelMoments()

@@ -20,7 +20,7 @@ from graphprune.repair.gram import Sums
 from graphprune.repair.moments import ChannelMoments
 from graphprune.repair.places import places
 from graphprune.repair.sites import RepairLayer, is_layer, site_of
-from graphprune.runtime.blas import blas_threads
+from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import Consumer, consumers
 from graphprune.segments.capture import capture
@@ -47,7 +47,8 @@ def obs_losses(
     flow = analysis.flow
     scored: list[Losses] = []
     for part in _parts(analysis, flow, groups):
-        with blas_threads(options.thread_count):
+        widest = max((reading.shape[1] for readers in part for reading in readers), default=0)
+        with blas_threads(threads_for(widest, options.thread_count)):
             seen = _seen(analysis, [reader for readers in part for reader in readers], data, batch, options)
             for group, readers in zip(groups[len(scored) :], part, strict=False):
                 progress(len(scored))
@@ -128,9 +129,9 @@ def _seen(
         for name, reading in layers.items():
             x, stream = values[reading.site.reads], np.moveaxis(values[reading.stream], reading.site.axis, -1)
             chosen = places((len(x), *stream.shape[1:]), reading.shape[1], batches, random)
-            rows = matrices.rows(reading.consumer.node, x, chosen)
-            seen[name].inputs.add(rows, np.zeros((*rows.shape[:2], 0)))
-            seen[name].stream.add(stream.reshape(-1, stream.shape[-1]).astype(np.float64))
+            rows = matrices.rows(reading.consumer.node, x, chosen, np.float32)  # far below the damping
+            seen[name].inputs.add(rows, rows[..., :0])
+            seen[name].stream.add(values[reading.stream], reading.site.axis)
     return seen
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +26,11 @@ class Refit(Task):
     """Ridge regression of the layer's target on what the layer reads now; padding does not count."""
 
     method: ClassVar[str] = "ridge"
-    rows_type: ClassVar[type[np.floating[Any]]] = np.float64
+    rows_type: ClassVar[type[np.floating[Any]]] = np.float32
+    fits_rest: ClassVar[bool] = True
+    """Whether the targets of the sums are what the present weights leave over: small where little was lost, so that
+    float32 rounds little, too.
+    """
     penalties: ClassVar[tuple[float, ...] | None] = None
     per_input: ClassVar[bool] = False
     """Whether the penalty is a share of each input's variance, or of their mean."""
@@ -42,6 +48,7 @@ class Refit(Task):
         super().__init__(scene, site, self._targets, [site.reads, *extra])
         self._shape = matrices.shape_of(self.node)
         self._sums: HalvedSums | None = None
+        self._targets_seen = Sums.empty(self._shape[0], 0, self._shape[2])
         self._is_comparable = True
         self._first = 0
         self._random = np.random.default_rng(0)
@@ -78,15 +85,31 @@ class Refit(Task):
             if shortcut is not None:
                 wanted -= matrices.picked(shortcut[part], 1, chosen)
             rows = matrices.rows(self.node, reads[part], chosen, self.rows_type)
+            wanted = wanted.reshape(len(rows), groups, outputs)
+            if self.fits_rest:
+                told = wanted[more["counted"]] if "counted" in more else wanted
+                self._targets_seen.add(told[..., :0], told)
+                wanted -= self._given(rows)
             self._sums = self._sums or HalvedSums(*self._shape)
-            self._sums.add(rows, wanted.reshape(len(rows), groups, outputs), len(reads[part]), **more)
+            self._sums.add(rows, wanted, len(reads[part]), **more)
+
+    def _given(self, rows: np.ndarray) -> np.ndarray:
+        """What the present weights make of rows (n, groups, inputs): (n, groups, outputs)."""
+        matrix = self._present_matrix.astype(rows.dtype)
+        made = rows[:, 0] @ matrix[0] if len(matrix) == 1 else (rows.transpose(1, 0, 2) @ matrix).transpose(1, 0, 2)
+        shift = self.site.shift.reshape(len(matrix), -1).astype(rows.dtype)
+        return np.asarray(made.reshape(len(rows), *shift.shape) + shift)
+
+    @cached_property
+    def _present_matrix(self) -> Array:
+        return matrices.exit_matrix(self.scene.pruned, self.node, self.site.scale)
 
     def finish(self) -> tuple[LayerRepair, Change | None]:
         if self._sums is None or not self._is_comparable:
             self._sums = None
             return self.outcome(0.0, 0.0, "its rows are not those of the original"), None
         sums, self._sums = self._sums, None  # one layer's at a time
-        fit = self.fitted(sums, matrices.exit_matrix(self.scene.pruned, self.node, self.site.scale))
+        fit = self.fitted(sums, self._present_matrix)
         if fit.after < fit.before:
             matrices.write(self.scene.pruned, self.site, fit.matrix, fit.shift.reshape(-1))
         return self.outcome(fit.before, fit.after, f"penalty {fit.penalty:g}"), None
@@ -109,15 +132,17 @@ class Refit(Task):
         groups, _, outputs = matrix.shape
         shift = self.site.shift.reshape(groups, outputs)
         alive = matrices.is_alive(self.site.scale).reshape(groups, outputs)
-        return refit(
+        start = (np.zeros_like(matrix), np.zeros_like(shift)) if self.fits_rest else (matrix, shift)
+        fit = refit(
             sums,
-            matrix,
-            shift,
+            *start,
             with_shift=self.site.bias is not None,
             alive=alive,
             penalties=self.penalties,
             per_input=self.per_input,
+            variation=self._targets_seen.variation if self.fits_rest else None,
         )
+        return replace(fit, matrix=matrix + fit.matrix, shift=shift + fit.shift) if self.fits_rest else fit
 
 
 def _inverse_norms(rows: np.ndarray, counted: np.ndarray | None) -> np.ndarray:

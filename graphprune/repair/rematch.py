@@ -38,8 +38,7 @@ class MomentMatching(Task):
         target = self.scene.kept(self._target, axis, theirs[self._target])
         for values, halves in ((target, self._theirs), (mine[self.site.exit], self._mine)):
             for index, half in enumerate(halves):
-                rows = np.moveaxis(values[(index + self._seen) % 2 :: 2], axis, -1)
-                half.add(rows.reshape(-1, rows.shape[-1]).astype(np.float64))
+                half.add(values[(index + self._seen) % 2 :: 2], axis)
         self._seen += len(target)
         self._rank = target.ndim
 

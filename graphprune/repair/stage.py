@@ -17,6 +17,7 @@ from graphprune.base.memory import give_back
 from graphprune.data.dataset import Data
 from graphprune.errors import OptionError
 from graphprune.ir.model import Model
+from graphprune.repair import matrices
 from graphprune.repair.channel_map import ChannelMap
 from graphprune.repair.outcome import LayerRepair, RepairReport
 from graphprune.repair.refit import Refit
@@ -25,7 +26,7 @@ from graphprune.repair.sites import RepairLayer, find_sites, left_alone
 from graphprune.repair.task import RepairState, Task
 from graphprune.repair.walk import WalkRefit, cut_readers, modest_batch
 from graphprune.rewrite.removal import Removal
-from graphprune.runtime.blas import blas_threads
+from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.stepwise import StepwiseRun, Values
 
@@ -71,11 +72,13 @@ def repair(
     options: RuntimeOptions,
     progress: Callable[[str, int, int], None],
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    repaired: Model | None = None,
 ) -> tuple[Model, RepairReport]:
     """A copy of ``pruned`` with other weights and biases, and what became of each layer.
 
     ``steps`` led from ``original`` to ``pruned``; ``sizes`` are the concrete tensor shapes of ``pruned``. No shape,
-    no node and no name changes. Labels are not looked at.
+    no node and no name changes. Labels are not looked at. Where the last step was made from a network that has been
+    ``repaired`` with the same samples, layers that see no change since then are left as they are.
     """
     started = time.perf_counter()
     layers: list[LayerRepair] = []
@@ -84,6 +87,9 @@ def repair(
     for method in methods:
         is_walk = method == "walk"
         sites = (cut_readers if is_walk else find_sites)(original, scene.pruned, sizes)
+        if repaired is not None:
+            concerned = {site.node for site in find_sites(repaired, scene.pruned, sizes)}
+            sites = [site for site in sites if site.node in concerned]
         tasks = [task_of(method, scene, site, memory_limit_bytes) for site in sites]
         size = modest_batch(scene.pruned, sizes, tasks[-1].node.name, batch) if is_walk and tasks else batch
         found, samples = carried_out(scene, tasks, data, size, options, partial(progress, f"repair {method}"))
@@ -104,7 +110,6 @@ def carried_out(
     limit_bytes = WALK_BYTES if any(isinstance(task, WalkRefit) for task in tasks) else MEMORY_LIMIT_BYTES
     layers: list[LayerRepair] = []
     with ExitStack() as stack:
-        stack.enter_context(blas_threads(options.thread_count))
         dense = stack.enter_context(
             StepwiseRun(scene.original, [task.original_reads for task in tasks], options, limit_bytes)
         )
@@ -118,16 +123,19 @@ def carried_out(
             samples += len(part)
         for index, task in enumerate(tasks):
             progress(index, len(tasks))
-            layers.append(carry_out(task, dense.advance(index), cut, index))
+            layers.append(carry_out(task, dense.advance(index), cut, index, options.thread_count))
             give_back()
     return layers, samples
 
 
-def carry_out(task: Task, theirs: Iterable[Values], cut: StepwiseRun, stop: int) -> LayerRepair:
-    """One layer's repair; ``theirs`` are the batches of the original, ``cut`` is on its way to the layer's ``stop``."""
-    for their_part, my_part in zip(theirs, cut.advance(stop), strict=True):
-        task.add(their_part, my_part, cut.batches)
-    outcome, change = task.finish()
+def carry_out(task: Task, theirs: Iterable[Values], cut: StepwiseRun, stop: int, threads: int) -> LayerRepair:
+    """One layer's repair; ``theirs`` are the batches of the original, ``cut`` is on its way to the layer's ``stop``.
+    Where the layer is wide, BLAS takes ``threads``.
+    """
+    with blas_threads(threads_for(matrices.shape_of(task.node)[1], threads)):
+        for their_part, my_part in zip(theirs, cut.advance(stop), strict=True):
+            task.add(their_part, my_part, cut.batches)
+        outcome, change = task.finish()
     if change is not None:
         cut.amend(task.site.exit, *change)
     return outcome

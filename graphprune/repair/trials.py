@@ -181,7 +181,8 @@ class RepairedTrials:
             for batch in batches:
                 cut.take(self._mine.get(batch, cut.reads))
             for index, task in enumerate(trial.tasks):
-                carry_out(task, (self._theirs.get(batch, task.original_reads) for batch in batches), cut, index)
+                theirs = (self._theirs.get(batch, task.original_reads) for batch in batches)
+                carry_out(task, theirs, cut, index, self._runtime.thread_count)
             self.refits += len(trial.tasks)
             return [
                 [each.features(values[tensor]) for each, tensor in zip(representations, tensors, strict=True)]

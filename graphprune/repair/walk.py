@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class WalkRefit(Refit):
     """A layer's refit with strong penalties, for which float32 products are exact enough."""
 
     method: ClassVar[str] = "walk"
-    rows_type: ClassVar[type[np.floating[Any]]] = np.float32
+    fits_rest: ClassVar[bool] = False
     penalties: ClassVar[tuple[float, ...]] = PENALTIES
     per_input: ClassVar[bool] = True
     takes_all: ClassVar[bool] = True

@@ -27,7 +27,7 @@ from graphprune.repair.ridge import Solver
 from graphprune.repair.stage import WALK_BYTES
 from graphprune.repair.task import RepairState
 from graphprune.repair.walk import DAMPING, NONE, ReadGroup, WalkRefit
-from graphprune.runtime.blas import blas_threads
+from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.segments.runner import Environment, Segments
 from graphprune.segments.stepwise import StepwiseRun
@@ -69,7 +69,8 @@ def worths(
     ``progress`` is told how many parts are done, of twice as many as there are.
     """
     found = [Worth(part.block.join) for part in parts]
-    with tempfile.TemporaryDirectory(prefix="graphprune-") as folder, blas_threads(options.thread_count):
+    threads = threads_for(matrices.widest(model), options.thread_count)
+    with tempfile.TemporaryDirectory(prefix="graphprune-") as folder, blas_threads(threads):
         judges = _fit(model, parts, found, data, samples, options, Path(folder), progress)
         _judge(model, parts, found, judges, options, Path(folder), progress)
     return found

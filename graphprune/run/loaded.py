@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from graphprune.run.inputs import input_layout
 from graphprune.run.notes import Note, NoteKind, notes_of
 from graphprune.run.options import RunOptions
 from graphprune.run.samples import calibration
+from graphprune.runtime.known_answers import KnownAnswers
 from graphprune.runtime.sessions import Feeds
 from graphprune.text.corpus import is_text
 
@@ -54,13 +55,15 @@ _LAYOUT_DOMAIN = "com.microsoft.nchwc"
 class LoadedRun:
     """``feeds`` is one sample, ``analysis`` the structure seen at its sizes.
 
-    ``notes`` say which sizes were picked for the inputs, where none were given.
+    ``notes`` say which sizes were picked for the inputs, where none were given. ``known`` is what the network has said
+    to the samples that results are judged on.
     """
 
     analysis: ModelAnalysis
     data: Data
     feeds: Feeds
     notes: tuple[Note, ...] = ()
+    known: KnownAnswers = field(default_factory=KnownAnswers, compare=False, repr=False)
 
     @property
     def model(self) -> Model:

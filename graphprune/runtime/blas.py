@@ -1,7 +1,8 @@
-"""How many threads BLAS may take: as many as the user allows,
-and one where sums must not depend on the number of cores.
+"""How many threads BLAS may take: one where matrices are narrow or sums must not depend on the number of cores,
+else as many as the user allows.
 
-BLAS splits products by threads, and rounds by how it split them.
+BLAS splits products by threads, and rounds by how it split them. Between two products its threads wait busily: systems
+of a few hundred unknowns take two threads several times the processor time of one, and longer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from threadpoolctl import threadpool_limits
+
+WIDE = 1024
+"""Rows of a square matrix from which several threads gain more than they cost."""
 
 _lock = threading.Lock()
 _inside = 0
@@ -42,3 +46,8 @@ def blas_threads(count: int) -> Iterator[None]:
     """
     with threadpool_limits(count, user_api="blas"):
         yield
+
+
+def threads_for(width: int, allowed: int) -> int:
+    """How many of the ``allowed`` threads serve products and systems of so many rows."""
+    return allowed if width >= WIDE else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 from graphprune.data.dataset import load_data
 from graphprune.errors import OptionError
 from graphprune.evaluation import drop
-from graphprune.evaluation.accuracy import evaluate, judged
+from graphprune.evaluation.accuracy import Judging, evaluate, judged
 from graphprune.evaluation.language import TextScores
 from graphprune.evaluation.metric import Batches
 from graphprune.ir.loading import load
 from graphprune.plan.max_drop import Drop
+from graphprune.runtime.known_answers import KnownAnswers
 from graphprune.runtime.sessions import RuntimeOptions
 from tests.graphs import Arrays, initialisers, residual_mlp
 
@@ -35,9 +37,11 @@ def _nudged(amount: float) -> onnx.ModelProto:
 def _judged(amount: float, arrays: Arrays, metric: Any = None) -> Drop:
     proto = residual_mlp(2)
     data = load_data(arrays, load(proto))
-    how = (proto, _nudged(amount), None, data, 32, RuntimeOptions(threads=1), metric)
-    evaluation, found = judged(*how)
-    assert evaluation == evaluate(*how)
+    judging = Judging(proto, None, data, 32, RuntimeOptions(threads=1), metric)
+    evaluation, found = judged(_nudged(amount), judging)
+    assert evaluation == evaluate(_nudged(amount), judging)
+    again = replace(judging, known=KnownAnswers())
+    assert all(judged(_nudged(amount), again) == (evaluation, found) for _ in range(2))
     return found
 
 

@@ -15,7 +15,7 @@ import pytest
 from graphprune.data.batching import Arrays
 from graphprune.data.dataset import Data, TokenNames
 from graphprune.errors import DataError, OptionError
-from graphprune.evaluation.accuracy import evaluate
+from graphprune.evaluation.accuracy import Judging, evaluate
 from graphprune.evaluation.language import TextScores, score_text
 from graphprune.evaluation.side_by_side import EvaluationOptions, evaluate_models
 from graphprune.ir.loading import load
@@ -133,7 +133,7 @@ def test_a_token_that_cannot_be_has_no_divergence_and_no_chance() -> None:
 def test_the_pruned_one_may_have_less_of_a_cache() -> None:
     large, small = fused_decoder(Sizes(layers=3)), fused_decoder(Sizes(layers=2, kv_heads=1))
     data = open_data({"input_ids": np.random.default_rng(0).integers(0, 40, (3, 12))}, load(large))
-    found = evaluate(large, small, None, data, 1, ONE_THREAD)
+    found = evaluate(small, Judging(large, None, data, 1, ONE_THREAD))
     assert found.kind == "perplexity"
     assert (found.samples, found.outputs) == (3, ())
     assert found.text is not None
@@ -143,7 +143,7 @@ def test_the_pruned_one_may_have_less_of_a_cache() -> None:
 
 def test_arrays_for_a_model_without_a_cache_are_judged_as_ever() -> None:
     data = open_data({"input_ids": IDS, "attention_mask": np.ones_like(IDS)}, load(_pairs(TABLE)))
-    assert evaluate(_pairs(TABLE), _pairs(OTHER), None, data, 2, ONE_THREAD).kind == "agreement"
+    assert evaluate(_pairs(OTHER), Judging(_pairs(TABLE), None, data, 2, ONE_THREAD)).kind == "agreement"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from graphprune.data.batching import Arrays, Batch
 from graphprune.data.dataset import load_data
 from graphprune.errors import DataError, OptionError
-from graphprune.evaluation.accuracy import Evaluation, evaluate
+from graphprune.evaluation.accuracy import Evaluation, Judging, evaluate
 from graphprune.evaluation.metric import Batches
 from graphprune.evaluation.outputs import OutputComparison, are_class_scores
 from graphprune.ir.loading import load
@@ -31,7 +31,7 @@ def models(outputs: str, body: str, gain: float = 1.1, inputs: str = "float[N,4]
 
 def judged(pair: list[onnx.ModelProto], feeds: Arrays, metric: Any = None) -> Evaluation:
     data = load_data(feeds, load(pair[0]), None)
-    return evaluate(pair[0], pair[1], None, data, 8, RuntimeOptions(threads=1), metric)
+    return evaluate(pair[1], Judging(pair[0], None, data, 8, RuntimeOptions(threads=1), metric))
 
 
 def test_sums_over_batches_are_those_over_all() -> None:
@@ -105,10 +105,10 @@ def test_a_metric_of_the_users_own(tmp_path: Path) -> None:
         "import numpy as np\ndef gap(batches):\n    return max(float(abs(o['y'] - s['x']).max()) for o, s in batches)\n"
     )
     options = RuntimeOptions(threads=1)
-    found = evaluate(pair[0], pair[1], None, free, 8, options, gap)
+    found = evaluate(pair[1], Judging(pair[0], None, free, 8, options, gap))
     assert (found.kind, found.metric, found.before) == ("metric", "gap", 0.0)
     assert found.after == pytest.approx(np.abs(X).mean())
-    found = evaluate(pair[0], pair[1], None, free, 8, options, f"{tmp_path}/own.py:gap")
+    found = evaluate(pair[1], Judging(pair[0], None, free, 8, options, f"{tmp_path}/own.py:gap"))
     assert found.metric == "gap"
     assert found.after == pytest.approx(np.abs(X).max())
 

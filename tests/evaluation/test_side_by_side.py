@@ -51,7 +51,7 @@ def named(found: RobustnessReport, name: str, level: str = "") -> ConditionRow:
 def test_clean_row_is_the_older_evaluation(folder: Path) -> None:
     top1 = named(report(folder, "a.onnx", "b.onnx"), "top-1")
     data = load_data(folder / "test.npz", load(folder / "a.onnx"), None)
-    expected = older.evaluate(folder / "a.onnx", folder / "b.onnx", None, data, 8, ONE_THREAD)
+    expected = older.evaluate(folder / "b.onnx", older.Judging(folder / "a.onnx", None, data, 8, ONE_THREAD))
     assert [value.value for value in top1.values] == [expected.before, expected.after]
     assert expected.before == 0.75
     assert top1.differences[0].value == pytest.approx(expected.after - expected.before)

@@ -115,6 +115,6 @@ def test_a_model_made_for_fewer_tokens_is_refused_before_anything_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = genai_folder(tmp_path / "g")
-    monkeypatch.setattr("graphprune.pipeline.generate.measure_point", None)
+    monkeypatch.setattr("graphprune.pipeline.generate.measure_points", None)
     assert command(monkeypatch, "bench", folder, folder, *_OPTIONS, "--generate=60:20") == 1
     assert "shorter points" in capsys.readouterr().err

@@ -12,14 +12,13 @@ import pytest
 import graphprune
 from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import NotFaster
-from graphprune.generation import pruned
+from graphprune.generation import measure, pruned
 from graphprune.generation.measure import GenerationMeasurement, PointMeasurement
 from graphprune.generation.points import GenerationPoint
 from graphprune.generation.pruned import original_decoder, points, step_feeds
 from graphprune.generation.verdict import is_faster, is_slower, refuse_slower_phases
 from graphprune.ir.loading import load
 from graphprune.measure.timing import Comparison, Latency
-from graphprune.pipeline import measured
 from graphprune.runtime.sessions import run
 from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder
 from tests.generation.folders import free_depth
@@ -115,7 +114,7 @@ def test_a_result_that_is_slower_in_a_phase_is_not_written(tmp_path: Path, monke
         seconds.append(min_seconds)
         return measurement(FASTER, SLOWER).points[0]
 
-    monkeypatch.setattr(measured, "measure_point", made_up)
+    monkeypatch.setattr(measure, "measure_point", made_up)
     with pytest.raises(NotFaster, match=r"at the first token of a prompt of 16 1\.15 times"):
         cut(tmp_path / "small.onnx", allow_slower=False)
     assert not list(tmp_path.iterdir())
@@ -131,7 +130,7 @@ def test_what_is_certainly_faster_needs_no_second_look(tmp_path: Path, monkeypat
         looks.append(min_seconds)
         return measurement(FASTER, SAME).points[0]
 
-    monkeypatch.setattr(measured, "measure_point", made_up)
+    monkeypatch.setattr(measure, "measure_point", made_up)
     assert cut(tmp_path / "small.onnx", allow_slower=False).output is not None
     assert looks == [0.01, 0.01]
 
@@ -143,7 +142,7 @@ def test_where_no_phase_is_certain_there_is_a_second_look(tmp_path: Path, monkey
         looks.append(min_seconds)
         return measurement(SAME if min_seconds < 1 else FASTER, SAME).points[0]
 
-    monkeypatch.setattr(measured, "measure_point", made_up)
+    monkeypatch.setattr(measure, "measure_point", made_up)
     assert cut(tmp_path / "small.onnx", allow_slower=False).output is not None
     assert looks == [0.01, 0.01, 2.0, 2.0]
 

@@ -43,7 +43,8 @@ def units(group: str, size: int, kept: int, kind: str = "filters") -> RemovedUni
 
 def judge(measurement: Measurement, decided: Plan, first: onnx.ModelProto | None = None) -> None:
     model = first or residual_mlp(2)
-    verdict.refuse_slower(measurement, model, model, None, decided, (Cost(100, 1), Cost(70, 1)), ONE, None)
+    cut = verdict.TimedCut(model, model, None, decided, (Cost(100, 1), Cost(70, 1)), ONE, None)
+    verdict.refuse_slower(measurement, cut)
 
 
 @pytest.fixture(autouse=True)

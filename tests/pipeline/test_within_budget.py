@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from graphprune.plan.plan import Plan
 from graphprune.plan.target import Target
 from graphprune.report.result import Result
 from graphprune.run.loaded import prepare
+from graphprune.runtime import turns
+from graphprune.runtime.sessions import open_session
 from graphprune.training import TrainOptions
 from tests.command import command
 from tests.graphs import residual_mlp
@@ -52,6 +56,32 @@ def test_the_largest_cut_within_keeps_and_a_step_further_does_not() -> None:
     assert result.evaluation.after == pytest.approx(1 - budget.reached.value)
     assert result.plan.data["limit"] == 512
     assert all(tried.is_within == (tried.macs >= result.after.macs) for tried in budget.trials)
+
+
+def test_the_original_runs_once_on_what_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cuts are tried, and for the result with and without its repair."""
+    runs: Counter[str] = Counter()
+
+    class Counted:
+        def __init__(self, model: Path | onnx.ModelProto, options: RuntimeOptions, *how: Any, **more: Any) -> None:
+            content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString(deterministic=True)
+            self._name, self._inner = hashlib.sha256(content).hexdigest(), open_session(model, options, *how, **more)
+
+        def run(self, outputs: Any, feeds: Any) -> Any:
+            runs[self._name] += 1
+            return self._inner.run(outputs, feeds)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    monkeypatch.setattr(turns, "open_session", Counted)
+    result = _pruned("6%")
+    assert result.plan.budget and result.unrepaired and result.evaluation
+    trials, batches = len(result.plan.budget.trials), -(-result.evaluation.samples // OPTIONS.batch)
+    assert trials > 3 and batches > 1
+    original = hashlib.sha256(residual_mlp(4, 16).SerializeToString(deterministic=True)).hexdigest()
+    assert runs.pop(original) == batches
+    assert sum(runs.values()) == (trials + 2) * batches
 
 
 def test_the_estimate_allows_more_than_the_interval() -> None:

@@ -222,3 +222,10 @@ def test_the_penalty_is_found_downhill_from_the_middle(best: int) -> None:
     assert ridge.lowest(PENALTIES, error) == PENALTIES[best]
     beyond = set(PENALTIES) - set(asked)
     assert best in (0, len(PENALTIES) - 1) or beyond, "every penalty was tried"
+
+
+def test_a_system_that_rounding_has_made_indefinite_is_solved_all_the_same() -> None:
+    damped = np.array([[[1.0, 0.5, 2.0], [0.5, 1.0, 0.0], [2.0, 0.0, 1.0]]])
+    assert np.linalg.eigvalsh(damped[0]).min() < 0
+    rest = np.arange(6.0).reshape(1, 3, 2)
+    np.testing.assert_allclose(damped @ ridge._solved(damped, rest), rest, atol=1e-12)

@@ -8,9 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
+from graphprune.analysis.model_analysis import analyse
+from graphprune.base.progress import silent
 from graphprune.data.dataset import load_data
 from graphprune.errors import OptionError
 from graphprune.ir.export import to_proto
+from graphprune.ir.model import Model
+from graphprune.repair.outcome import RepairReport
 from graphprune.repair.stage import METHODS, Method, parse_methods, repair
 from tests.graphs import Arrays, build, initialisers, random_feeds, residual_mlp, run, tapped
 from tests.repair.nets import correlated, resnet, with_weights
@@ -65,6 +69,30 @@ def test_only_weights_and_biases_change(kind: str) -> None:
     assert all(name[0] in "abh" and name.endswith(("_w", "_t", "_b")) for name in touched)
     for size in (1, 5):  # the batch stays free
         assert run(fixed, {"x": HELD_OUT["x"][:size]})[0].shape == (size, 4)
+
+
+def test_what_was_repaired_and_sees_no_change_is_left() -> None:
+    """A second step refits what lies behind its own gap; the rest was refitted for the same samples after the first."""
+    net = story(resnet(4), DATA).without("join0")
+    data = load_data(DATA, net.original.model, None)
+
+    def repaired(known: Model | None) -> tuple[Model, RepairReport]:
+        asked = (net.original.model, net.small.model, net.steps, net.small.sizes)
+        return repair(*asked, data, 8, ("ridge",), ONE_THREAD, silent, repaired=known)
+
+    once, _ = repaired(None)
+    net.small = analyse(once, {"x": DATA["x"][:1]}, ONE_THREAD)
+    net.without("join2")
+    (again, all_layers), (found, layers) = repaired(None), repaired(once)
+    assert {layer.layer for layer in all_layers.layers} == {"a1", "b1", "a3", "b3", "head"}
+    assert {layer.layer for layer in layers.layers} == {"a3", "b3", "head"}
+    before, after = (initialisers(to_proto(model)) for model in (net.small.model, found))
+    assert {name for name in after if not np.array_equal(before[name], after[name])} == {
+        *("a3_w", "a3_t", "b3_w", "b3_t", "head_w", "head_b")
+    }
+    wanted = run(net.proto, HELD_OUT)
+    bare, full, some = (distance(run(to_proto(m), HELD_OUT), wanted) for m in (net.small.model, again, found))
+    assert some < min(1.05 * full, 0.8 * bare)
 
 
 def test_half_precision_stays() -> None:

@@ -50,8 +50,10 @@ class Network:
         found = tuple(replace(each, tensor=_resolve(stand_in, each.tensor)) for each in self.representations)
         return Network(analysis, found, tuple(removals), decision)
 
-    def repaired(self, first: Network, data: Data, execution: Execution) -> Network:
-        """The same with its layers refitted to compute what ``first`` did on ``data``."""
+    def repaired(self, first: Network, parent: Network, data: Data, execution: Execution) -> Network:
+        """The same with its layers refitted to compute what ``first`` did on ``data``; those that see no change since
+        ``parent``, which this is a child of, have been refitted in it.
+        """
         model, _ = repair(
             first.analysis.model,
             self.analysis.model,
@@ -62,6 +64,7 @@ class Network:
             _METHODS,
             execution.runtime,
             execution.progress,
+            repaired=parent.analysis.model,
         )
         return replace(self, analysis=analyse(model, data.first(1), execution.runtime))
 

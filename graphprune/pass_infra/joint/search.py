@@ -87,7 +87,7 @@ class Search:
             children.append((self.unit_kind, parent.after(units, fit, execution.runtime)))
         if not self.repairs:
             return children
-        return [(kind, child.repaired(first, fit, execution)) for kind, child in children]
+        return [(kind, child.repaired(first, parent, fit, execution)) for kind, child in children]
 
     def _block(self, inside: Context) -> Decision | None:
         try:
