@@ -10,6 +10,7 @@ from typing import Any
 
 import graphprune
 from graphprune.base import extras
+from graphprune.base.graded import by_gravity
 from graphprune.repair.outcome import RepairReport
 from graphprune.report import budget, quantised
 from graphprune.report.html import charts
@@ -27,6 +28,7 @@ from graphprune.report.text import compact
 
 _JSON_LIMIT_BYTES = 240_000
 _FOLDED_ROWS = 60
+_GRADES = {"alarm": "Alarm", "caution": "Caution", "fact": "Note"}
 _STATES = {"removed": "removed", "cut": "thinner", "kept": "kept", "stays": "cannot go"}
 
 
@@ -49,6 +51,8 @@ def render(result: Result, pictures: ReportData) -> str:
         result=result,
         pictures=pictures,
         figures=figures(result),
+        notes=by_gravity(result.notes),
+        grades=_GRADES,
         drawn=drawn,
         multiples=[(each, jinja2.utils.markupsafe.Markup(each.svg)) for each in multiples],
         units_cut=len(result.plan.units),
