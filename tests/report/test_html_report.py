@@ -273,6 +273,19 @@ def test_every_reference_in_the_page_is_there_once(blocks_gone: Shown) -> None:
     assert sorted(set(ids)) == sorted(ids)
 
 
+def test_what_a_pointer_tells_is_told_without_one(blocks_gone: Shown, units_gone: Shown) -> None:
+    """Each part of a picture that has a tooltip is a link to the same words: by tap and key, and without a script."""
+    for shown_run, kinds in ((blocks_gone, {"part", "score", "alike"}), (units_gone, {"part"})):
+        source = render(*shown_run)
+        links = re.findall(r'<a href="#([\w-]+)" class="[\w ]+"><title>([^<]*)</title>', source)
+        rows = dict(re.findall(r'<li id="([\w-]+)">(.*?)</li>', source))
+        assert {anchor.rpartition("-")[0] for anchor, _ in links} == kinds
+        for anchor, title in links:
+            assert re.sub("<[^>]*>", "\n", rows[anchor]).split() == title.split()
+        drawn = re.findall(r"<g[^>]*><title>", source)
+        assert not drawn  # nothing else shows words to a pointer only
+
+
 def test_the_same_run_gives_the_same_bytes(blocks_gone: Shown) -> None:
     assert render(*blocks_gone) == render(*blocks_gone)
 

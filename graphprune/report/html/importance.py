@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from graphprune.plan.plan import Decision, RemovedUnits
+from graphprune.plan.plan import Decision, RemovedUnits, Score
+from graphprune.report.html.told import Told, leading, told
 from graphprune.report.svg import add, at
 from graphprune.report.text import shorten, without_common
 
+_KIND = "score"
 MOST_GROUPS = 48
 _MOST_BARS = 64
 _WIDTH, _HEIGHT, _BASE = 128.0, 44.0, 42.0
@@ -84,17 +86,35 @@ def _bars(
             add(root, "path", {"class": style, "d": "".join(lines)})
 
 
-def block_bars(decisions: Sequence[Decision]) -> str:
-    """The score of every candidate when blocks were first compared, in execution order; empty where there are none."""
+def blocks_told(decisions: Sequence[Decision]) -> list[Told]:
+    """What the bars have to say of each block."""
+    first, gone = _first_scores(decisions)
+    return told(_KIND, [_describe(each, gone) for each in first])
+
+
+def _first_scores(decisions: Sequence[Decision]) -> tuple[list[Score], dict[str, int]]:
+    """The scores when blocks were first compared, and which blocks went, with their place in the order."""
     blocks = [block for decision in decisions for block in decision.blocks]
     first = [score for score in next((b.scores for b in blocks if b.scores), ()) if isfinite(score.score)]
+    return first, {block.name: place for place, block in enumerate(blocks, 1)}
+
+
+def _describe(score: Score, gone: dict[str, int]) -> str:
+    went = f"removed as number {gone[score.unit]}" if score.unit in gone else "kept"
+    return f"{score.unit}\n{score.score:.5f}, {went}"
+
+
+def block_bars(decisions: Sequence[Decision]) -> str:
+    """The score of every candidate when blocks were first compared, in execution order; empty where there are none."""
+    first, gone = _first_scores(decisions)
     if not first:
         return ""
-    gone = {block.name: place for place, block in enumerate(blocks, 1)}
     width, room = 372.0, 100.0
     is_named = len(first) <= 40
     height = 18 + room + (_LABEL_ROOM if is_named else 4)
-    root = ElementTree.Element("svg", {"viewBox": f"-20 0 {width + 20:g} {height:g}", "class": "blocks", "role": "img"})
+    root = ElementTree.Element(
+        "svg", {"viewBox": f"-20 0 {width + 20:g} {height:g}", "class": "blocks", "role": "group"}
+    )
     add(root, "title", {}, f"importance of {len(first)} blocks, {len(gone)} of them removed")
     base, pitch = 18 + room, width / max(1, len(first))
     bars = add(root, "g")
@@ -104,9 +124,7 @@ def block_bars(decisions: Sequence[Decision]) -> str:
     most = max((abs(each.score) for each in first), default=0.0) or 1.0
     for index, each in enumerate(first):
         middle = (index + 0.5) * pitch
-        cell = add(root, "g", {"class": "cell"})
-        went = f", removed as number {gone[each.unit]}" if each.unit in gone else ", kept"
-        add(cell, "title", {}, f"{each.unit}: {each.score:.5f}{went}")
+        cell = leading(root, _KIND, index, "cell", _describe(each, gone))
         add(
             cell,
             "rect",

@@ -17,10 +17,10 @@ from graphprune.report.html import charts
 from graphprune.report.html.frontier import frontier_of
 from graphprune.report.html.generation import generation_rows, text_rows
 from graphprune.report.html.headline import figures
-from graphprune.report.html.heatmap import floor_of, heatmap_svg
-from graphprune.report.html.importance import MOST_GROUPS, block_bars, group_multiples
+from graphprune.report.html.heatmap import floor_of, heatmap_svg, heatmap_told
+from graphprune.report.html.importance import MOST_GROUPS, block_bars, blocks_told, group_multiples
 from graphprune.report.html.pictures import ReportData, Similarity
-from graphprune.report.html.strip import strip_svg
+from graphprune.report.html.strip import strip_svg, strip_told
 from graphprune.report.html.style import STYLE
 from graphprune.report.html.trajectory import score_title, trajectory_of
 from graphprune.report.result import Result
@@ -54,6 +54,12 @@ def render(result: Result, pictures: ReportData) -> str:
         notes=by_gravity(result.notes),
         grades=_GRADES,
         drawn=drawn,
+        told={
+            "strip": strip_told(pictures.strip),
+            "blocks": blocks_told(result.plan.decisions),
+            "heat": heatmap_told(pictures.similarity),
+        },
+        rows_of_groups={row.name: place for place, row in enumerate(pictures.groups)},
         multiples=[(each, jinja2.utils.markupsafe.Markup(each.svg)) for each in multiples],
         units_cut=len(result.plan.units),
         most_groups=MOST_GROUPS,
