@@ -93,7 +93,7 @@ def _first_token(point: PointMeasurement) -> Figure:
     times = point.first_token
     interval = f"95 % interval {times.ratio_low:.2f} to {times.ratio_high:.2f}"
     details = (f"{times.first.median_ms:.3g} to {times.second.median_ms:.3g} ms, {interval}", f"prompt {point.prompt}")
-    return Figure("time to the first token", f"{times.ratio:.2f}{_TIMES}", details, tone(times))
+    return Figure("first token", f"{times.ratio:.2f}{_TIMES}", details, tone(times))
 
 
 def tone(times: Comparison) -> str:
@@ -147,7 +147,7 @@ def _interval(evaluation: Evaluation) -> Iterator[str]:
     ends = (-drop.high, -drop.low) if is_share else (drop.low, drop.high)
     low, high = (_signed(100 * end + 0.0) for end in ends)
     sure = "" if _tone_of(evaluation) else ": may be chance"
-    yield f"{low} to {high} {'pt' if is_share else '%'} (95 %, same samples){sure}"
+    yield f"95 % interval {low} to {high} {'pt' if is_share else '%'}, paired{sure}"
 
 
 def _against(evaluation: Evaluation) -> str:

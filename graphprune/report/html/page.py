@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -18,7 +19,7 @@ from graphprune.report.html.frontier import frontier_of
 from graphprune.report.html.generation import generation_rows, text_rows
 from graphprune.report.html.headline import figures
 from graphprune.report.html.heatmap import floor_of, heatmap_svg, heatmap_told
-from graphprune.report.html.importance import MOST_GROUPS, block_bars, blocks_told, group_multiples
+from graphprune.report.html.importance import MOST_GROUPS, block_bars, blocks_told, group_multiples, is_logarithmic
 from graphprune.report.html.pictures import ReportData, Similarity
 from graphprune.report.html.strip import strip_svg, strip_told
 from graphprune.report.html.style import STYLE
@@ -27,7 +28,7 @@ from graphprune.report.result import Result
 from graphprune.report.text import compact
 
 _JSON_LIMIT_BYTES = 240_000
-_FOLDED_ROWS = 60
+_FOLDED_ROWS = 30
 _GRADES = {"alarm": "Alarm", "caution": "Caution", "fact": "Note"}
 _STATES = {"removed": "removed", "cut": "thinner", "kept": "kept", "stays": "cannot go"}
 
@@ -77,6 +78,8 @@ def render(result: Result, pictures: ReportData) -> str:
         limits=[decision.limit for decision in result.plan.decisions if decision.limit],
         folded_rows=_FOLDED_ROWS,
         states=_STATES,
+        is_logarithmic=is_logarithmic(result.plan.decisions),
+        is_scored=any(row.score is not None for row in pictures.blocks),
         score_title=score_title(result.plan.decisions),
         specs=list(dict.fromkeys(decision.spec for decision in result.plan.decisions)),
         json=jinja2.utils.markupsafe.Markup(text),
@@ -101,8 +104,14 @@ def template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}"}
+    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}", "breaking": _breaking}
     return environment.get_template(name)
+
+
+def _breaking(name: str) -> Any:
+    """A name that may go on in another line after a dot or a stroke."""
+    escaped = extras.jinja2().utils.markupsafe.escape(name)
+    return type(escaped)(re.sub(r"(?<=[./])(?=.)", "<wbr>", escaped))
 
 
 def _drawings(result: Result, pictures: ReportData) -> dict[str, str]:
