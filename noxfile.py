@@ -1,4 +1,7 @@
-"""What people who work on this run: ``nox -s fast``, ``full``, ``coverage``, ``types``, ``docs``, ``figures``; CI is ``.ci/run``."""
+"""What people who work on this run: ``nox -s fast``, ``full``, ``coverage``, ``types``, ``docs``, ``figures``.
+
+CI is ``.ci/run``.
+"""
 
 from __future__ import annotations
 

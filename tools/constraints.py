@@ -57,7 +57,9 @@ def closure(requirements: list[Requirement]) -> dict[str, str]:
 
 def text() -> str:
     """The file."""
-    head = f"# Versions that the tests ran with, on Python {platform.python_version()}; written by tools/constraints.py.\n"
+    head = (
+        f"# Versions that the tests ran with, on Python {platform.python_version()}; written by tools/constraints.py.\n"
+    )
     return head + "".join(f"{name}=={version}\n" for name, version in closure(asked()).items())
 
 

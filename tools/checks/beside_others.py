@@ -18,6 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import graphprune
+from graphprune.errors import GraphpruneError
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "docs" / "beside"
 PAGE = ROOT / "docs" / "howto" / "beside_others.md"
@@ -38,8 +41,6 @@ def lines(path: Path) -> int:
 
 def macs(path: Path) -> int:
     """Of one sample, counted in the same way whoever wrote the file."""
-    import graphprune
-
     return graphprune.inspect(path).cost.macs
 
 
@@ -61,15 +62,16 @@ def cell(job: str, tool: str) -> str:
             return f"{said}: {(done.stderr.strip().splitlines() or ['?'])[-1][:120]}"
         code = f"import users; users.exported(users.{'vit' if job == 'vit' else 'cnn'}(), 'whole.onnx')"
         subprocess.run([sys.executable, "-c", code], cwd=folder, env=where, capture_output=True, check=True)
-        share = macs(folder / "small.onnx") / macs(folder / "whole.onnx")
+        try:
+            share = macs(folder / "small.onnx") / macs(folder / "whole.onnx")
+        except GraphpruneError as error:
+            return f"{said}: {error.message.partition(':')[0]} that it wrote"
         time_left = "" if job != "latency" else f", {_time_left(folder):.2f} of the time"
         return f"{said}: {100 * (share - 1):+.1f} % MACs{time_left}, {seconds:.0f} s"
 
 
 def _time_left(folder: Path) -> float:
     """Median time of the small file over that of the whole one, in turns."""
-    import graphprune
-
     (found,) = graphprune.bench(folder / "whole.onnx", folder / "small.onnx")
     return found.comparison.ratio
 

@@ -24,9 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-import journey_networks as networks
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "journeys.md"
@@ -36,14 +35,15 @@ _MARK = "<!-- table: tools/checks/journeys.py -->"
 
 @dataclass(frozen=True)
 class Journey:
-    """``make`` lays down what the user has, ``words`` are what follows ``graphprune`` (or, with ``python``, a script).
+    """``make``, a function of :mod:`journey_networks`, lays down what the user has; ``words`` are what follows
+    ``graphprune``, or ``python`` is a script.
 
     ``facts`` tells of the folder afterwards what came of it; what it raises is a failure.
     """
 
     name: str
     title: str
-    make: Callable[[Path], None]
+    make: str
     words: str
     facts: Callable[[Path], Iterator[str]]
     python: str = ""
@@ -66,6 +66,13 @@ class Outcome:
         return self.code == 0 and self.widest <= COLUMNS
 
 
+def networks() -> ModuleType:
+    """What makes the networks; PyTorch is imported with it."""
+    import journey_networks
+
+    return journey_networks
+
+
 def _result(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "r.json").read_text())
     return content
@@ -81,7 +88,7 @@ def cut(folder: Path) -> Iterator[str]:
     if judged is not None:
         yield _quality(judged)
     yield f"proved on {found['validation']['samples']} samples"
-    networks.runs(Path(folder / found["output"]))
+    networks().runs(Path(folder / found["output"]))
 
 
 def _quality(judged: dict[str, Any]) -> str:
@@ -104,7 +111,7 @@ def within_budget(folder: Path) -> Iterator[str]:
 def half_precision(folder: Path) -> Iterator[str]:
     """The type of the file stays."""
     yield from cut(folder)
-    yield f"weights stay {networks.weight_type(folder / 'small.onnx')}"
+    yield f"weights stay {networks().weight_type(folder / 'small.onnx')}"
 
 
 def with_int8(folder: Path) -> Iterator[str]:
@@ -127,7 +134,7 @@ def front(folder: Path) -> Iterator[str]:
     """Five files and which of them no other beats."""
     found = json.loads((folder / "r.json").read_text())["candidates"]
     for each in found:
-        networks.runs(folder / each["output"])
+        networks().runs(folder / each["output"])
     yield f"{len(found)} files, {sum(each['is_front'] for each in found)} on the front"
     yield "lost " + ", ".join(f"{100 * each['lost']:.1f}" for each in found) + " points"
     assert (folder / "report.html").stat().st_size > 10_000
@@ -156,21 +163,21 @@ JOURNEYS = (
     Journey(
         "detector",
         "a YOLO-like detector",
-        networks.detector,
+        "detector",
         f"yolo.onnx --data calib.npz --eval test.npz --pass filter-obs --target flops=0.7 {_OUT}",
         cut,
     ),
     Journey(
         "segmentation",
         "segmentation, judged by IoU",
-        networks.segmentation,
+        "segmentation",
         "unet.onnx --data calib.npz --eval test.npz --metric iou.py:iou --pass filter-obs --target flops=0.8 " + _OUT,
         cut,
     ),
     Journey(
         "bert",
         "a BERT classifier",
-        networks.bert,
+        "bert",
         "bert.onnx --data calib.npz --eval test.npz --pass head-projection --pass neuron-projection"
         f" --target flops=0.8 {_OUT}",
         cut,
@@ -178,7 +185,7 @@ JOURNEYS = (
     Journey(
         "vit",
         "a ViT, a folder of JPEG files, 1 % at most lost",
-        networks.vit,
+        "vit",
         "vit.onnx --data photos/ --eval validation/ --preprocess imagenet --image 32 --pass neuron-projection"
         f" --max-drop 1% {_OUT}",
         within_budget,
@@ -186,29 +193,29 @@ JOURNEYS = (
     Journey(
         "fp16",
         "a file in float16",
-        networks.half,
+        "half",
         f"half.onnx --data calib.npz --eval test.npz --pass layer-cka --target removed=3 {_OUT}",
         half_precision,
     ),
-    Journey("timm", "a timm module, from Python", networks.nothing, "", said, python=_TIMM),
+    Journey("timm", "a timm module, from Python", "nothing", "", said, python=_TIMM),
     Journey(
         "int8",
         "int8 at the end",
-        networks.shipped,
+        "shipped",
         f"{_SHIPPED} --pass layer-cka --target removed=3 --quantise int8 {_OUT}",
         with_int8,
     ),
     Journey(
         "keep",
         "a list of what must stay",
-        networks.shipped,
+        "shipped",
         f"{_SHIPPED} --pass filter-magnitude --target flops=0.8 --keep 'stages.2.*' {_OUT}",
         keeps,
     ),
     Journey(
         "pareto",
         "five candidates and their front",
-        networks.shipped,
+        "shipped",
         f"{_SHIPPED} --pass filter-magnitude --candidates 5 --target flops=0.5 --no-bench --report report.html"
         " -o small.onnx --json r.json",
         front,
@@ -216,7 +223,7 @@ JOURNEYS = (
     Journey(
         "wheel",
         "a wheel in a fresh environment, away from the checkout",
-        networks.shipped,
+        "shipped",
         f"{_SHIPPED} --pass layer-cka --target removed=3 {_OUT}",
         cut,
         setup=(
@@ -233,7 +240,7 @@ JOURNEYS = (
 def walk(journey: Journey, folder: Path) -> Outcome:
     """Make what is needed, run the command, tell what came of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    journey.make(folder)
+    getattr(networks(), journey.make)(folder)
     environment = os.environ | {"COLUMNS": str(COLUMNS), "OMP_NUM_THREADS": "1"} | journey.extra
     for command in journey.setup:
         subprocess.run(command, cwd=folder, env=environment, check=True)
