@@ -30,9 +30,8 @@ def folded(inspection: GroupInspection) -> GroupInspection:
     parameters are the sums. The same where nothing is.
     """
     ops, groups = _alike_ops(inspection.graph), _alike_groups(inspection.rows)
-    first: dict[Vertex, Vertex] = {}
-    for kind, classes in (("op", ops), ("group", groups)):
-        first |= {(kind, name): (kind, alike[0]) for alike in classes for name in alike}
+    first: dict[Vertex, Vertex] = {("op", name): ("op", alike[0]) for alike in ops for name in alike}
+    first |= {("group", name): ("group", alike[0]) for alike in groups for name in alike}
     named = {row.name: row for row in inspection.rows}
     rows = tuple(_one_row([named[name] for name in alike], first) for alike in groups)
     graph = nx.DiGraph()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tools import constraints
@@ -19,6 +20,6 @@ def test_what_ci_asks_for_is_pinned_to_what_the_package_allows() -> None:
 
 def test_what_is_required_of_what_is_required_is_found() -> None:
     """The closure follows extras, leaves local parts of versions out and passes over what is not installed."""
-    found = constraints.closure([constraints.Requirement("pytest"), constraints.Requirement("no-such-package")])
+    found = constraints.closure([Requirement("pytest"), Requirement("no-such-package")])
     assert {"pytest", "pluggy"} <= set(found) and "no-such-package" not in found
     assert not [version for version in found.values() if "+" in version]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,7 +97,7 @@ def vit(folder: Path) -> None:
         images = torch.from_numpy(_patterns(generator, labels)).permute(0, 3, 1, 2) / 255
         loss = torch.nn.functional.cross_entropy(module((images - mean) / deviation), torch.from_numpy(labels))
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     _export(module.eval(), (torch.zeros(2, 3, 32, 32),), folder / "vit.onnx", ["x"], {"x": {0: "batch"}})
 
@@ -129,7 +130,7 @@ def runs(path: Path) -> None:
 def weight_type(path: Path) -> str:
     """The type of the largest weight of a file."""
     largest = max(onnx.load(path).graph.initializer, key=lambda each: np.prod(each.dims))
-    return onnx.TensorProto.DataType.Name(largest.data_type).lower()
+    return str(onnx.TensorProto.DataType.Name(largest.data_type)).lower()
 
 
 def _zoo(folder: Path, name: str) -> None:
@@ -145,7 +146,8 @@ def _samples(folder: Path, **counts: int) -> None:
     generator = np.random.default_rng(0)
     for name, count in counts.items():
         samples = generator.standard_normal((count, *shape)).astype(np.float32)
-        np.savez(folder / f"{name}.npz", **{image.name: samples})
+        arrays: dict[str, Any] = {image.name: samples}
+        np.savez(folder / f"{name}.npz", **arrays)
 
 
 def _patterns(generator: np.random.Generator, labels: np.ndarray) -> np.ndarray:
@@ -166,7 +168,13 @@ def _export(
     names: list[str],
     axes: dict[str, dict[int, str]],
 ) -> None:
-    how = {"input_names": names, "output_names": ["logits"], "dynamic_axes": axes, "opset_version": 17, "dynamo": False}
+    how: dict[str, Any] = {
+        "input_names": names,
+        "output_names": ["logits"],
+        "dynamic_axes": axes,
+        "opset_version": 17,
+        "dynamo": False,
+    }
     torch.onnx.export(module, example, str(path), **how)
 
 

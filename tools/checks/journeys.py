@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +65,7 @@ class Outcome:
         return self.code == 0 and self.widest <= COLUMNS
 
 
-def networks() -> ModuleType:
+def networks() -> Any:
     """What makes the networks; PyTorch is imported with it."""
     import journey_networks
 

@@ -50,8 +50,8 @@ def strip_svg(strip: NetworkStrip) -> str:
     bands = add(root, "g")  # below all parts
     y_before = y_after = float(_TOP)
     label_free = 0.0
-    for place, (part, pair, text) in enumerate(zip(parts, heights, _texts(strip), strict=True)):
-        group = leading(root, _KIND, place, f"part {part.state}", text)
+    for number, (part, pair, text) in enumerate(zip(parts, heights, _texts(strip), strict=True)):
+        group = leading(root, _KIND, number, f"part {part.state}", text)
         _draw(group, bands, part, (y_before, y_after), pair, widest)
         middle = y_before + pair[0] / 2
         if pair[0] >= 6 and middle - label_free >= _LABEL_HEIGHT:
