@@ -1,6 +1,6 @@
 """Three jobs as users of four tools write them: lines counted, scripts run, what came out measured.
 
-python tools/checks/beside_others.py [--write]
+python tools/checks/beside_others.py [--only JOB] [--write]
 
 Runs ``docs/beside/JOB_TOOL.py``, each in a folder of its own, counts its lines, and tells what is left of the MACs (by
 graphprune's count of both files, for all tools) and, where that was the job, of the time. How good the networks still
@@ -76,25 +76,33 @@ def _time_left(folder: Path) -> float:
     return found.comparison.ratio
 
 
-def table() -> list[str]:
-    """The rows of the page."""
-    rows = [f"| | {' | '.join(TOOLS.values())} |", f"|---{'|---' * len(TOOLS)}|"]
-    for job, title in JOBS.items():
-        rows.append(f"| {title} | {' | '.join(cell(job, tool) for tool in TOOLS)} |")
-        print(rows[-1], flush=True)
-    return rows
+def row(job: str) -> str:
+    """A job, by every tool."""
+    return f"| {JOBS[job]} | {' | '.join(cell(job, tool) for tool in TOOLS)} |"
+
+
+def write(rows: dict[str, str]) -> None:
+    """Put these rows into the table of the page, and leave the others as they are."""
+    before, old, after = PAGE.read_text(encoding="utf-8").split(_MARK)
+    known = {job: line for line in old.splitlines() for job, title in JOBS.items() if line.startswith(f"| {title} |")}
+    lines = [f"| | {' | '.join(TOOLS.values())} |", f"|---{'|---' * len(TOOLS)}|"]
+    lines += [rows.get(job) or known[job] for job in JOBS if job in rows or job in known]
+    text = "\n".join(["", *lines, ""])
+    PAGE.write_text(f"{before}{_MARK}{text}{_MARK}{after}", encoding="utf-8")
 
 
 def main() -> int:
-    """Run all; the page where it is asked for."""
+    """Run all, or one; the page where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=list(JOBS), action="append")
     parser.add_argument("--write", action="store_true", help="put the table into docs/howto/beside_others.md")
     given = parser.parse_args()
-    rows = table()
+    rows = {}
+    for job in given.only or JOBS:
+        rows[job] = row(job)
+        print(rows[job], flush=True)
     if given.write:
-        before, _, after = PAGE.read_text(encoding="utf-8").split(_MARK)
-        text = "\n".join(["", *rows, ""])
-        PAGE.write_text(f"{before}{_MARK}{text}{_MARK}{after}", encoding="utf-8")
+        write(rows)
     return 0
 
 

@@ -274,14 +274,15 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/journeys.md")
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="journeys-"))
-    rows, is_good = [], True
+    rows: dict[str, str] = {}
+    is_good = True
     for journey in JOURNEYS:
         if given.only and journey.name not in given.only:
             continue
         outcome = walk(journey, folder / journey.name)
         is_good = is_good and outcome.is_good
-        rows.append(row(journey, outcome))
-        print(rows[-1], flush=True)
+        rows[journey.name] = row(journey, outcome)
+        print(rows[journey.name], flush=True)
     if given.write:
         write(rows)
     if given.keep is None:
@@ -289,13 +290,19 @@ def main() -> int:
     return 0 if is_good else 1
 
 
-def write(rows: list[str]) -> None:
-    """Put the table between its marks on the page."""
+def write(rows: dict[str, str]) -> None:
+    """Put these rows into the table of the page, and leave the others as they are."""
     head = ["| what | command | outcome | took |", "|---|---|---|---|"]
     machine = f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}."
-    before, _, after = PAGE.read_text(encoding="utf-8").split(_MARK)
-    text = "\n".join(["", *head, *rows, machine, ""])
+    before, old, after = PAGE.read_text(encoding="utf-8").split(_MARK)
+    each = [rows.get(one.name) or _known(one, old) for one in JOURNEYS]
+    text = "\n".join(["", *head, *filter(None, each), machine, ""])
     PAGE.write_text(f"{before}{_MARK}{text}{_MARK}{after}", encoding="utf-8")
+
+
+def _known(journey: Journey, table: str) -> str:
+    """The row of a journey in a table, empty where there is none."""
+    return next((line for line in table.splitlines() if line.startswith(f"| {journey.title} |")), "")
 
 
 if __name__ == "__main__":

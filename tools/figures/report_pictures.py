@@ -52,7 +52,7 @@ def run(page: Path) -> None:
     options = graphprune.RunOptions(
         report=page,
         data=graphprune.DataOptions(evaluation=str(MODELS / "fashion_eval.npz"), samples=128),
-        timing=graphprune.TimingOptions(allow_slower=True),
+        timing=graphprune.TimingOptions(allow_slower=True, seconds=3.0),
     )
     source, data = MODELS / "fashion_resnet32.onnx", str(MODELS / "fashion_calibration.npz")
     graphprune.prune(source, ["layer-cka", "filter-magnitude"], data, "flops=0.3", options=options)
