@@ -4,9 +4,9 @@ python tools/checks/journeys.py [--only NAME] [--keep FOLDER] [--write]
 
 Each is a command as a user types it, in a folder of its own, in a terminal of 80 columns, on a network that is made
 here: real architectures with random weights, the ViT trained for some seconds, the shipped network. A journey fails
-when its command does, when what it wrote does not run, or when a line of what it printed is wider than the terminal.
-``--write`` puts the table into docs/journeys.md. Needs torch, timm, transformers and Pillow; the wheel is built and
-installed by pip into a fresh environment. About six minutes of two cores.
+when its command does, when what it wrote does not run, or when a line of what it printed is wider than the terminal
+(names of files and commands to copy may be). ``--write`` puts the rows into docs/journeys.md. Needs torch, timm,
+transformers and Pillow; the wheel is built and installed by pip into a fresh environment.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def walk(journey: Journey, folder: Path) -> Outcome:
     (folder / "out.txt").write_text(done.stdout)
     (folder / "err.txt").write_text(done.stderr)
     lines = [] if journey.python else (done.stdout + done.stderr).splitlines()
-    widest = max((len(line) for line in lines if not line.startswith("wrote ")), default=0)
+    widest = max((len(line) for line in lines if not line.startswith(("wrote ", "again: "))), default=0)
     if done.returncode:
         return Outcome(seconds, done.returncode, widest, done.stderr.strip().splitlines()[-1])
     return Outcome(seconds, 0, widest, "; ".join(journey.facts(folder)))
