@@ -263,7 +263,7 @@ def row(journey: Journey, outcome: Outcome) -> str:
     """A line of the table."""
     command = "the five lines below" if journey.python else f"`graphprune {journey.words}`"
     verdict = "" if outcome.is_good else f"**exit {outcome.code}, {outcome.widest} columns**: "
-    return f"| {journey.title} | {command} | {verdict}{outcome.facts} | {outcome.seconds:.0f} s |"
+    return f"| {journey.title} | {command} | {verdict}{outcome.facts} | {outcome.seconds:.0f}&nbsp;s |"
 
 
 def main() -> int:
