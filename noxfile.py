@@ -1,4 +1,7 @@
-"""What people who work on this run: ``nox -s fast``, ``full``, ``types``, ``docs``, ``figures``; CI is ``.ci/run``."""
+"""What people who work on this run: ``nox -s fast``, ``full``, ``coverage``, ``types``, ``docs``, ``figures``.
+
+CI is ``.ci/run``.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,14 @@ def full(session: nox.Session) -> None:
     """All tests; those of torch and transformers with these installed."""
     session.install("-e", ".[cpu,test]", "torch", "onnxscript", "transformers", "onnxslim", "onnxsim", "polygraphy")
     session.run("pytest", *_ENDLESS, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines and branches the quick tests run, in all processes; ``htmlcov/index.html`` shows the others."""
+    session.install("-e", ".[cpu,test]", "pytest-cov")
+    how = ("--cov", "--cov-report=term:skip-covered", "--cov-report=html")
+    session.run("pytest", "-m", "not slow", *_ENDLESS, *how, *session.posargs)
 
 
 @nox.session

@@ -22,6 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from graphprune.analysis.blocks import Block
+from graphprune.base.graded import Graded
 from graphprune.errors import DataError, OptionError
 from graphprune.importance.consensus import ranks
 from graphprune.pass_infra.block_pass import BlockPass
@@ -99,5 +100,5 @@ class LayerConsensus(BlockPass):
             )
         for reason in reasons:
             left_out = ", ".join(metric for metric in self.metrics if obstacles.get(metric) == reason)
-            scoring.notes.append(f"{reason}: left out {left_out}")
+            scoring.notes.append(Graded(f"{reason}: left out {left_out}", "caution"))
         return [metric for metric in self.metrics if metric not in obstacles]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.blocks import Block
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.roles import weight_axes
+from graphprune.base.graded import Graded
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
@@ -29,7 +30,9 @@ from graphprune.repair.stage import Method
 from graphprune.rewrite.initialise import seed_of
 from graphprune.scoring.saliency import Pool, Saliency, saliencies
 
-TRAINED_NOTE = "the network was not made by graphprune init: tickets are meant for one that is not trained yet"
+TRAINED_NOTE = Graded(
+    "the network was not made by graphprune init: tickets are meant for one that is not trained yet", "caution"
+)
 
 
 @dataclass(frozen=True)

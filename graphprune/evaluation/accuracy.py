@@ -5,7 +5,7 @@ likeness.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,8 @@ from graphprune.runtime.sessions import RuntimeOptions, run
 from graphprune.runtime.turns import Turns
 
 Kind = Literal["top1", "agreement", "error", "metric", "perplexity"]
+_PAIRED = ("top1", "agreement", "perplexity")
+"""The drop of these comes with the evaluation; a metric would have to be measured again."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Evaluation:
     is 1. ``kind`` ``error``, for all outputs that are no class scores: the largest relative error of an output;
     ``before`` is 0. ``kind`` ``metric``: what the user's function of the name ``metric`` returned. ``outputs`` compares
     every output with the original's. ``kind`` ``perplexity``: of language models on text, in ``samples`` chunks;
-    ``text`` has the rest, and no outputs are compared.
+    ``text`` has the rest, and no outputs are compared. ``drop`` is what is lost, sample by sample, with an interval;
+    None where it was not worked out: of errors and metrics, unless a budget asks for it.
     """
 
     kind: Kind
@@ -48,6 +51,7 @@ class Evaluation:
     outputs: tuple[OutputDifference, ...] = ()
     metric: str = ""
     text: TextQuality | None = None
+    drop: Drop | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def evaluate(pruned: Path | onnx.ModelProto, judging: Judging) -> Evaluation:
     OptionError
         The metric cannot be used.
     """
-    return _evaluated(pruned, judging)[0]
+    evaluation, told = _evaluated(pruned, judging)
+    return replace(evaluation, drop=told()) if evaluation.kind in _PAIRED else evaluation
 
 
 def judged(pruned: Path | onnx.ModelProto, judging: Judging) -> tuple[Evaluation, Drop]:
@@ -83,7 +88,8 @@ def judged(pruned: Path | onnx.ModelProto, judging: Judging) -> tuple[Evaluation
     ten parts of the samples.
     """
     evaluation, told = _evaluated(pruned, judging, is_split=True)
-    return evaluation, told()
+    found = told()
+    return replace(evaluation, drop=found), found
 
 
 def _evaluated(

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import onnx
 
+from graphprune.base.graded import Graded
 from graphprune.errors import NothingToPrune
 from graphprune.ir.export import to_proto
 from graphprune.ir.model import Model
@@ -86,5 +87,5 @@ def settled(target: Target, plan: Plan, time: float) -> tuple[Plan, tuple[Note, 
         text = f"the written file takes {figures}; when it was chosen it took {chosen_figure}"
         if target.kind in GENERATION:
             text = f"the written file reaches {figures}; when it was chosen it reached {chosen_figure}"
-        notes = (Note(NoteKind.WRITTEN_TIME, text),)
+        notes = (Note(NoteKind.WRITTEN_TIME, Graded(text, "alarm" if off_time > 0 else "fact")),)
     return replace(plan, reached=reached), notes

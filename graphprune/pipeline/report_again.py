@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from graphprune.base.graded import Grade, Graded
 from graphprune.errors import InputError, ModelError
 from graphprune.measure.runtime import Measurement
 from graphprune.model_folder.layout import model_file
@@ -53,6 +56,11 @@ def report_again(
         write(found, loaded, small, again=True)
 
 
+def _grades(file: ResultFile) -> Iterable[Grade]:
+    """The grades of the notes; files of before there were any have notes that were all shown alike."""
+    return file.note_grades or repeat("caution")
+
+
 def read_result(path: Path) -> Result:
     """The result that is in a file written by ``--json``.
 
@@ -90,7 +98,7 @@ def read_result(path: Path) -> Result:
         repair=file.repair,
         training=tuple(file.training),
         unrepaired=file.unrepaired,
-        notes=tuple(file.notes),
+        notes=tuple(Graded(text, grade) for text, grade in zip(file.notes, _grades(file), strict=False)),
         seconds=file.seconds,
         quantised=file.quantised or None,
     )

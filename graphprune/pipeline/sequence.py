@@ -26,7 +26,7 @@ from graphprune.report.result import Result
 from graphprune.run import samples
 from graphprune.run.batch import fitting_batch
 from graphprune.run.loaded import LoadedRun, prepare
-from graphprune.run.notes import Note, NoteKind, notes_of, texts_of
+from graphprune.run.notes import Note, NoteKind, loss_notes, notes_of, texts_of, time_notes
 from graphprune.run.options import RunOptions
 from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.plugins import require_operators
@@ -104,6 +104,7 @@ def _carried_out(job: Job, decider: Decider, loaded: LoadedRun) -> Result:
         result = budgeted(path, loaded, held_out, options, replace(result, after=_with_bytes(result, path)))
         if options.timing.measure_latency:
             result = _settled(timed(path, loaded, result, options), decided.latency)
+        result = _with_warnings(result)
         if options.quantise is not None:
             result = quantised(path, loaded, held_out, options, replace(result, output=job.output))
         if job.folder is not None and job.output is not None:
@@ -172,6 +173,16 @@ def _settled(result: Result, latency: Target | None) -> Result:
         time = phase_time(latency, result.generation)
     plan, notes = settled(latency, result.plan, time)
     return replace(result, plan=plan, notes=(*result.notes, *texts_of(notes)))
+
+
+def _with_warnings(result: Result) -> Result:
+    """What figures of the written file are a warning; a loss that the user set the limit of is none."""
+    notes: tuple[Note, ...] = ()
+    if result.evaluation is not None and not result.plan.budget:
+        notes += loss_notes(result.evaluation)
+    if result.measurement is not None and result.generation is None:
+        notes += time_notes(result.measurement)
+    return replace(result, notes=(*result.notes, *texts_of(notes)))
 
 
 def _write(job: Job, result: Result, loaded: LoadedRun, small: ModelAnalysis, write_report: Write) -> None:

@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from graphprune.report.candidates import CandidatesFile
 
 
+_COLUMNS = ("asked", "MACs", "file", "median", "lost")
+
+
 def print_candidates(console: Console, found: CandidatesFile) -> None:
     """A row for each, the front marked, what kept one from being written, and what makes one again."""
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("")
     table.add_column("asked", no_wrap=True)
-    for column in ("MACs", "file", "median", "lost"):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = [(each.asked, "", "", "", "") if each.why else each.figures() for each in found.candidates]
+    columns = [place for place in range(1, 5) if any(row[place] for row in rows)]  # what was not measured has none
+    for place in columns:
+        table.add_column(_COLUMNS[place], justify="right", no_wrap=True)
     table.add_column("")
-    for number, each in enumerate(found.candidates, 1):
-        if each.why:
-            table.add_row(str(number), escape(each.asked), "", "", "", "", "not written")
-        else:
-            table.add_row(str(number), *map(escape, each.figures()), "[bold]front[/]" if each.is_front else "")
+    for number, (each, row) in enumerate(zip(found.candidates, rows, strict=True), 1):
+        end = "not written" if each.why else "[bold]front[/]" if each.is_front else ""
+        table.add_row(str(number), *(escape(row[place]) for place in (0, *columns)), end)
     console.print(table)
     for number, each in enumerate(found.candidates, 1):
         if each.why:

@@ -43,6 +43,8 @@ text{{font:11px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#1
 {_FROZEN}
 .line{{fill:none;stroke-width:1.3}}
 .tip{{stroke:none}}
+.mark{{fill:#374151;stroke:#374151;stroke-width:1.3}}
+.column{{fill:#6b7280;font-style:italic}}
 .group:hover .line{{stroke-width:3}}
 .group:hover rect{{stroke-width:2}}
 svg:has(.group:hover) .group:not(:hover){{opacity:.15}}
@@ -50,6 +52,8 @@ svg:has(.group:hover) .group:not(:hover){{opacity:.15}}
 text{{fill:#e5e7eb}}
 .dim{{fill:#9ca3af}}
 .ground{{fill:#0d1117}}
+.mark{{fill:#d1d5db;stroke:#d1d5db}}
+.column{{fill:#9ca3af}}
 .op rect{{fill:#161b22;stroke:#4b5563}}
 .hatch-ground{{fill:#1f2937}}
 .hatch-line{{fill:#374151}}

@@ -3,7 +3,8 @@
 Layers stand in a column in execution order, groups in a column beside it, at the first layer that writes each.
 From its box a group's rail runs down between the columns, short ones inside;
 it ends at every layer that reads the group, and further layers that write it join it. The layout of it all is in
-:mod:`graphprune.report.rails`.
+:mod:`graphprune.report.rails`. Of a long network layers and groups that are alike are drawn once, see
+:mod:`graphprune.report.group_folding`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from graphprune.report.group_folding import LONG, folded
 from graphprune.report.group_style import STYLE, css_class
 from graphprune.report.rails import Rail, lanes
 from graphprune.report.svg import add, at, box
@@ -26,8 +28,8 @@ MOST_GROUPS = 400
 """With more groups than that, layers are not drawn, and rails run from group to group."""
 
 _MOST_STOPS = 20_000
-_ROW, _BOX, _MARGIN, _TOP = 26, 20, 16, 94
-_OP_WIDTH, _GROUP_WIDTH = 290, 340
+_ROW, _BOX, _MARGIN, _TOP = 26, 20, 16, 136
+_OP_WIDTH, _GROUP_WIDTH = 310, 400
 _LETTER = 6.7  # width of a letter of the monospaced font
 _APART = 5  # a layer reads this much above its middle and writes as much below; a group gives out in its middle
 
@@ -39,6 +41,12 @@ def group_svg(inspection: GroupInspection) -> str:
 
 class _Picture:
     def __init__(self, inspection: GroupInspection) -> None:
+        self._is_folded = sum(kind == "op" for kind, _ in inspection.graph) > LONG
+        self._whole = len(inspection.rows)
+        self._free = sum(row.prunable for row in inspection.rows)
+        self._kinds = Counter(row.kind for row in inspection.rows)
+        if self._is_folded:
+            inspection = folded(inspection)
         self._inspection = inspection
         self._graph = inspection.graph
         self._with_ops = len(inspection.rows) <= MOST_GROUPS
@@ -114,20 +122,37 @@ class _Picture:
         add(pattern, "rect", {"class": "hatch-ground", "width": "6", "height": "6"})
         add(pattern, "rect", {"class": "hatch-line", "width": "2", "height": "6"})
         add(root, "rect", {"class": "ground", "width": "100%", "height": "100%"})
-        free = sum(row.prunable for row in inspection.rows)
         room = int((width - 2 * _MARGIN) / _LETTER)
         add(root, "text", at(_MARGIN, 22, "head"), shorten(Path(inspection.source).name, room))
         facts = f"{inspection.cost.macs:,} MACs, {inspection.cost.params:,} parameters; "
-        facts += f"{free} of {len(inspection.rows)} groups can shrink"
+        facts += f"{self._free} of {self._whole} groups can shrink"
+        if self._is_folded:
+            facts += "; * stands for a number, what is alike is drawn once"
         if not self._with_ops:
             facts += f"; layers are left out, and of many readers all but {self._limit}"
         add(root, "text", at(_MARGIN, 40, "dim"), shorten(facts, room))
-        x = float(_MARGIN)
-        kinds = Counter(row.kind for row in inspection.rows)
-        for kind, label in [*((kind, f"{kind} {count}") for kind, count in kinds.items()), ("frozen", "cannot shrink")]:
+        self._legend()
+        if self._with_ops:
+            add(root, "text", at(_MARGIN, _TOP - 20, "column"), "layers, in the order of execution")
+        place = self._edges[1] if self._with_ops else _MARGIN
+        add(root, "text", at(place, _TOP - 20, "column"), "groups: what shrinks together, and its units")
+
+    def _legend(self) -> None:
+        """What colours, hatching and the ends of the lines mean."""
+        root, x = self._root, float(_MARGIN)
+        kinds = [(kind, f"{kind}: {count} group{'' if count == 1 else 's'}") for kind, count in self._kinds.items()]
+        for kind, label in [*kinds, ("frozen", "cannot shrink")]:
             add(root, "rect", box(x, 56, 14, 12, css_class(kind)))
             add(root, "text", at(x + 20, 66), label)
             x += 36 + _LETTER * len(label)
+        x, y = float(_MARGIN), 86
+        marks = [(f"M{{x}},{y - 4}h16m0,0l-6,-3v6z", "writes it first, or reads it: where the arrow points")]
+        if self._with_ops:
+            marks.append((f"M{{x}},{y - 4}h12m-3,0a3,3,0,1,0,6,0a3,3,0,1,0,-6,0z", "writes it as well"))
+        for drawing, label in marks:
+            add(root, "path", {"class": "mark", "d": drawing.format(x=f"{x:g}")})
+            add(root, "text", at(x + 24, y), label)
+            x += 40 + _LETTER * len(label)
 
     def _group(self, row: GroupRow, rail: Rail, x: int) -> None:
         """The box of a group, its rail, and the curve from its first writer."""
@@ -144,7 +169,7 @@ class _Picture:
         add(group, "path", {"class": "line", "d": lines})
         add(group, "path", {"class": "tip", "d": arrows})
         add(group, "rect", box(box_x, y - _BOX // 2, _GROUP_WIDTH, _BOX))
-        size = f"{row.size:,}"
+        size = f"{row.size:,} {_UNITS.get(row.kind, row.kind)}"
         room = int((_GROUP_WIDTH - 22) / _LETTER) - len(size)
         add(group, "text", at(box_x + 8, y + 4), shorten(row.name, room))
         add(group, "text", at(box_x + _GROUP_WIDTH - 8, y + 4, "end"), size)
@@ -161,8 +186,11 @@ class _Picture:
         add(op, "text", at(_MARGIN + _OP_WIDTH - 8, y + 4, "end dim"), node["kind"])
 
 
+_UNITS = {"width": "channels", "head-dim": "dimensions"}
+
+
 def _describe(row: GroupRow) -> str:
-    lines = [row.name, f"{row.size:,} units of kind {row.kind}"]
+    lines = [row.name, f"{row.size:,} {_UNITS.get(row.kind, row.kind)}"]
     lines.append(f"carries {row.macs:,} MACs, {row.params:,} parameters")
     if row.unit_macs is not None:
         lines.append(f"one unit: {compact(row.unit_macs)} MACs, {compact(row.unit_params or 0)} parameters")

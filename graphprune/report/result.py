@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from graphprune.analysis.cost import Cost
+from graphprune.base.graded import grade_of
 from graphprune.plan.plan import Plan
 from graphprune.report import summary
 from graphprune.report.result_file import MeasurementEntry, ResultFile
@@ -36,7 +37,8 @@ class Result:
     the model is no decoder with a cache. ``output`` is the written file, None for a dry run. ``unrepaired`` is the
     evaluation before repair and training.
     ``training`` has one report for the healing, and one for each round of training. ``model`` is the smaller one,
-    ``quantised`` what became of it in int8.
+    ``quantised`` what became of it in int8. ``notes`` are sentences; each is a
+    :class:`graphprune.base.graded.Graded` and has a ``grade``: fact, caution or alarm.
     """
 
     source: str
@@ -126,7 +128,8 @@ class Result:
             repair=self.repair,
             training=list(self.training),
             unrepaired=self.unrepaired,
-            notes=list(self.notes),
+            notes=list(map(str, self.notes)),
+            note_grades=[grade_of(note) for note in self.notes],
             seconds=self.seconds,
             plan=self.plan,
             quantised=UNSET if self.quantised is None else self.quantised,

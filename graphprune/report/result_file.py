@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from graphprune.analysis.cost import Cost
 from graphprune.base.documents import Document
+from graphprune.base.graded import Grade
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.generation.measure import GenerationMeasurement
 from graphprune.measure.runtime import Measurement
@@ -42,7 +43,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     """The JSON of a :class:`graphprune.report.result.Result`.
 
     ``blocks_removed`` are names of blocks, ``units_removed`` counts the units that went from each group.
-    What did not run is null.
+    What did not run is null. ``note_grades`` has the grade of each of the ``notes``.
     """
 
     source: str
@@ -65,6 +66,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     seconds: float
     plan: Plan
     quantised: Quantised | UnsetType = UNSET
+    note_grades: list[Grade] | UnsetType = UNSET
 
 
 class BenchFile(Document, frozen=True, tag="graphprune.bench/2"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from graphprune.base.graded import Grade, by_gravity
 from graphprune.report import budget, quantised
 from graphprune.report.bench_table import headline
 from graphprune.report.fitting import fitted, room_for_names
@@ -31,10 +33,17 @@ if TYPE_CHECKING:
 _UNIT_COLUMNS = ("units", "kept", "MACs", "params")
 
 
-def print_notes(console: Console, notes: tuple[str, ...]) -> None:
-    """What the user must not overlook."""
-    for note in notes:
-        console.print(f"[bold yellow]note:[/] {escape(note)}")
+_NOTE_STYLES: dict[Grade, str] = {
+    "alarm": "[bold red]alarm:[/]",
+    "caution": "[bold yellow]caution:[/]",
+    "fact": "[bold cyan]note:[/]",
+}
+
+
+def print_notes(console: Console, notes: Iterable[str], otherwise: Grade = "caution") -> None:
+    """What the user must not overlook, the gravest first; sentences without a grade have that of ``otherwise``."""
+    for note in by_gravity(notes, otherwise):
+        console.print(f"{_NOTE_STYLES[note.grade]} {escape(note)}")
 
 
 def print_result(console: Console, result: Result, *, verbose: bool = False) -> None:

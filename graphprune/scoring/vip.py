@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from graphprune.analysis.groups import Group
 from graphprune.axes import algebra
 from graphprune.axes.typing import Typing
+from graphprune.base.graded import Graded
 from graphprune.data.dataset import Data
 from graphprune.errors import DataError
 from graphprune.importance.vip import one_hot, pls_vip
@@ -22,7 +23,7 @@ from graphprune.runtime.sessions import RuntimeOptions
 from graphprune.scoring.consumers import mean_per_unit
 from graphprune.segments.capture import axes_of_samples, capture
 
-OWN_LABELS_NOTE = "the data has no labels: PLS took the model's own arg-max for them"
+OWN_LABELS_NOTE = Graded("the data has no labels: PLS took the model's own arg-max for them", "caution")
 
 Estimator = Literal["pls", "cipls", "cipls-released"]
 Pool = Literal["max", "mean"]

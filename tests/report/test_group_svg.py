@@ -11,6 +11,7 @@ import pytest
 
 from graphprune.pipeline.inspect import inspect_groups
 from graphprune.report import group_svg as module
+from graphprune.report.group_folding import folded
 from graphprune.report.group_svg import group_svg
 from graphprune.report.inspection import GroupInspection
 from graphprune.report.rails import lanes
@@ -128,6 +129,35 @@ def test_a_very_big_model_is_drawn_without_its_layers(monkeypatch: pytest.Monkey
     stem, first, *_ = of_class(root, "group")
     assert stem.findall(f"{SVG}path")[1].get("d", "").count("l6,-3v6z") == 4  # to first0, first1, first2 and head
     assert first.findall(f"{SVG}path")[1].get("d", "").count("l6,-3v6z") == 1  # back to the stream
+
+
+def test_a_long_network_is_drawn_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers and groups that differ by a number in their names are one with a count, joined as each of them is."""
+    proto = residual_mlp(3)
+    for node in proto.graph.node:
+        if node.name[-1:].isdigit():
+            node.name = f"layers.{node.name[-1]}.{node.name[:-1]}"
+    whole = inspection(proto)
+    assert folded(whole).rows[0].readers == ("layers.0.first", "head")
+    monkeypatch.setattr(module, "LONG", 4)
+    root = drawn(proto)
+    times = "\N{MULTIPLICATION SIGN}3"
+    assert titles(of_class(root, "group")) == ["stem/width", f"layers.*.first/neurons {times}", "head/neurons"]
+    assert len(of_class(root, "op")) == 4  # stem, first, second and head
+    row = next(row for row in folded(whole).rows if times in row.name)
+    assert row.macs == sum(each.macs for each in whole.rows if each.name.endswith("first/neurons"))
+    texts = [text.text or "" for text in root.iter(f"{SVG}text")]
+    assert f"layers.*.second {times}" in texts and "4 of 5 groups can shrink" in " ".join(texts)
+    monkeypatch.setattr(module, "MOST_GROUPS", 2)
+    stem = of_class(drawn(proto), "group")[0]
+    assert stem.findall(f"{SVG}path")[1].get("d", "").count("l6,-3v6z") == 2  # to first and head
+
+
+def test_the_picture_explains_itself() -> None:
+    """Numbers with their units, and what arrows, dots and hatching are."""
+    texts = [text.text or "" for text in drawn(residual_mlp(2)).iter(f"{SVG}text")]
+    assert {"width: 1 group", "neurons: 3 groups", "cannot shrink", "writes it as well"} <= set(texts)
+    assert sum(bool(re.fullmatch(r"[\d,]+ (channels|neurons)", text)) for text in texts) == 4
 
 
 def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

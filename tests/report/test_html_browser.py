@@ -96,7 +96,7 @@ def show(browser: Any, report: Path, theme: str, width: int, media: str = "scree
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("width", [400, 900, 1400])
 def test_page_fits_and_is_quiet(theme: str, width: int, browser: Any, report: Path) -> None:
     show(browser, report, theme, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -106,6 +106,20 @@ def test_page_fits_and_is_quiet(theme: str, width: int, browser: Any, report: Pa
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert urls == [report.as_uri()]
+
+
+def test_a_tapped_part_opens_its_words(browser: Any, report: Path) -> None:
+    """By keyboard as well: the parts are in the tab order, and the list below the picture opens at the row."""
+    show(browser, report, "light", 400)
+    (row, opens) = ("#part-1", "return document.querySelector('#part-1').closest('details').open")
+    assert not browser.execute_script(opens)
+    link = browser.find_element("css selector", f"svg.strip a[href='{row}']")
+    assert browser.execute_script("return arguments[0].tabIndex", link) == 0
+    browser.execute_script("arguments[0].focus()", link)
+    webdriver.ActionChains(browser).send_keys("\ue007").perform()
+    assert browser.execute_script(opens)
+    ground = "return getComputedStyle(document.querySelector('#part-1')).backgroundColor"
+    assert browser.execute_script(ground) != browser.execute_script(ground.replace("part-1", "part-0"))
 
 
 def test_themes_differ_in_page_and_charts(browser: Any, report: Path) -> None:

@@ -52,7 +52,7 @@ def text_rows(evaluation: Evaluation | None, unrepaired: Evaluation | None, reco
     quality = evaluation.text
     stages = [("", quality.after)]
     if unrepaired is not None and unrepaired.text is not None:
-        stages.insert(0, (f"before {recovery}", unrepaired.text.after))
+        stages = [(f"before {recovery}", unrepaired.text.after), (f"after {recovery}", quality.after)]
     rows = []
     for stage, after in stages:
         rows += [

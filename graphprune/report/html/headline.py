@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 
 from graphprune.evaluation.accuracy import Evaluation
 from graphprune.generation.measure import PointMeasurement
@@ -94,7 +93,7 @@ def _first_token(point: PointMeasurement) -> Figure:
     times = point.first_token
     interval = f"95 % interval {times.ratio_low:.2f} to {times.ratio_high:.2f}"
     details = (f"{times.first.median_ms:.3g} to {times.second.median_ms:.3g} ms, {interval}", f"prompt {point.prompt}")
-    return Figure("time to the first token", f"{times.ratio:.2f}{_TIMES}", details, tone(times))
+    return Figure("first token", f"{times.ratio:.2f}{_TIMES}", details, tone(times))
 
 
 def tone(times: Comparison) -> str:
@@ -113,7 +112,7 @@ def _quality(result: Result) -> Figure:
         "error": "error of the outputs",
         "perplexity": "perplexity",
     }
-    details = [_against(evaluation)]
+    details = [_against(evaluation), *_interval(evaluation)]
     if result.unrepaired is not None:
         details.append(f"{figure(result.unrepaired, result.unrepaired.after)} before {result.recovery}")
     if evaluation.text is not None:
@@ -124,18 +123,31 @@ def _quality(result: Result) -> Figure:
         details += map(difference, evaluation.outputs[:_MOST_OUTPUTS])
     name = label.get(evaluation.kind, evaluation.metric)
     if evaluation.kind not in ("top1", "agreement"):
-        return Figure(name, figure(evaluation, evaluation.after), tuple(details))
+        return Figure(name, figure(evaluation, evaluation.after), tuple(details), _tone_of(evaluation))
     points = 100 * (evaluation.after - evaluation.before)
     return Figure(name, f"{_signed(points)} pt", tuple(details), _tone_of(evaluation))
 
 
 def _tone_of(evaluation: Evaluation) -> str:
-    """``bad`` or ``good`` where two shares of so many samples differ by more than chance, were they apart."""
-    spread = sum(share * (1 - share) for share in (evaluation.before, evaluation.after)) / max(1, evaluation.samples)
-    change = evaluation.after - evaluation.before
-    if abs(change) <= 1.96 * sqrt(spread):
+    """``bad`` or ``good`` where both networks differ on the same samples by more than chance; else empty, and where
+    that is not known.
+    """
+    drop = evaluation.drop
+    if drop is None or drop.low is None or drop.high is None or drop.low <= 0 <= drop.high:
         return ""
-    return "good" if change > 0 else "bad"
+    return "bad" if drop.low > 0 else "good"
+
+
+def _interval(evaluation: Evaluation) -> Iterator[str]:
+    """The 95 % interval of the difference, seen from the headline: a loss is below 0 for shares, above for the rest."""
+    drop = evaluation.drop
+    if drop is None or drop.low is None or drop.high is None:
+        return
+    is_share = drop.kind in ("top1", "agreement")
+    ends = (-drop.high, -drop.low) if is_share else (drop.low, drop.high)
+    low, high = (_signed(100 * end + 0.0) for end in ends)
+    sure = "" if _tone_of(evaluation) else ": may be chance"
+    yield f"95 % interval {low} to {high} {'pt' if is_share else '%'}, paired{sure}"
 
 
 def _against(evaluation: Evaluation) -> str:
@@ -147,8 +159,7 @@ def _against(evaluation: Evaluation) -> str:
         return f"{before} before, on {evaluation.samples:,} chunks of text"
     if evaluation.kind == "metric":
         return f"{before} before, {evaluation.after - evaluation.before:+.4g} {where}".replace("-", _MINUS)
-    sure = "" if _tone_of(evaluation) else ", within the noise of so many"
-    return f"{before} before, {after} after {where}{sure}"
+    return f"{before} before, {after} after {where}"
 
 
 def _percent(before: float, after: float) -> str:

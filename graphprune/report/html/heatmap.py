@@ -6,9 +6,11 @@ from collections import defaultdict
 from xml.etree import ElementTree
 
 from graphprune.report.html.pictures import Similarity
+from graphprune.report.html.told import Told, leading, told
 from graphprune.report.svg import add, at
 from graphprune.report.text import shorten, without_common
 
+_KIND = "alike"
 LEVELS = 16
 """Shades; the style sheet has a class ``q0`` to ``q15`` for each."""
 
@@ -29,7 +31,7 @@ def heatmap_svg(similarity: Similarity) -> str:
     pitch = extent / count
     width = _LEFT + _SIDE + 2
     root = ElementTree.Element(
-        "svg", {"viewBox": f"0 0 {width:g} {_TOP + extent + 40:g}", "class": "heat", "role": "img"}
+        "svg", {"viewBox": f"0 0 {width:g} {_TOP + extent + 40:g}", "class": "heat", "role": "group"}
     )
     add(root, "title", {}, f"similarity of the outputs of {count} blocks")
     shades: dict[int, list[str]] = defaultdict(list)
@@ -45,8 +47,7 @@ def heatmap_svg(similarity: Similarity) -> str:
     step = max(1, round(_NAMED_PITCH / pitch))
     short = without_common(similarity.names)
     for row, name in enumerate(similarity.names):
-        group = add(root, "g", {"class": "cell"})
-        add(group, "title", {}, _describe(similarity, row))
+        group = leading(root, _KIND, row, "cell", _describe(similarity, row))
         add(
             group,
             "rect",
@@ -64,6 +65,11 @@ def heatmap_svg(similarity: Similarity) -> str:
             add(group, "text", place, shorten(short[name], 14))
     _legend(root, low, _TOP + extent + 12)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def heatmap_told(similarity: Similarity) -> list[Told]:
+    """What the map has to say of each block."""
+    return told(_KIND, [_describe(similarity, row) for row in range(len(similarity.names))])
 
 
 def _legend(root: ElementTree.Element, low: float, y: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log1p
 from statistics import median
@@ -10,22 +10,25 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from graphprune.plan.plan import Decision, RemovedUnits
+from graphprune.plan.plan import Decision, RemovedUnits, Score
+from graphprune.report.html.told import Told, leading, told
 from graphprune.report.svg import add, at
 from graphprune.report.text import shorten, without_common
 
+_KIND = "score"
 MOST_GROUPS = 48
 _MOST_BARS = 64
 _WIDTH, _HEIGHT, _BASE = 128.0, 44.0, 42.0
-_LABEL_ROOM = 62.0
+_LETTER = 5.2  # how far down a letter of a turned label reaches
 _STEEP = 12.0
 
 
 @dataclass(frozen=True)
 class Multiple:
-    """One small picture and what is written below it."""
+    """One small picture and what is written below it: ``label`` is the ``name`` of its group without what all share."""
 
     name: str
+    label: str
     caption: str
     svg: str
 
@@ -36,10 +39,11 @@ def group_multiples(decisions: Sequence[Decision]) -> list[Multiple]:
     if len(units) > MOST_GROUPS:
         largest = sorted(units, key=lambda each: each.macs, reverse=True)[:MOST_GROUPS]
         units = [each for each in units if each in largest]
-    return [_multiple(each) for each in units]
+    short = without_common([each.group for each in units])
+    return [_multiple(each, short[each.group]) for each in units]
 
 
-def _multiple(units: RemovedUnits) -> Multiple:
+def _multiple(units: RemovedUnits, label: str) -> Multiple:
     """Units by ascending importance; with many of them a bar stands for several and for what most of them became."""
     scores = np.nan_to_num(np.array(units.scores))
     gone = np.zeros(len(scores), dtype=bool)
@@ -53,7 +57,17 @@ def _multiple(units: RemovedUnits) -> Multiple:
     add(root, "title", {}, f"{units.group}: {len(units.removed):,} of {units.size:,} {units.kind} removed")
     _bars(root, heights, removed, _WIDTH, _BASE - 2, _BASE)
     add(root, "path", {"class": "axis", "d": f"M0,{_BASE}H{_WIDTH:g}"})
-    return Multiple(units.group, f"{units.size:,} to {kept:,}", ElementTree.tostring(root, encoding="unicode"))
+    return Multiple(units.group, label, f"{units.size:,} to {kept:,}", ElementTree.tostring(root, encoding="unicode"))
+
+
+def is_logarithmic(decisions: Sequence[Decision]) -> bool:
+    """Whether the bars of :func:`block_bars` are so: one block would leave the others flat."""
+    scores = [each.score for each in _first_scores(decisions)[0]]
+    return bool(scores) and _visible(scores) != scores
+
+
+def _label_room(labels: Iterable[str]) -> float:
+    return 14 + _LETTER * max(map(len, labels))
 
 
 def _visible(heights: Sequence[float]) -> list[float]:
@@ -84,36 +98,53 @@ def _bars(
             add(root, "path", {"class": style, "d": "".join(lines)})
 
 
-def block_bars(decisions: Sequence[Decision]) -> str:
-    """The score of every candidate when blocks were first compared, in execution order; empty where there are none."""
+def blocks_told(decisions: Sequence[Decision]) -> list[Told]:
+    """What the bars have to say of each block."""
+    first, gone = _first_scores(decisions)
+    return told(_KIND, [_describe(each, gone) for each in first])
+
+
+def _first_scores(decisions: Sequence[Decision]) -> tuple[list[Score], dict[str, int]]:
+    """The scores when blocks were first compared, and which blocks went, with their place in the order."""
     blocks = [block for decision in decisions for block in decision.blocks]
     first = [score for score in next((b.scores for b in blocks if b.scores), ()) if isfinite(score.score)]
+    return first, {block.name: place for place, block in enumerate(blocks, 1)}
+
+
+def _describe(score: Score, gone: dict[str, int]) -> str:
+    went = f"removed as number {gone[score.unit]}" if score.unit in gone else "kept"
+    return f"{score.unit}\n{score.score:.5f}, {went}"
+
+
+def block_bars(decisions: Sequence[Decision]) -> str:
+    """The score of every candidate when blocks were first compared, in execution order; empty where there are none."""
+    first, gone = _first_scores(decisions)
     if not first:
         return ""
-    gone = {block.name: place for place, block in enumerate(blocks, 1)}
     width, room = 372.0, 100.0
     is_named = len(first) <= 40
-    height = 18 + room + (_LABEL_ROOM if is_named else 4)
-    root = ElementTree.Element("svg", {"viewBox": f"-20 0 {width + 20:g} {height:g}", "class": "blocks", "role": "img"})
+    short = {name: shorten(each, 13) for name, each in without_common([each.unit for each in first]).items()}
+    height = 18 + room + (_label_room(short.values()) if is_named else 4)
+    root = ElementTree.Element(
+        "svg", {"viewBox": f"-20 0 {width + 20:g} {height:g}", "class": "blocks", "role": "group"}
+    )
     add(root, "title", {}, f"importance of {len(first)} blocks, {len(gone)} of them removed")
     base, pitch = 18 + room, width / max(1, len(first))
     bars = add(root, "g")
-    _bars(bars, [each.score for each in first], [each.unit in gone for each in first], width, room, base)
+    heights = _visible([each.score for each in first])
+    _bars(bars, heights, [each.unit in gone for each in first], width, room, base)
     add(root, "path", {"class": "axis", "d": f"M0,{base:g}H{width:g}"})
-    short = without_common([each.unit for each in first])
-    most = max((abs(each.score) for each in first), default=0.0) or 1.0
+    most = max(map(abs, heights)) or 1.0
     for index, each in enumerate(first):
         middle = (index + 0.5) * pitch
-        cell = add(root, "g", {"class": "cell"})
-        went = f", removed as number {gone[each.unit]}" if each.unit in gone else ", kept"
-        add(cell, "title", {}, f"{each.unit}: {each.score:.5f}{went}")
+        cell = leading(root, _KIND, index, "cell", _describe(each, gone))
         add(
             cell,
             "rect",
             {"x": f"{index * pitch:.1f}", "y": "0", "width": f"{pitch:.1f}", "height": f"{base:g}", "class": "hit"},
         )
         if each.unit in gone and pitch >= 9:
-            top = base - max(1.2, room * abs(each.score) / most) - 4
+            top = base - max(1.2, room * abs(heights[index]) / most) - 4
             add(
                 cell,
                 "text",
@@ -126,5 +157,5 @@ def block_bars(decisions: Sequence[Decision]) -> str:
                 "text-anchor": "end",
                 "class": "label",
             }
-            add(cell, "text", turned, shorten(short[each.unit], 13))
+            add(cell, "text", turned, short[each.unit])
     return ElementTree.tostring(root, encoding="unicode")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -10,23 +11,25 @@ from typing import Any
 
 import graphprune
 from graphprune.base import extras
+from graphprune.base.graded import by_gravity
 from graphprune.repair.outcome import RepairReport
 from graphprune.report import budget, quantised
 from graphprune.report.html import charts
 from graphprune.report.html.frontier import frontier_of
 from graphprune.report.html.generation import generation_rows, text_rows
 from graphprune.report.html.headline import figures
-from graphprune.report.html.heatmap import floor_of, heatmap_svg
-from graphprune.report.html.importance import MOST_GROUPS, block_bars, group_multiples
+from graphprune.report.html.heatmap import floor_of, heatmap_svg, heatmap_told
+from graphprune.report.html.importance import MOST_GROUPS, block_bars, blocks_told, group_multiples, is_logarithmic
 from graphprune.report.html.pictures import ReportData, Similarity
-from graphprune.report.html.strip import strip_svg
+from graphprune.report.html.strip import strip_svg, strip_told
 from graphprune.report.html.style import STYLE
 from graphprune.report.html.trajectory import score_title, trajectory_of
 from graphprune.report.result import Result
 from graphprune.report.text import compact
 
 _JSON_LIMIT_BYTES = 240_000
-_FOLDED_ROWS = 60
+_FOLDED_ROWS = 30
+_GRADES = {"alarm": "Alarm", "caution": "Caution", "fact": "Note"}
 _STATES = {"removed": "removed", "cut": "thinner", "kept": "kept", "stays": "cannot go"}
 
 
@@ -49,7 +52,15 @@ def render(result: Result, pictures: ReportData) -> str:
         result=result,
         pictures=pictures,
         figures=figures(result),
+        notes=by_gravity(result.notes),
+        grades=_GRADES,
         drawn=drawn,
+        told={
+            "strip": strip_told(pictures.strip),
+            "blocks": blocks_told(result.plan.decisions),
+            "heat": heatmap_told(pictures.similarity),
+        },
+        rows_of_groups={row.name: place for place, row in enumerate(pictures.groups)},
         multiples=[(each, jinja2.utils.markupsafe.Markup(each.svg)) for each in multiples],
         units_cut=len(result.plan.units),
         most_groups=MOST_GROUPS,
@@ -67,6 +78,8 @@ def render(result: Result, pictures: ReportData) -> str:
         limits=[decision.limit for decision in result.plan.decisions if decision.limit],
         folded_rows=_FOLDED_ROWS,
         states=_STATES,
+        is_logarithmic=is_logarithmic(result.plan.decisions),
+        is_scored=any(row.score is not None for row in pictures.blocks),
         score_title=score_title(result.plan.decisions),
         specs=list(dict.fromkeys(decision.spec for decision in result.plan.decisions)),
         json=jinja2.utils.markupsafe.Markup(text),
@@ -91,8 +104,14 @@ def template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}"}
+    environment.filters |= {"compact": compact, "commas": lambda number: f"{number:,}", "breaking": _breaking}
     return environment.get_template(name)
+
+
+def _breaking(name: str) -> Any:
+    """A name that may go on in another line after a dot or a stroke."""
+    escaped = extras.jinja2().utils.markupsafe.escape(name)
+    return type(escaped)(re.sub(r"(?<=[./])(?=.)", "<wbr>", escaped))
 
 
 def _drawings(result: Result, pictures: ReportData) -> dict[str, str]:

@@ -12,6 +12,7 @@ from math import sqrt
 from xml.etree import ElementTree
 
 from graphprune.report.html.pictures import NetworkStrip, StripPart
+from graphprune.report.html.told import Told, leading, told
 from graphprune.report.svg import add, at
 from graphprune.report.text import compact, shorten, without_common
 
@@ -19,6 +20,7 @@ _WIDTH, _TOP, _GAP = 376, 34, 2.0
 _LEAST_HEIGHT = 3.0
 _BEFORE, _AFTER, _WIDEST = 184.0, 322.0, 104.0  # middles of the stacks, widest rectangle
 _LABEL_RIGHT, _LABEL_CELLS, _LABEL_HEIGHT = 116.0, 19, 11.0
+_KIND = "part"
 _STATES = {
     "removed": "removed",
     "cut": "thinner",
@@ -28,18 +30,18 @@ _STATES = {
 
 
 def strip_svg(strip: NetworkStrip) -> str:
-    """The picture as SVG text; rest the pointer on a part for its layers, MACs and time."""
+    """The picture as SVG text; a part leads to its layers, MACs and time, see :func:`strip_told`."""
     parts, weights = strip.parts, strip.weights()
-    total = sum(before for before, _ in weights) or 1.0
+    total = _total(strip)
     room = min(max(260.0, 44.0 * len(parts)), max(520.0, 11.0 * len(parts)))
     short = without_common([part.name for part in parts])
     heights = [tuple(_height(each, total, room) for each in pair) for pair in weights]
     ends = [_TOP + sum(h + _GAP for h in column if h) for column in zip(*heights, strict=True)]
     root = ElementTree.Element(
-        "svg", {"viewBox": f"0 0 {_WIDTH} {max(ends) + 14:.0f}", "class": "strip", "role": "img"}
+        "svg", {"viewBox": f"0 0 {_WIDTH} {max(ends) + 14:.0f}", "class": "strip", "role": "group"}
     )
     after = sum(after for _, after in weights)
-    what = "time" if strip.is_timed else "MACs"
+    what = _measure(strip)
     add(root, "title", {}, f"the network before and after: {100 * after / total:.0f} % of the {what} left")
     for middle, name, share in ((_BEFORE, "before", 1.0), (_AFTER, "after", after / total)):
         add(root, "text", {**at(middle, 10, "column"), "text-anchor": "middle"}, name)
@@ -48,9 +50,8 @@ def strip_svg(strip: NetworkStrip) -> str:
     bands = add(root, "g")  # below all parts
     y_before = y_after = float(_TOP)
     label_free = 0.0
-    for part, pair, weight in zip(parts, heights, weights, strict=True):
-        group = add(root, "g", {"class": f"part {part.state}"})
-        add(group, "title", {}, _describe(part, weight[0] / total, what))
+    for number, (part, pair, text) in enumerate(zip(parts, heights, _texts(strip), strict=True)):
+        group = leading(root, _KIND, number, f"part {part.state}", text)
         _draw(group, bands, part, (y_before, y_after), pair, widest)
         middle = y_before + pair[0] / 2
         if pair[0] >= 6 and middle - label_free >= _LABEL_HEIGHT:
@@ -60,6 +61,26 @@ def strip_svg(strip: NetworkStrip) -> str:
         y_before += pair[0] + _GAP if pair[0] else 0
         y_after += pair[1] + _GAP if pair[1] else 0
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def strip_told(strip: NetworkStrip) -> list[Told]:
+    """What the picture has to say of each part."""
+    return told(_KIND, _texts(strip))
+
+
+def _texts(strip: NetworkStrip) -> list[str]:
+    total, what = _total(strip), _measure(strip)
+    return [
+        _describe(part, before / total, what) for part, (before, _) in zip(strip.parts, strip.weights(), strict=True)
+    ]
+
+
+def _total(strip: NetworkStrip) -> float:
+    return sum(before for before, _ in strip.weights()) or 1.0
+
+
+def _measure(strip: NetworkStrip) -> str:
+    return "time" if strip.is_timed else "MACs"
 
 
 def _height(weight: float, total: float, room: float) -> float:
