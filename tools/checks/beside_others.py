@@ -48,7 +48,7 @@ def cell(job: str, tool: str) -> str:
     """Lines, and what came of them."""
     script = SCRIPTS / f"{job}_{tool}.py"
     if not script.exists():
-        return "has no such thing"
+        return "no way documented"
     said = f"[{lines(script)} lines](#{job}-{tool.replace('_', '-')})"
     if tool in NOT_RUN:
         return f"{said}, not run"
