@@ -1,0 +1,132 @@
+"""Pass ``linearise``: replace the residual branch whose fitted linear map is missed least by the network's outputs.
+
+Erdogan et al., "Efficient Large Language Model Inference with Neural Block Linearization" (arXiv 2505.21077): attention
+becomes ``x + x A + b``, with A and b by least squares, and its cache goes with it. The paper ranks attentions by a
+bound from canonical correlations; here any block that is dearer than its map is a candidate, and is judged by what the
+outputs lose with the map in place, on top of those that are already chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from graphprune.analysis.blocks import Join
+from graphprune.analysis.cost import Cost
+from graphprune.analysis.layers import attends
+from graphprune.analysis.refusals import Refusal
+from graphprune.analysis.representation import find_representations
+from graphprune.analysis.stages import allowance
+from graphprune.errors import OptionError
+from graphprune.pass_infra.base import Choices, Pass
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.greedy_blocks import Greedy
+from graphprune.plan.goal import Goal
+from graphprune.plan.plan import Decision, RemovedBlock, Score
+from graphprune.repair.linear_trials import LinearTrials
+from graphprune.rewrite.linear_map import LinearMap, linear_maps, saved
+
+_BY_COUNT = ("removed", "ratio", "rule")
+
+
+@dataclass(frozen=True)
+class Linearise(Pass):
+    """Replacement of residual branches by linear maps that are fitted to unlabelled samples."""
+
+    name: ClassVar[str] = "linearise"
+    paper: ClassVar[str] = (
+        "Efficient Large Language Model Inference with Neural Block Linearization, arXiv 2505.21077; judged by outputs"
+    )
+
+    among: Literal["all", "attention", "mlp"] = field(
+        default="all", metadata={"help": "which blocks: all that are dearer than a map, attentions, or all others"}
+    )
+    exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
+    samples: int = field(default=32, metadata={"help": "samples that judge the maps; all are fitted to"})
+
+    def requires(self, context: Context) -> None:
+        if self.samples < 1:
+            raise OptionError(f"{self} judges maps on {self.samples} samples", "give 1 or more")
+
+    def decide(self, context: Context) -> Decision:
+        with ExitStack() as stack:
+            return self.choices(context, stack)(context.goal)
+
+    def choices(self, context: Context, stack: ExitStack) -> Choices:
+        joins, maps = self._offered(context)
+        rules = allowance(context.model, joins, 0, skip_first=False, exclude=self.exclude)
+        maps = {block.join: maps[block.join] for block in rules.candidates}
+        costs = {join: saved(context.model, map_, context.sizes) for join, map_ in maps.items()}
+        representations = find_representations(context.model, rules.candidates)
+        trials = LinearTrials(
+            context.model, list(maps.values()), context.data, self.samples, representations, context.execution
+        )
+
+        def next_of(gone: Greedy, goal: Goal) -> Iterator[RemovedBlock]:
+            done = goal.progress(gone.now, len(gone.removed), len(maps))
+            context.execution.progress(f"{self.name}: judging maps", round(100 * done), 100)
+            allowed = rules.allowed(gone.joins)
+            before = gone.removed[-1].score if gone.removed else 0.0
+            tried = trials.judge([block.join for block in allowed])
+            scores = [
+                Score(block.name, trial.loss, trial.standard_error, {"unexplained": trials.unexplained[block.join]})
+                for block, trial in zip(allowed, tried, strict=True)
+            ]
+            worths = [_worth(goal, costs[block.join]) for block in allowed]
+            best = int(np.argmin([(s.score - before) / worth for s, worth in zip(scores, worths, strict=True)]))
+            trials.settle(allowed[best].join)
+            yield _linearised(maps[allowed[best].join], costs[allowed[best].join], scores, best)
+
+        frame = Decision(str(self), considered=len(maps), score_title=trials.title)
+        return Greedy(context, rules, frame, next_of, costs)
+
+    def _offered(self, context: Context) -> tuple[list[Join], dict[str, LinearMap]]:
+        """All joins, those without a block that are no candidates, and the maps of the candidates."""
+        joins: list[Join] = []
+        maps: dict[str, LinearMap] = {}
+        found = linear_maps(context.analysis, context.joins)
+        for join, map_ in zip(context.joins, found, strict=True):
+            refusal = map_ if isinstance(map_, Refusal) else self._refusal(context, map_)
+            if refusal is None and isinstance(map_, LinearMap):
+                maps[join.node] = map_
+                joins.append(join)
+            else:
+                joins.append(replace(join, block=None, refusal=refusal))
+        return joins, maps
+
+    def _refusal(self, context: Context, map_: LinearMap) -> Refusal | None:
+        nodes, block = context.analysis.flow.nodes, map_.block
+        is_attention = any(attends(nodes[name]) for name in block.nodes)
+        if self.among != "all" and is_attention != (self.among == "attention"):
+            return Refusal("not-asked-for", f"{block.name} is not among={self.among}")
+        if saved(context.model, map_, context.sizes).macs <= 0:
+            return Refusal("linear-dearer", f"a linear map in place of {block.name} costs no fewer MACs")
+        return None
+
+
+def _worth(goal: Goal, cost: Cost) -> float:
+    """What the target makes of a map that saves so much: where blocks are counted, each is worth the same."""
+    kind = goal.target.kind
+    if kind in _BY_COUNT:
+        return 1.0
+    return float(max(1, cost.params if kind == "params" else cost.macs))
+
+
+def _linearised(map_: LinearMap, cost: Cost, scores: list[Score], chosen: int) -> RemovedBlock:
+    block, score = map_.block, scores[chosen]
+    return RemovedBlock(
+        name=block.name,
+        join=block.join,
+        entry=block.entry,
+        exit=block.exit,
+        macs=cost.macs,
+        params=cost.params,
+        score=score.score,
+        standard_error=score.standard_error,
+        scores=tuple(scores),
+        is_linearised=True,
+    )
