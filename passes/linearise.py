@@ -18,9 +18,12 @@ import numpy as np
 from graphprune.analysis.blocks import Join
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.layers import attends
+from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.refusals import Refusal
 from graphprune.analysis.representation import find_representations
 from graphprune.analysis.stages import allowance
+from graphprune.data.dataset import Data
+from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import OptionError
 from graphprune.pass_infra.base import Choices, Pass
 from graphprune.pass_infra.context import Context
@@ -28,6 +31,7 @@ from graphprune.pass_infra.greedy_blocks import Greedy
 from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.repair.linear_trials import LinearTrials
+from graphprune.repair.stage import Method
 from graphprune.rewrite.linear_map import LinearMap, linear_maps, saved
 
 _BY_COUNT = ("removed", "ratio", "rule")
@@ -51,6 +55,10 @@ class Linearise(Pass):
     def requires(self, context: Context) -> None:
         if self.samples < 1:
             raise OptionError(f"{self} judges maps on {self.samples} samples", "give 1 or more")
+
+    def own_repair(self, analysis: ModelAnalysis, data: Data) -> tuple[Method, ...] | None:
+        """None in a decoder: its maps have been fitted to what the network feeds them, and nothing else is cut."""
+        return () if decoder_interface(analysis.model) is not None else None
 
     def decide(self, context: Context) -> Decision:
         with ExitStack() as stack:

@@ -41,7 +41,8 @@ class MeasurementEntry:
 class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     """The JSON of a :class:`graphprune.report.result.Result`.
 
-    ``blocks_removed`` are names of blocks, ``units_removed`` counts the units that went from each group.
+    ``blocks_removed`` are names of blocks, as are ``blocks_linearised``, which have linear maps in their places;
+    ``units_removed`` counts the units that went from each group.
     What did not run is null.
     """
 
@@ -65,6 +66,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     seconds: float
     plan: Plan
     quantised: Quantised | UnsetType = UNSET
+    blocks_linearised: list[str] = []
 
 
 class BenchFile(Document, frozen=True, tag="graphprune.bench/2"):

@@ -29,8 +29,9 @@ def block_rows(analysis: ModelAnalysis, parts: Sequence[ModelPart], plan: Plan) 
         if join.node in removed:
             gone = removed[join.node]
             place = 1 + list(removed).index(join.node)
+            how = "linearised" if gone.is_linearised else "removed"
             rows.append(
-                BlockRow(join.name, "removed", gone.score, gone.standard_error, macs, f"removed as number {place}")
+                BlockRow(join.name, "removed", gone.score, gone.standard_error, macs, f"{how} as number {place}")
             )
             continue
         name = names.get(join.node, join.name)

@@ -91,6 +91,7 @@ def block_bars(decisions: Sequence[Decision]) -> str:
     if not first:
         return ""
     gone = {block.name: place for place, block in enumerate(blocks, 1)}
+    mapped = {block.name for block in blocks if block.is_linearised}
     width, room = 372.0, 100.0
     is_named = len(first) <= 40
     height = 18 + room + (_LABEL_ROOM if is_named else 4)
@@ -105,7 +106,8 @@ def block_bars(decisions: Sequence[Decision]) -> str:
     for index, each in enumerate(first):
         middle = (index + 0.5) * pitch
         cell = add(root, "g", {"class": "cell"})
-        went = f", removed as number {gone[each.unit]}" if each.unit in gone else ", kept"
+        how = "linearised" if each.unit in mapped else "removed"
+        went = f", {how} as number {gone[each.unit]}" if each.unit in gone else ", kept"
         add(cell, "title", {}, f"{each.unit}: {each.score:.5f}{went}")
         add(
             cell,

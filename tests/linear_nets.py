@@ -1,0 +1,38 @@
+"""Networks for linear maps: residual branches of which some are linear, so that a map can be what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import onnx
+
+from tests.graphs import Arrays, build
+
+WIDTH = 8
+
+
+def stream(blocks: int, linear: Collection[int] = (), *, post_norm: bool = False) -> onnx.ModelProto:
+    """Tokens (N, S, 4) -> (N, S, 3): blocks ``h{i} -> h{i+1}`` of two MatMuls with joins ``join{i}`` that give ``s{i}``,
+    and a Tanh between but in those that are ``linear``; with ``post_norm`` a LayerNormalization behind each join.
+    """
+    lines, weights = ["[stem] e0 = MatMul(x, stem_w)"], dict[str, Sequence[int] | np.ndarray]()
+    weights |= {"stem_w": (4, WIDTH), "head_w": (WIDTH, 3), "gain": (WIDTH,), "offset": (WIDTH,)}
+    norm = "LayerNormalization<axis = -1>"
+    lines.append(f"[norm] h0 = {norm}(e0, gain, offset)" if post_norm else "[norm] h0 = Mul(e0, gain)")
+    for i in range(blocks):
+        weights |= {f"a{i}_w": (WIDTH, 3 * WIDTH), f"b{i}_w": (3 * WIDTH, WIDTH), f"b{i}_b": (WIDTH,)}
+        lines.append(f"[a{i}] p{i} = MatMul(h{i}, a{i}_w)")
+        lines += [] if i in linear else [f"[act{i}] q{i} = Tanh(p{i})"]
+        lines.append(f"[b{i}] r{i} = MatMul({'p' if i in linear else 'q'}{i}, b{i}_w) [bb{i}] t{i} = Add(r{i}, b{i}_b)")
+        given = f"s{i}" if post_norm else f"h{i + 1}"
+        lines.append(f"[join{i}] {given} = Add(h{i}, t{i})")
+        lines += [f"[norm{i}] h{i + 1} = {norm}(s{i}, gain, offset)"] if post_norm else []
+    lines.append(f"[head] y = MatMul(h{blocks}, head_w)")
+    text = " ".join(lines)
+    used = {name: value for name, value in weights.items() if name in text}
+    return build(f"(float[N,S,4] x) => (float[N,S,3] y) {{ {text} }}", used)
+
+
+def tokens(samples: int = 24, seed: int = 0) -> Arrays:
+    return {"x": np.random.default_rng(seed).standard_normal((samples, 6, 4)).astype(np.float32)}
