@@ -13,8 +13,8 @@ WIDTH = 8
 
 
 def stream(blocks: int, linear: Collection[int] = (), *, post_norm: bool = False) -> onnx.ModelProto:
-    """Tokens (N, S, 4) -> (N, S, 3): blocks ``h{i} -> h{i+1}`` of two MatMuls with joins ``join{i}`` that give ``s{i}``,
-    and a Tanh between but in those that are ``linear``; with ``post_norm`` a LayerNormalization behind each join.
+    """Tokens (N, S, 4) -> (N, S, 3): blocks ``h{i} -> h{i+1}`` of two MatMuls with joins ``join{i}``, a Tanh between
+    them but in those that are ``linear``; with ``post_norm`` a LayerNormalization behind each join.
     """
     lines, weights = ["[stem] e0 = MatMul(x, stem_w)"], dict[str, Sequence[int] | np.ndarray]()
     weights |= {"stem_w": (4, WIDTH), "head_w": (WIDTH, 3), "gain": (WIDTH,), "offset": (WIDTH,)}

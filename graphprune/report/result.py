@@ -116,7 +116,7 @@ class Result:
             reached=self.plan.reached,
             blocks_before=self.blocks_before,
             blocks_removed=[block.name for block in self.plan.blocks if not block.is_linearised],
-            blocks_linearised=[block.name for block in self.plan.linearised],
+            blocks_linearised=tuple(block.name for block in self.plan.linearised),
             units_removed=_units_removed(self.plan),
             before=self.before,
             after=self.after,

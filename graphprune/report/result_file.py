@@ -66,7 +66,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     seconds: float
     plan: Plan
     quantised: Quantised | UnsetType = UNSET
-    blocks_linearised: list[str] = []
+    blocks_linearised: tuple[str, ...] = ()
 
 
 class BenchFile(Document, frozen=True, tag="graphprune.bench/2"):

@@ -92,7 +92,7 @@ def test_what_is_asked_for_is_taken() -> None:
 def test_a_map_that_is_not_cheaper_is_not_offered() -> None:
     proto = build(
         """(float[N,4,6,6] x) => (float[N,2] y) {
-        [c1] a1 = Conv<pads = [1,1,1,1], group = 4>(x, w1) [add1] h1 = Add(x, a1)
+        [c1] a1 = Conv<group = 4>(x, w1) [add1] h1 = Add(x, a1)
         [pool] p = GlobalAveragePool(h1) [flat] f = Flatten(p) [head] y = MatMul(f, w2) }""",
         {"w1": (4, 1, 1, 1), "w2": (4, 2)},
     )
@@ -119,7 +119,7 @@ def test_apply_makes_the_same_file_again(
     graphprune.apply(tmp_path / "net.onnx", plan, feeds, again, options=QUIET)
     assert digest(first) == digest(again)
     without = replace(QUIET, recovery=RecoveryOptions(repair=()))
-    with pytest.raises(OptionError, match="linearises .*, which fits a map to samples, and there are none") as caught:
+    with pytest.raises(OptionError, match=r"linearises .*, which fits a map to samples, and there are none") as caught:
         graphprune.apply(tmp_path / "net.onnx", plan, None, tmp_path / "blind.onnx", options=without)
     assert "--data" in caught.value.fix
 
@@ -138,8 +138,8 @@ def test_a_decoder_keeps_one_cache_and_loses_the_others(make: Callable[[Sizes], 
 def test_maps_and_removed_blocks_and_units_go_together() -> None:
     """Three passes, one after the other; each step is proved, and the repair comes last."""
     feeds = tokens(32)
-    passes = ["layer-angular{exclude=join0|join1|join2}", "linearise{exclude=join0}", "filter-magnitude{ratio=0.25}"]
-    result = graphprune.prune(stream(4), passes, feeds, "flops=0.6", options=replace(QUIET, align=1))
+    passes = ["layer-angular{exclude=join0|join1|join2}", "linearise{exclude=join0|join1}", "filter-magnitude"]
+    result = graphprune.prune(stream(4), passes, feeds, "flops=0.45", options=replace(QUIET, align=1))
     assert [block.is_linearised for block in result.plan.blocks] == [False, True]
     assert result.plan.units
     assert result.repair is not None
@@ -150,7 +150,7 @@ def test_old_plans_are_read_and_new_ones_come_back() -> None:
     result = pruned(stream(3), "linearise", tokens(), "removed=1")
     content = json.loads(result.plan.to_json())
     assert Plan.from_dict(content) == result.plan
-    assert result.to_dict()["blocks_linearised"] == [result.plan.blocks[0].name]
+    assert result.to_dict()["blocks_linearised"] == (result.plan.blocks[0].name,)
     assert result.to_dict()["blocks_removed"] == []
     for block in content["decisions"][0]["blocks"]:
         del block["is_linearised"]
@@ -159,7 +159,7 @@ def test_old_plans_are_read_and_new_ones_come_back() -> None:
 
 def test_plans_that_do_not_fit_are_refused_in_a_sentence(tmp_path: Path) -> None:
     result = pruned(stream(3), "linearise", tokens(), "removed=1")
-    with pytest.raises(PlanError, match="linearises join., and transformers has no module for a linear map"):
+    with pytest.raises(PlanError, match=r"linearises join., and transformers has no module for a linear map"):
         apply_hf(result.plan, tmp_path, tmp_path / "out")
     halved = build(
         """(float[N,4] x) => (float[N,2] y) { [a] p = MatMul(x, w1) [b] q = Tanh(p) [c] r = MatMul(q, w2)
