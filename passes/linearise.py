@@ -8,14 +8,14 @@ outputs lose with the map in place, on top of those that are already chosen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from graphprune.analysis.blocks import Join
+from graphprune.analysis.blocks import Block, Join
 from graphprune.analysis.cost import Cost
 from graphprune.analysis.layers import attends
 from graphprune.analysis.model_analysis import ModelAnalysis
@@ -34,6 +34,7 @@ from graphprune.repair.linear_trials import LinearTrials
 from graphprune.repair.stage import Method
 from graphprune.rewrite.linear_map import LinearMap, linear_maps, saved
 
+_SAMPLES, _OF_A_DECODER = 32, 4
 _BY_COUNT = ("removed", "ratio", "rule")
 
 
@@ -50,11 +51,16 @@ class Linearise(Pass):
         default="all", metadata={"help": "which blocks: all that are dearer than a map, attentions, or all others"}
     )
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
-    samples: int = field(default=32, metadata={"help": "samples that judge the maps; all are fitted to"})
+    samples: int | None = field(
+        default=None, metadata={"help": "samples that judge the maps, all are fitted to; auto: 32, of a decoder 4"}
+    )
+    shortlist: int = field(default=8, metadata={"help": "maps that are judged anew after each choice: the best so far"})
 
     def requires(self, context: Context) -> None:
-        if self.samples < 1:
+        if self.samples is not None and self.samples < 1:
             raise OptionError(f"{self} judges maps on {self.samples} samples", "give 1 or more")
+        if self.shortlist < 1:
+            raise OptionError(f"{self} judges the best {self.shortlist} maps anew", "give shortlist=1 or more")
 
     def own_repair(self, analysis: ModelAnalysis, data: Data) -> tuple[Method, ...] | None:
         """None in a decoder: its maps have been fitted to what the network feeds them, and nothing else is cut."""
@@ -70,27 +76,37 @@ class Linearise(Pass):
         maps = {block.join: maps[block.join] for block in rules.candidates}
         costs = {join: saved(context.model, map_, context.sizes) for join, map_ in maps.items()}
         representations = find_representations(context.model, rules.candidates)
+        samples = self.samples or (_OF_A_DECODER if decoder_interface(context.model) is not None else _SAMPLES)
         trials = LinearTrials(
-            context.model, list(maps.values()), context.data, self.samples, representations, context.execution
+            context.model, list(maps.values()), context.data, samples, representations, context.execution
         )
+        prices: dict[str, float] = {}  # as they were last seen
 
         def next_of(gone: Greedy, goal: Goal) -> Iterator[RemovedBlock]:
             done = goal.progress(gone.now, len(gone.removed), len(maps))
             context.execution.progress(f"{self.name}: judging maps", round(100 * done), 100)
-            allowed = rules.allowed(gone.joins)
+            allowed = self._shortlisted(rules.allowed(gone.joins), prices)
             before = gone.removed[-1].score if gone.removed else 0.0
             tried = trials.judge([block.join for block in allowed])
             scores = [
                 Score(block.name, trial.loss, trial.standard_error, {"unexplained": trials.unexplained[block.join]})
                 for block, trial in zip(allowed, tried, strict=True)
             ]
-            worths = [_worth(goal, costs[block.join]) for block in allowed]
-            best = int(np.argmin([(s.score - before) / worth for s, worth in zip(scores, worths, strict=True)]))
+            for block, score in zip(allowed, scores, strict=True):
+                prices[block.join] = (score.score - before) / _worth(goal, costs[block.join])
+            best = int(np.argmin([prices[block.join] for block in allowed]))
             trials.settle(allowed[best].join)
             yield _linearised(maps[allowed[best].join], costs[allowed[best].join], scores, best)
 
         frame = Decision(str(self), considered=len(maps), score_title=trials.title)
         return Greedy(context, rules, frame, next_of, costs)
+
+    def _shortlisted(self, allowed: list[Block], prices: Mapping[str, float]) -> list[Block]:
+        """All at first; then those that were the best when last judged, in order of execution."""
+        if not prices:
+            return allowed
+        best = sorted((block.join for block in allowed), key=prices.__getitem__)[: self.shortlist]
+        return [block for block in allowed if block.join in best]
 
     def _offered(self, context: Context) -> tuple[list[Join], dict[str, LinearMap]]:
         """All joins, those without a block that are no candidates, and the maps of the candidates."""
