@@ -17,7 +17,7 @@ import numpy as np
 
 from graphprune.analysis.blocks import Block, Join
 from graphprune.analysis.cost import Cost
-from graphprune.analysis.layers import attends
+from graphprune.analysis.layers import is_attending
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.analysis.refusals import Refusal
 from graphprune.analysis.representation import find_representations
@@ -124,7 +124,7 @@ class Linearise(Pass):
 
     def _refusal(self, context: Context, map_: LinearMap) -> Refusal | None:
         nodes, block = context.analysis.flow.nodes, map_.block
-        is_attention = any(attends(nodes[name]) for name in block.nodes)
+        is_attention = any(is_attending(nodes[name]) for name in block.nodes)
         if self.among != "all" and is_attention != (self.among == "attention"):
             return Refusal("not-asked-for", f"{block.name} is not among={self.among}")
         if saved(context.model, map_, context.sizes).macs <= 0:

@@ -66,7 +66,7 @@ class Rounds:
         recovery = self._options.recovery
         return bool(self.steps and (methods or recovery.finetune or recovery.healing))
 
-    def fitted(self, analysis: ModelAnalysis, maps: Sequence[LinearMap]) -> list[LinearMap]:
+    def fitted(self, analysis: ModelAnalysis, maps: Sequence[LinearMap]) -> Sequence[LinearMap]:
         """Linear maps of the network of ``analysis``, which the removals so far have led to, with their numbers."""
         return fitter(self._loaded, self._options, lambda: self.steps)(analysis, maps)
 

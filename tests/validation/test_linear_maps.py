@@ -134,7 +134,8 @@ def test_half_precision_stays_half(name: str, tmp_path: Path) -> None:
 
 def halved(proto: onnx.ModelProto) -> onnx.ModelProto:
     """All in half precision."""
-    half = onnx.ModelProto.FromString(proto.SerializeToString())
+    half = onnx.ModelProto()
+    half.CopyFrom(proto)
     for tensor in half.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
