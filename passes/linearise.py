@@ -28,6 +28,7 @@ from graphprune.errors import OptionError
 from graphprune.pass_infra.base import Choices, Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.greedy_blocks import Greedy
+from graphprune.pass_infra.proposals import ByMacs, Profiler, Proposals
 from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.repair.linear_trials import LinearTrials
@@ -100,6 +101,11 @@ class Linearise(Pass):
 
         frame = Decision(str(self), considered=len(maps), score_title=trials.title)
         return Greedy(context, rules, frame, next_of, costs)
+
+    def proposals(self, context: Context, profiler: Profiler) -> Proposals:
+        """As for a share of the MACs, all from one fit."""
+        choose = self.choices(context, ExitStack())  # nothing is left open
+        return ByMacs(lambda asked: choose(asked.goal), context)
 
     def _shortlisted(self, allowed: list[Block], prices: Mapping[str, float]) -> list[Block]:
         """All at first; then those that were the best when last judged, in order of execution."""
