@@ -100,7 +100,8 @@ class Linearise(Pass):
             yield _linearised(maps[allowed[best].join], costs[allowed[best].join], scores, best)
 
         frame = Decision(str(self), considered=len(maps), score_title=trials.title)
-        return Greedy(context, rules, frame, next_of, costs)
+        choose = Greedy(context, rules, frame, next_of, costs)
+        return lambda goal: needed(goal, context.analysis.cost, choose(goal))
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
         """As for a share of the MACs, all from one fit."""
@@ -136,6 +137,20 @@ class Linearise(Pass):
         if saved(context.model, map_, context.sizes).macs <= 0:
             return Refusal("linear-dearer", f"a linear map in place of {block.name} costs no fewer MACs")
         return None
+
+
+def needed(goal: Goal, cost: Cost, decision: Decision) -> Decision:
+    """``decision`` for a network of this cost without blocks that the target does without, since a later one saved so
+    much: first the one that saves most.
+    """
+    blocks = list(decision.blocks)
+    for block in sorted(decision.blocks, key=lambda block: -block.macs):
+        others = [each for each in blocks if each is not block]
+        macs, params = (sum(getattr(each, what) for each in others) for what in ("macs", "params"))
+        left = Cost(cost.macs - macs, cost.params - params)
+        if others and goal.is_met(left, len(others), decision.considered):
+            blocks = others
+    return replace(decision, blocks=tuple(blocks))
 
 
 def _worth(goal: Goal, cost: Cost) -> float:
