@@ -29,6 +29,7 @@ from graphprune.pass_infra.base import Choices, Pass
 from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.greedy_blocks import Greedy
 from graphprune.pass_infra.proposals import ByMacs, Profiler, Proposals
+from graphprune.pass_infra.removed_block import removed_block
 from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision, RemovedBlock, Score
 from graphprune.repair.linear_trials import LinearTrials
@@ -97,7 +98,7 @@ class Linearise(Pass):
                 prices[block.join] = (score.score - before) / _worth(goal, costs[block.join])
             best = int(np.argmin([prices[block.join] for block in allowed]))
             trials.settle(allowed[best].join)
-            yield _linearised(maps[allowed[best].join], costs[allowed[best].join], scores, best)
+            yield _linearised(context, maps[allowed[best].join], costs[allowed[best].join], scores, best)
 
         frame = Decision(str(self), considered=len(maps), score_title=trials.title)
         choose = Greedy(context, rules, frame, next_of, costs)
@@ -161,17 +162,6 @@ def _worth(goal: Goal, cost: Cost) -> float:
     return float(max(1, cost.params if kind == "params" else cost.macs))
 
 
-def _linearised(map_: LinearMap, cost: Cost, scores: list[Score], chosen: int) -> RemovedBlock:
-    block, score = map_.block, scores[chosen]
-    return RemovedBlock(
-        name=block.name,
-        join=block.join,
-        entry=block.entry,
-        exit=block.exit,
-        macs=cost.macs,
-        params=cost.params,
-        score=score.score,
-        standard_error=score.standard_error,
-        scores=tuple(scores),
-        is_linearised=True,
-    )
+def _linearised(context: Context, map_: LinearMap, cost: Cost, scores: list[Score], chosen: int) -> RemovedBlock:
+    found = removed_block(context, map_.block, scores[chosen].score, scores[chosen].standard_error, tuple(scores))
+    return replace(found, macs=cost.macs, params=cost.params, is_linearised=True)

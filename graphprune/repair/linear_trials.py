@@ -23,6 +23,7 @@ from graphprune.ir.model import Model
 from graphprune.repair import padding
 from graphprune.repair.judged import Judged
 from graphprune.repair.linear_fit import fit_of, mapped_state
+from graphprune.repair.refit import Refit
 from graphprune.repair.stage import MEMORY_LIMIT_BYTES, WALK_BYTES
 from graphprune.repair.walk import WalkRefit
 from graphprune.rewrite.linear_map import LinearMap
@@ -101,9 +102,16 @@ class LinearTrials:
         values = map_.of(env[map_.block.entry].numpy())
         return {map_.output: extras.onnxruntime().OrtValue.ortvalue_from_numpy(values)}
 
+    def _tasks(self, maps: Sequence[LinearMap]) -> list[Refit]:
+        """The refit of each. A decoder cannot be without all its caches: one attention has a network of its own."""
+        last = next((map_ for map_ in reversed(maps) if map_.block.cache), None)
+        state = mapped_state(self.model, (), self.model, [map_ for map_ in maps if map_ is not last])
+        own = state if last is None else mapped_state(self.model, (), self.model, [last])
+        return [fit_of(own if map_ is last else state, map_) for map_ in maps]
+
     def _fitted(self, maps: Sequence[LinearMap]) -> dict[str, LinearMap]:
         """The maps, each fitted by itself, by join; how much of their targets they leave is noted."""
-        tasks = [fit_of(mapped_state(self.model, (), self.model, [map_]), map_) for map_ in maps]
+        tasks = self._tasks(maps)
         stops = [list(dict.fromkeys((*task.original_reads, *task.pruned_reads))) for task in tasks]
         limit_bytes = WALK_BYTES if any(isinstance(task, WalkRefit) for task in tasks) else MEMORY_LIMIT_BYTES
         found = {}
