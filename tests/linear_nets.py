@@ -12,11 +12,17 @@ from tests.graphs import Arrays, build
 WIDTH = 8
 
 
-def stream(blocks: int, linear: Collection[int] = (), *, post_norm: bool = False) -> onnx.ModelProto:
+def stream(
+    blocks: int, linear: Collection[int] = (), *, post_norm: bool = False, mask: bool = False
+) -> onnx.ModelProto:
     """Tokens (N, S, 4) -> (N, S, 3): blocks ``h{i} -> h{i+1}`` of two MatMuls with joins ``join{i}``, a Tanh between
-    them but in those that are ``linear``; with ``post_norm`` a LayerNormalization behind each join.
+    them but in those that are ``linear``; with ``post_norm`` a LayerNormalization behind each join. With
+    ``mask`` an input ``attention_mask`` (N, S) sets padding to zero.
     """
-    lines, weights = ["[stem] e0 = MatMul(x, stem_w)"], dict[str, Sequence[int] | np.ndarray]()
+    lines, weights = [f"[stem] e0 = MatMul({'g' if mask else 'x'}, stem_w)"], dict[str, Sequence[int] | np.ndarray]()
+    if mask:
+        lines.insert(0, "[c] c = Cast<to = 1>(attention_mask) [w] w = Unsqueeze(c, axes) [g] g = Mul(x, w)")
+        weights["axes"] = np.array([2])
     weights |= {"stem_w": (4, WIDTH), "head_w": (WIDTH, 3), "gain": (WIDTH,), "offset": (WIDTH,)}
     norm = "LayerNormalization<axis = -1>"
     lines.append(f"[norm] h0 = {norm}(e0, gain, offset)" if post_norm else "[norm] h0 = Mul(e0, gain)")
@@ -31,7 +37,8 @@ def stream(blocks: int, linear: Collection[int] = (), *, post_norm: bool = False
     lines.append(f"[head] y = MatMul(h{blocks}, head_w)")
     text = " ".join(lines)
     used = {name: value for name, value in weights.items() if name in text}
-    return build(f"(float[N,S,4] x) => (float[N,S,3] y) {{ {text} }}", used)
+    inputs = "float[N,S,4] x" + (", int64[N,S] attention_mask" if mask else "")
+    return build(f"({inputs}) => (float[N,S,3] y) {{ {text} }}", used)
 
 
 def tokens(samples: int = 24, seed: int = 0) -> Arrays:

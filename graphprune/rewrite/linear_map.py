@@ -129,7 +129,7 @@ def _linear_map(analysis: ModelAnalysis, join: Join, summed: Set[Atom]) -> Linea
     width = shape[axis]
     weights = np.eye(width) if is_merged else np.zeros((width, width))
     output = node.outputs[0].name if is_merged else node.inputs[block.branches[0][1]].name
-    name = free_name(f"{block.join}/linear", set(names_in(model)))
+    name = free_name(f"{block.join}/linear", set(model.derived(names_in)))
     return LinearMap(block, name, output, axis, len(shape), dtype, is_merged, weights, np.zeros(width))
 
 

@@ -79,6 +79,14 @@ def pruned_by(proto: onnx.ModelProto, names: list[str], feeds: dict[str, np.ndar
     return float(np.sum((found - wanted) ** 2) / np.sum((wanted - wanted.mean(axis=0)) ** 2))
 
 
+def test_padding_neither_fits_nor_judges() -> None:
+    proto, feeds = stream(3, mask=True), tokens(40)
+    short = {"x": feeds["x"][:, :4], "attention_mask": np.ones((40, 4), np.int64)}
+    padded = {"x": feeds["x"], "attention_mask": np.repeat([[1, 1, 1, 1, 0, 0]], 40, axis=0)}
+    one, other = (decided(proto, "linearise", each, "removed=1").plan.blocks[0] for each in (short, padded))
+    assert [s.score for s in one.scores] == pytest.approx([s.score for s in other.scores], rel=1e-4)
+
+
 def test_what_a_later_block_has_made_superfluous_stays() -> None:
     block = pruned(stream(2), "linearise", tokens(), "removed=1").plan.blocks[0]
     small, middle, large = (replace(block, name=str(macs), macs=macs, params=macs) for macs in (10, 20, 40))
