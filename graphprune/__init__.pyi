@@ -19,6 +19,7 @@ from .passes.layer_kl import LayerKL as LayerKL
 from .passes.layer_magnitude import LayerMagnitude as LayerMagnitude
 from .passes.layer_pls import LayerPLS as LayerPLS
 from .passes.layer_ticket import LayerTicket as LayerTicket
+from .passes.linearise import Linearise as Linearise
 from .passes.mop import MoP as MoP
 from .passes.neuron_projection import NeuronProjection as NeuronProjection
 from .pipeline.apply import apply as apply

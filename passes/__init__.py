@@ -26,6 +26,7 @@ _BUILT_IN = {
     "layer-pls": "graphprune.passes.layer_pls:LayerPLS",
     "layer-angular": "graphprune.passes.layer_angular:LayerAngular",
     "layer-consensus": "graphprune.passes.layer_consensus:LayerConsensus",
+    "linearise": "graphprune.passes.linearise:Linearise",
     "filter-magnitude": "graphprune.passes.filter_magnitude:FilterMagnitude",
     "layer-magnitude": "graphprune.passes.layer_magnitude:LayerMagnitude",
     "filter-cka": "graphprune.passes.filter_cka:FilterCKA",

@@ -26,7 +26,7 @@ def find_layers(model: Model, joins: Sequence[Join]) -> list[Layer]:
     for join in joins:
         if join.block is None:
             continue
-        attends = any(_attends(nodes[name]) for name in join.block.nodes)
+        attends = any(is_attending(nodes[name]) for name in join.block.nodes)
         if can_go_on and not attends and stages[-1] == join.stage:
             layers[-1] += (join.block,)
             can_go_on = False
@@ -37,5 +37,6 @@ def find_layers(model: Model, joins: Sequence[Join]) -> list[Layer]:
     return layers
 
 
-def _attends(node: gs.Node) -> bool:
+def is_attending(node: gs.Node) -> bool:
+    """Whether a node is part of an attention and of nothing else."""
     return node.op == "Softmax" or "Attention" in node.op

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -25,7 +25,8 @@ class _Mark:
 class Greedy:
     """What goes for one goal after another: the same blocks in the same order, more or fewer of them.
 
-    ``frame`` is the decision without its blocks, its notes are the first; ``next_of`` finds what goes next.
+    ``frame`` is the decision without its blocks, its notes are the first; ``next_of`` finds what goes next. ``costs``
+    are what each candidate saves, by join; by default all that it costs.
     """
 
     def __init__(
@@ -34,9 +35,12 @@ class Greedy:
         rules: Allowance,
         frame: Decision,
         next_of: Callable[[Greedy, Goal], Iterator[RemovedBlock]],
+        costs: Mapping[str, Cost] | None = None,
     ) -> None:
         self._rules, self._frame, self._next_of = rules, frame, next_of
-        self._costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
+        self._costs = costs or {
+            block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates
+        }
         self.removed: list[RemovedBlock] = []
         self.notes = list(frame.notes)
         self._marks = [_Mark(0, context.analysis.cost, len(self.notes))]
@@ -76,7 +80,7 @@ class Greedy:
         self._marks.append(_Mark(len(self.removed), now, len(self.notes)))
 
 
-def _best_case(goal: Goal, rules: Allowance, costs: dict[str, Cost], gone: frozenset[str], now: Cost) -> str:
+def _best_case(goal: Goal, rules: Allowance, costs: Mapping[str, Cost], gone: frozenset[str], now: Cost) -> str:
     """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
     kind = goal.target.kind
     weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}

@@ -93,10 +93,14 @@ class ByMacs:
             for units in decision.units:
                 cost.keep(atoms[units.group], units.size - len(units.removed))
             left = cost.cost.macs
-        left -= sum(part_cost(analysis.model, blocks[b.join].nodes, analysis.sizes).macs for b in decision.blocks)
+        gone = [block for block in decision.blocks if not block.is_linearised]
+        left -= sum(part_cost(analysis.model, blocks[b.join].nodes, analysis.sizes).macs for b in gone)
+        left -= sum(block.macs for block in decision.blocks if block.is_linearised)
         return max(0, left) / analysis.cost.macs
 
 
 def decision_key(decision: Decision) -> Hashable:
     """Equal for decisions that remove the same."""
-    return tuple(block.join for block in decision.blocks), tuple((u.group, u.removed) for u in decision.units)
+    return tuple((block.join, block.is_linearised) for block in decision.blocks), tuple(
+        (u.group, u.removed) for u in decision.units
+    )

@@ -75,13 +75,18 @@ class _GivenPlan:
         PlanError
             The plan was made for another model.
         OptionError
-            It has a repair, and there are no samples.
+            It has a repair, or linearises blocks, and there are no samples.
         """
         mine, theirs = loaded.model.sha256, self.plan.model_sha256
         if mine != theirs and not self.allow_other_model:
             raise PlanError(
                 of_another_model(theirs, mine),
                 "give that model, or --allow-other-model for another export of the same network",
+            )
+        if self.plan.linearised and loaded.data.kind == "synthetic":
+            raise OptionError(
+                f"the plan linearises {self.plan.linearised[0].name}, which fits a map to samples, and there are none",
+                "add --data, best what the plan was made with",
             )
         named, heals = noted(self.plan)
         if options.recovery.heal is None:
@@ -100,7 +105,7 @@ class _GivenPlan:
         """Each decision of the plan, carried out."""
         small = loaded.analysis
         for decision in self.plan.decisions:
-            small = execute(small, decision, rounds.fresh, loaded.feeds, options.runtime)
+            small = execute(small, decision, rounds.fresh, loaded.feeds, options.runtime, rounds.fitted)
         notes = (
             *loaded.notes,
             *growth_notes(loaded.analysis.cost, small.cost),

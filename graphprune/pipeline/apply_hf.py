@@ -78,6 +78,11 @@ def apply_hf(
     """
     plan = plan if isinstance(plan, Plan) else Plan.load(Path(plan))
     folder, out = Path(folder), Path(output)
+    if plan.linearised:
+        raise PlanError(
+            f"the plan linearises {plan.linearised[0].name}, and transformers has no module for a linear map there",
+            "keep the ONNX file, or make a plan that removes blocks",
+        )
     if plan.repair and pruned is None:
         raise OptionError(
             f"the plan has a repair ({','.join(plan.repair)}), whose weights are in the pruned ONNX file alone",

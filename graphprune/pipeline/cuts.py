@@ -15,7 +15,7 @@ from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import decision_key
 from graphprune.pipeline.between import verify
 from graphprune.pipeline.decide import check_align, context_of
-from graphprune.pipeline.rounds import repairs
+from graphprune.pipeline.rounds import fitter, repairs
 from graphprune.plan.goal import Goal
 from graphprune.plan.plan import Decision
 from graphprune.plan.target import Target
@@ -129,7 +129,9 @@ class ScoredCuts:
         return context_of(loaded, small, goal, history, self.refits, self._workers, options)
 
     def _carry_out(self, steps: list[Removal]) -> Callable[[ModelAnalysis, Decision], ModelAnalysis]:
-        return lambda analysis, decision: execute(analysis, decision, steps, self._loaded.feeds, self._options.runtime)
+        loaded, options = self._loaded, self._options
+        fit = fitter(loaded, options, lambda: steps)
+        return lambda analysis, decision: execute(analysis, decision, steps, loaded.feeds, options.runtime, fit)
 
     def _in_steps(self, key: Hashable, pass_: Pass, context: Context) -> Iterator[_Reached]:
         """The steps that the goal needs: those that are known, and then new ones."""

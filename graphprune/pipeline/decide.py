@@ -53,7 +53,7 @@ def decide(
         )
 
     def carry_out(analysis: ModelAnalysis, decision: Decision) -> ModelAnalysis:
-        return execute(analysis, decision, rounds.fresh, loaded.feeds, options.runtime)
+        return execute(analysis, decision, rounds.fresh, loaded.feeds, options.runtime, rounds.fitted)
 
     for pass_ in passes:
         while True:

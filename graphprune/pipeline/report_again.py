@@ -19,6 +19,7 @@ from graphprune.report.evidence.html_report import HtmlReport
 from graphprune.report.result import Result
 from graphprune.report.result_file import ResultFile
 from graphprune.rewrite.apply import execute
+from graphprune.rewrite.linear_map import as_given
 from graphprune.run.loaded import prepare
 from graphprune.run.options import RunOptions, given_options
 
@@ -51,7 +52,7 @@ def report_again(
         raise ModelError(f"{source} is not the model that {file.name} was made of", "give that one by --model")
     small = loaded.analysis
     for decision in found.plan.decisions:
-        small = execute(small, decision, [], loaded.feeds, options.runtime)
+        small = execute(small, decision, [], loaded.feeds, options.runtime, as_given)
     with html.written() as write:
         write(found, loaded, small, again=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from graphprune.errors import OptionError
 from graphprune.ir import export
 from graphprune.ir.model import Model
 from graphprune.plan.plan import Plan
+from graphprune.repair.linear_fit import fitted
 from graphprune.repair.outcome import RepairReport
 from graphprune.repair.refits import Refits
 from graphprune.repair.stage import DEFAULT, Method, repair
+from graphprune.rewrite.linear_map import Fitter, LinearMap
 from graphprune.rewrite.removal import Removal
 from graphprune.run import samples
 from graphprune.run.loaded import LoadedRun
@@ -61,6 +65,10 @@ class Rounds:
         methods = repairs(self._options, self._loaded.data)
         recovery = self._options.recovery
         return bool(self.steps and (methods or recovery.finetune or recovery.healing))
+
+    def fitted(self, analysis: ModelAnalysis, maps: Sequence[LinearMap]) -> Sequence[LinearMap]:
+        """Linear maps of the network of ``analysis``, which the removals so far have led to, with their numbers."""
+        return fitter(self._loaded, self._options, lambda: self.steps)(analysis, maps)
 
     def prove(self, small: ModelAnalysis, path: Path) -> None:
         """Write ``small`` into ``path`` and compare that file with the network as it was when the round began.
@@ -171,6 +179,16 @@ class Rounds:
         heals = self._options.recovery.healing
         if heals is not None and heals.checkpoint is not None:
             checkpoint.sweep(heals.checkpoint)
+
+
+def fitter(loaded: LoadedRun, options: RunOptions, steps: Callable[[], Sequence[Removal]]) -> Fitter:
+    """Fits linear maps to the samples of a run; ``steps`` tells what has led to the network that is to have them."""
+
+    def fit(analysis: ModelAnalysis, maps: Sequence[LinearMap]) -> list[LinearMap]:
+        progress = partial(options.progress, "fitting linear maps")
+        return fitted(loaded.model, steps(), analysis, maps, loaded.data, options.batch, options.runtime, progress)
+
+    return fit
 
 
 _HEAL = "heal="

@@ -34,7 +34,11 @@ class Score:
 
 @dataclass(frozen=True)
 class RemovedBlock:
-    """A residual block to remove, named by its join node and the tensors at both ends."""
+    """A residual block to remove, named by its join node and the tensors at both ends.
+
+    Where it ``is_linearised``, a linear map takes its place, fitted to the samples when the plan is carried out;
+    ``macs`` and ``params`` are then what is saved, those of the map taken off.
+    """
 
     name: str
     join: str
@@ -45,6 +49,7 @@ class RemovedBlock:
     score: Figure
     standard_error: Figure
     scores: tuple[Score, ...] = ()
+    is_linearised: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,11 @@ class Plan:
     @property
     def blocks(self) -> tuple[RemovedBlock, ...]:
         return tuple(block for decision in self.decisions for block in decision.blocks)
+
+    @property
+    def linearised(self) -> tuple[RemovedBlock, ...]:
+        """Those of the blocks that leave a linear map behind."""
+        return tuple(block for block in self.blocks if block.is_linearised)
 
     @property
     def units(self) -> tuple[RemovedUnits, ...]:

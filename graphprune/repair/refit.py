@@ -105,14 +105,21 @@ class Refit(Task):
         return matrices.exit_matrix(self.scene.pruned, self.node, self.site.scale)
 
     def finish(self) -> tuple[LayerRepair, Change | None]:
-        if self._sums is None or not self._is_comparable:
-            self._sums = None
+        fit = self.fit()
+        if fit is None:
             return self.outcome(0.0, 0.0, "its rows are not those of the original"), None
-        sums, self._sums = self._sums, None  # one layer's at a time
-        fit = self.fitted(sums, self._present_matrix)
         if fit.after < fit.before:
             matrices.write(self.scene.pruned, self.site, fit.matrix, fit.shift.reshape(-1))
         return self.outcome(fit.before, fit.after, f"penalty {fit.penalty:g}"), None
+
+    def fit(self) -> Fit | None:
+        """The best weights for what has been summed, which is given once; None where the rows are not those of the
+        original.
+        """
+        sums, self._sums = self._sums, None  # one layer's at a time
+        if sums is None or not self._is_comparable:
+            return None
+        return self.fitted(sums, self._present_matrix)
 
     def whole_sums(self) -> Sums:
         """What has been summed; it is given once.

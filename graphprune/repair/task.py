@@ -39,9 +39,17 @@ class RepairState:
         for node in self.pruned.graph.nodes:
             for index, made in enumerate(node.outputs):
                 if made.name == tensor:
-                    name: str = self.original_node(node.name).outputs[index].name
-                    return name
+                    return self._by_map(node.name) or str(self.original_node(node.name).outputs[index].name)
         return tensor  # an input
+
+    def _by_map(self, node: str) -> str:
+        """What the original has in place of what this node of a linear map makes; empty for other nodes."""
+        for map_ in (map_ for step in self.steps for map_ in step.maps):
+            if node in map_.nodes:
+                join = self.original_node(map_.block.join)
+                made = join.outputs[0] if map_.is_merged else join.inputs[map_.block.branches[0][1]]
+                return str(made.name)
+        return ""
 
     def kept(self, tensor: str, axis: int, values: np.ndarray) -> np.ndarray:
         """What the removal has left of the original's ``values`` along ``axis``."""

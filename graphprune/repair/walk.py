@@ -125,7 +125,8 @@ def cut_readers(original: Model, pruned: Model, sizes: Sizes) -> list[RepairLaye
     return [
         site
         for site in find_sites(original, pruned, sizes)
-        if matrices.shape_of(nodes[site.node])[1] < matrices.shape_of(before[site.node])[1]
+        if site.node in before  # a linear map is none that has been cut
+        and matrices.shape_of(nodes[site.node])[1] < matrices.shape_of(before[site.node])[1]
     ]
 
 

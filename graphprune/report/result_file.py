@@ -42,7 +42,8 @@ class MeasurementEntry:
 class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     """The JSON of a :class:`graphprune.report.result.Result`.
 
-    ``blocks_removed`` are names of blocks, ``units_removed`` counts the units that went from each group.
+    ``blocks_removed`` are names of blocks, as are ``blocks_linearised``, which have linear maps in their places;
+    ``units_removed`` counts the units that went from each group.
     What did not run is null. ``note_grades`` has the grade of each of the ``notes``.
     """
 
@@ -67,6 +68,7 @@ class ResultFile(Document, frozen=True, tag="graphprune.result/1"):
     plan: Plan
     quantised: Quantised | UnsetType = UNSET
     note_grades: list[Grade] | UnsetType = UNSET
+    blocks_linearised: tuple[str, ...] = ()
 
 
 class BenchFile(Document, frozen=True, tag="graphprune.bench/2"):

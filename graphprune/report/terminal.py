@@ -173,15 +173,16 @@ def _print_repair(console: Console, repair: RepairReport, verbose: bool) -> None
 
 
 def _print_blocks(console: Console, result: Result) -> None:
-    """A table for each kind of score."""
-    decisions = [decision for decision in result.plan.decisions if decision.blocks]
-    for title in dict.fromkeys(decision.score_title for decision in decisions):
+    """A table for each kind of score, and one of its own for what has a linear map in its place."""
+    found = [(decision.score_title, block) for decision in result.plan.decisions for block in decision.blocks]
+    kinds = [(title, block.is_linearised) for title, block in found]
+    for title, is_linearised in dict.fromkeys(kinds):
         table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-        table.add_column("removed", overflow="fold")
+        table.add_column("linearised" if is_linearised else "removed", overflow="fold")
         columns = (title, "s.e.", "MACs")
         for column in columns:
             table.add_column(column, justify="right", no_wrap=True)
-        blocks = [block for decision in decisions if decision.score_title == title for block in decision.blocks]
+        blocks = [block for own, block in found if (own, block.is_linearised) == (title, is_linearised)]
         numbers = [(_score(block.score), f"{block.standard_error:.5f}", f"{block.macs:,}") for block in blocks]
         room = room_for_names(console.width, zip(columns, *numbers, strict=True))
         for name, row in zip(fitted([block.name for block in blocks], room), numbers, strict=True):

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from graphprune.analysis.blocks import Block
+from graphprune.analysis.blocks import Join
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
+from graphprune.analysis.refusals import Refusal
 from graphprune.axes.algebra import Atom
 from graphprune.errors import PlanError
-from graphprune.plan.plan import Decision
-from graphprune.rewrite import remove_blocks, remove_units
+from graphprune.plan.plan import Decision, RemovedBlock
+from graphprune.rewrite import linearise, remove_blocks, remove_units
+from graphprune.rewrite.linear_map import Fitter, LinearMap, linear_maps
 from graphprune.rewrite.removal import Removal
 from graphprune.runtime.sessions import Feeds, RuntimeOptions
 
 
 def execute(
-    analysis: ModelAnalysis, decision: Decision, steps: list[Removal], feeds: Feeds, runtime: RuntimeOptions
+    analysis: ModelAnalysis,
+    decision: Decision,
+    steps: list[Removal],
+    feeds: Feeds,
+    runtime: RuntimeOptions,
+    fitter: Fitter | None = None,
 ) -> ModelAnalysis:
-    """Carry out one decision, note each step for the validation, and look at the result anew."""
-    if decision.blocks:
-        blocks = _planned_blocks(analysis, decision)
-        steps.append(Removal(analysis.model, tuple(blocks)))
-        analysis = analyse(remove_blocks(analysis.model, blocks), feeds, runtime)
+    """Carry out one decision, note each step for the validation, and look at the result anew.
+
+    ``fitter`` gives linear maps their numbers, and is asked with what went before in ``steps``.
+
+    Raises
+    ------
+    PlanError
+        The decision names what is not there, or linearises blocks and there is no ``fitter``.
+    """
+    gone = [block for block in decision.blocks if not block.is_linearised]
+    linear = [block for block in decision.blocks if block.is_linearised]
+    if gone:
+        blocks = [_found(analysis, planned).block for planned in gone]
+        steps.append(Removal(analysis.model, tuple(block for block in blocks if block)))
+        analysis = analyse(remove_blocks(analysis.model, steps[-1].blocks), feeds, runtime)
+    if linear:
+        maps = _fitted_maps(analysis, linear, fitter)
+        steps.append(Removal(analysis.model, maps=maps))
+        analysis = analyse(linearise(analysis.model, maps), feeds, runtime)
     if decision.units:
         kept = _planned_units(analysis, decision)
         steps.append(Removal(analysis.model, typing=analysis.typing, kept=kept))
@@ -30,21 +53,32 @@ def execute(
     return analysis
 
 
-def _planned_blocks(analysis: ModelAnalysis, decision: Decision) -> list[Block]:
-    """The blocks a decision names, as they lie in this model."""
-    known = {join.node: join for join in analysis.all_joins}
-    blocks = []
-    for planned in decision.blocks:
-        join = known.get(planned.join)
-        if join is None:
-            raise PlanError(f"the plan removes {planned.name}, but there is no node '{planned.join}'", "check the plan")
-        if join.block is None or join.block.exit != planned.exit:
-            why = join.refusal.reason if join.refusal else f"it does not end at {planned.exit}"
-            raise PlanError(
-                f"the plan removes {planned.name}, which this model does not allow: {why}", "check the plan"
-            )
-        blocks.append(join.block)
-    return blocks
+def _found(analysis: ModelAnalysis, planned: RemovedBlock) -> Join:
+    """The join of a block that a decision names, as it lies in this model."""
+    join = next((join for join in analysis.all_joins if join.node == planned.join), None)
+    if join is None:
+        raise PlanError(f"the plan removes {planned.name}, but there is no node '{planned.join}'", "check the plan")
+    if join.block is None or join.block.exit != planned.exit:
+        why = join.refusal.reason if join.refusal else f"it does not end at {planned.exit}"
+        raise PlanError(f"the plan removes {planned.name}, which this model does not allow: {why}", "check the plan")
+    return join
+
+
+def _fitted_maps(
+    analysis: ModelAnalysis, linear: Sequence[RemovedBlock], fitter: Fitter | None
+) -> tuple[LinearMap, ...]:
+    """The maps in place of the blocks that a decision linearises."""
+    blank = []
+    for planned, found in zip(linear, linear_maps(analysis, [_found(analysis, each) for each in linear]), strict=True):
+        if isinstance(found, Refusal):
+            raise PlanError(f"the plan linearises {planned.name}, and {found.reason}", "check the plan")
+        blank.append(found)
+    if fitter is None:
+        raise PlanError(
+            f"the plan linearises {linear[0].name}, and a linear map is fitted to samples, which are not read here",
+            "carry it out with graphprune apply and --data",
+        )
+    return tuple(fitter(analysis, blank))
 
 
 def _planned_units(analysis: ModelAnalysis, decision: Decision) -> dict[Atom, np.ndarray]:

@@ -10,24 +10,33 @@ from graphprune.analysis.blocks import Block
 from graphprune.axes import algebra
 from graphprune.axes.algebra import Kept
 from graphprune.axes.typing import Typing
-from graphprune.decoder.interface import DecoderInterface, decoder_interface
+from graphprune.decoder.interface import CacheTensor, DecoderInterface, decoder_interface
 from graphprune.ir.model import Model
 from graphprune.rewrite.cache import cache_of, new_names
+from graphprune.rewrite.linear_map import LinearMap
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What one step takes out of ``model``: residual blocks, or units of atoms of its ``typing``."""
+    """What one step takes out of ``model``: residual blocks, units of atoms of its ``typing``, or branches in whose
+    place there are ``maps``.
+    """
 
     model: Model
     blocks: tuple[Block, ...] = ()
     typing: Typing | None = None
     kept: Kept = field(default_factory=dict)
+    maps: tuple[LinearMap, ...] = ()
+
+    @property
+    def _gone(self) -> list[CacheTensor]:
+        """What leaves the cache."""
+        return cache_of((*self.blocks, *(map_.block for map_ in self.maps)))
 
     @property
     def outputs(self) -> dict[str, str]:
         """The outputs of ``model`` that stay, in their order, and their names afterwards."""
-        gone = cache_of(self.blocks)
+        gone = self._gone
         names, lost = new_names(self.model, gone) if gone else {}, {tensor.present for tensor in gone}
         outputs = [tensor.name for tensor in self.model.graph.outputs]
         return {name: names.get(name, name) for name in outputs if name not in lost}
@@ -35,7 +44,7 @@ class Removal:
     @property
     def decoder(self) -> DecoderInterface | None:
         """How what is left is used as a decoder with a cache; None if ``model`` is none."""
-        decoder, gone = decoder_interface(self.model), cache_of(self.blocks)
+        decoder, gone = decoder_interface(self.model), self._gone
         if decoder is None or not gone:
             return decoder
         names = new_names(self.model, gone)

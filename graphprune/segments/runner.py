@@ -219,12 +219,17 @@ class Segments:
 
     def following(self, env: Environment, changed: Environment) -> Environment:
         """The targets as they would be with other values in some tensors, ``changed``, than :meth:`run` returned."""
+        others = self.changed(env, changed)
+        return {name: others.get(name, env[name]) for name in self.targets}
+
+    def changed(self, env: Environment, changed: Environment) -> Environment:
+        """All that is other than :meth:`run` returned where some tensors have other values, ``changed``; with these."""
         others = dict(changed)
         for index, segment in enumerate(self.chain.segments):
             if any(name in others for name in segment.reads):
                 written = self.chain.run_segment(index, ChainMap(others, env))[0]
                 others.update({name: value for name, value in written.items() if name not in changed})
-        return {name: others.get(name, env[name]) for name in self.targets}
+        return others
 
     def suffix_seconds(self, block: Block) -> float:
         """Time the full passes spent in the segments after ``block``."""

@@ -2,13 +2,14 @@
 
 Removing a unit is, by definition, the same as silencing it where it is consumed:
 a block's branch is multiplied by zero at its join, a filter, neuron or head is multiplied by zero where a layer sums
-over it, an expert's score is the lowest number there is where the router chooses. Built from the exported protobuf, by
-other code than the rewrite.
+over it, an expert's score is the lowest number there is where the router chooses. What a linear map adds in place of a
+branch is added beside the silent branch. Built from the exported protobuf, by other code than the rewrite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from graphprune.ir.export import to_proto
 from graphprune.ir.free_names import free_name, tensor_names
 from graphprune.ir.model import Model
 from graphprune.rewrite.removal import Removal
+from graphprune.validation.mapped_branches import put_maps
 
 _DIGITS: dict[int, int] = {  # of two, that a number keeps
     onnx.TensorProto.FLOAT16: 11,
@@ -44,6 +46,8 @@ def masked_original(removal: Removal, outputs: Sequence[str] = (), *, is_rounded
     proto = to_proto(removal.model, outputs)
     taken = tensor_names(proto.graph)
     _silence_blocks(proto, removal.model, removal.blocks, taken)
+    mute = partial(_mute, proto, removal.model, taken)
+    put_maps(proto, removal.maps, taken, mute, _rounding if is_rounded else None)
     if removal.typing is not None:
         _silence_units(proto, removal.model, removal.typing, removal.kept, taken, is_rounded)
     for graph in graphs_of(proto.graph):
@@ -61,12 +65,7 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
     nodes = {name: node for name, (node, _) in homes.items()}
     producers = {name: node for node in nodes.values() for name in node.output}
 
-    def mute(graph: onnx.GraphProto, loud: str, silent: str, tensor: str) -> None:
-        dtype = model.dtypes.get(tensor, onnx.TensorProto.FLOAT)
-        zero = onnx.helper.make_tensor(free_name(f"{tensor}/zero", taken), dtype, [], [0.0])
-        proto.graph.initializer.append(zero)
-        graph.node.append(onnx.helper.make_node("Mul", [loud, zero.name], [silent]))
-
+    mute = partial(_mute, proto, model, taken)
     for block in blocks:
         join, graph = homes[block.join]
         for reader, operand in block.branches if block.is_exact else ():
@@ -81,6 +80,16 @@ def _silence_blocks(proto: onnx.ModelProto, model: Model, blocks: Sequence[Block
             producer.output[list(producer.output).index(block.exit)] = loud
             mute(graph, loud, silent, block.exit)
             graph.node.append(onnx.helper.make_node("Add", [silent, block.entry], [block.exit]))
+
+
+def _mute(
+    proto: onnx.ModelProto, model: Model, taken: set[str], graph: onnx.GraphProto, loud: str, silent: str, tensor: str
+) -> None:
+    """Let a node of ``graph`` make ``silent``: the tensor ``loud``, which has the type of ``tensor``, times zero."""
+    dtype = model.dtypes.get(tensor, onnx.TensorProto.FLOAT)
+    zero = onnx.helper.make_tensor(free_name(f"{tensor}/zero", taken), dtype, [], [0.0])
+    proto.graph.initializer.append(zero)
+    graph.node.append(onnx.helper.make_node("Mul", [loud, zero.name], [silent]))
 
 
 def _silence_units(

@@ -112,6 +112,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "--pass layer-angular --target removed=2",
         "--pass layer-cka{rescore=none,shortlist=3} --target removed=2 --no-bench",
     ),
+    "linearise": _passes(
+        _TF,
+        "--pass linearise --target removed=1 --report report.html",
+        "--pass linearise{among=mlp,samples=8,shortlist=2} --target flops=0.9 --no-bench -v",
+    ),
     "mop": _passes(
         _TF,
         "--pass mop --target params=0.7 --report report.html",

@@ -41,6 +41,9 @@ CASES = {  # {amp}: the share of MACs that amp leaves
     "head- and neuron-projection": (["head-projection{ratio=0.25}", "neuron-projection{ratio=0.25}"], "ratio=0.25"),
     "filter-obs, scope=group, ratio": (["filter-obs{scope=group}"], "ratio=0.25"),
     "filter-obs, per unit, ratio": (["filter-obs{per=unit}"], "ratio=0.25"),
+    "linearise, quarter of the MACs": (["linearise"], "flops=0.75"),
+    "layer-angular, quarter of the MACs": (["layer-angular"], "flops=0.75"),
+    "filter-obs, quarter of the MACs": (["filter-obs"], "flops=0.75"),
 }
 
 
@@ -135,14 +138,20 @@ def vectors(path: Path, test: Path, batch: int = 50) -> np.ndarray:
 
 
 def measure(
-    model: Path, specs: list[str], target: str, repair: str, calibration: str, dense: np.ndarray
+    model: Path,
+    specs: list[str],
+    target: str,
+    repair: str,
+    calibration: str,
+    dense: np.ndarray,
+    sentences: int = CALIBRATION,
 ) -> dict[str, Any]:
     """One row: what is left, how long the repair took, how far the vectors turned."""
     folder = model.parent
     options = RunOptions(
         batch=BATCH,
         align=1,
-        data=DataOptions(samples=CALIBRATION),
+        data=DataOptions(samples=sentences),
         timing=TimingOptions(measure_latency=False),
         recovery=RecoveryOptions(repair=parse_methods(repair)),
         runtime=RuntimeOptions(threads=1),
@@ -183,6 +192,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/sentence_encoder"))
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--cases", default="", help="only those with this text in their names")
+    parser.add_argument("--sentences", type=int, default=CALIBRATION, help="that calibrate")
     parser.add_argument("--calibration", nargs="+", default=["padded", "trimmed", "cut"])
     parser.add_argument("--repair", nargs="+", default=REPAIRS)
     options = parser.parse_args()
@@ -202,7 +212,7 @@ def main() -> None:
             if amp is None and "{amp}" in target:
                 raise SystemExit("measure amp first")
             wanted = target.format(amp=amp)
-            row = measure(model, specs, wanted, repair, calibration, dense)
+            row = measure(model, specs, wanted, repair, calibration, dense, options.sentences)
             done = {**read(options.json), key: row}  # others may have written meanwhile
             options.json.write_text(json.dumps(done, indent=1))
         row = done[key]

@@ -82,7 +82,7 @@ class HtmlReport:
         """Time the parts (unless the run was not timed), compare the blocks, tell what became of every unit."""
         plan, options, times = result.plan, self._options, result.measurement
         parts = model_parts(loaded.analysis)
-        gone = frozenset(block.join for block in plan.blocks)
+        gone = frozenset(block.join for block in plan.blocks if not block.is_linearised)
         ratio = None if times is None or again else times.comparison.ratio
         is_compared = not again or loaded.data.kind != "synthetic"
         about = facts(result, loaded, options)

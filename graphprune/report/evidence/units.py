@@ -29,9 +29,8 @@ def block_rows(analysis: ModelAnalysis, parts: Sequence[ModelPart], plan: Plan) 
         if join.node in removed:
             gone = removed[join.node]
             place = 1 + list(removed).index(join.node)
-            rows.append(
-                BlockRow(join.name, "removed", gone.score, gone.standard_error, macs, f"removed as number {place}")
-            )
+            why = f"{'linearised' if gone.is_linearised else 'removed'} as number {place}"
+            rows.append(BlockRow(join.name, "removed", gone.score, gone.standard_error, macs, why))
             continue
         name = names.get(join.node, join.name)
         rows.append(_kept(name, join, scores.get(join.name), macs, bool(removed)))

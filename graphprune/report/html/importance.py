@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log1p
 from statistics import median
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -104,15 +105,26 @@ def blocks_told(decisions: Sequence[Decision]) -> list[Told]:
     return told(_KIND, [_describe(each, gone) for each in first])
 
 
-def _first_scores(decisions: Sequence[Decision]) -> tuple[list[Score], dict[str, int]]:
+class _Gone(NamedTuple):
+    """What became of a block, and when."""
+
+    place: int
+    how: str
+
+
+def _first_scores(decisions: Sequence[Decision]) -> tuple[list[Score], dict[str, _Gone]]:
     """The scores when blocks were first compared, and which blocks went, with their place in the order."""
     blocks = [block for decision in decisions for block in decision.blocks]
     first = [score for score in next((b.scores for b in blocks if b.scores), ()) if isfinite(score.score)]
-    return first, {block.name: place for place, block in enumerate(blocks, 1)}
+    return first, {
+        block.name: _Gone(place, "linearised" if block.is_linearised else "removed")
+        for place, block in enumerate(blocks, 1)
+    }
 
 
-def _describe(score: Score, gone: dict[str, int]) -> str:
-    went = f"removed as number {gone[score.unit]}" if score.unit in gone else "kept"
+def _describe(score: Score, gone: dict[str, _Gone]) -> str:
+    found = gone.get(score.unit)
+    went = "kept" if found is None else f"{found.how} as number {found.place}"
     return f"{score.unit}\n{score.score:.5f}, {went}"
 
 
@@ -149,7 +161,7 @@ def block_bars(decisions: Sequence[Decision]) -> str:
                 cell,
                 "text",
                 {**at(round(middle, 1), round(top, 1), "number"), "text-anchor": "middle"},
-                str(gone[each.unit]),
+                str(gone[each.unit].place),
             )
         if is_named:
             turned = {
