@@ -35,7 +35,7 @@ def one(library: str, name: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    module, inputs, _ = build(library, name)
+    module, inputs, _ = build(library, name, 0)
     given = tuple(inputs.values())
     with torch.no_grad():
         before = module(*given)
