@@ -26,6 +26,7 @@ from graphprune.ir.export import to_proto
 from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model, constants, read_values
 from graphprune.torch_bridge import to_torch, write_back
+from graphprune.training.memory_layout import layout_of
 from graphprune.training.next_tokens import answer_of
 from graphprune.training.options import TrainOptions
 
@@ -84,8 +85,9 @@ class TrainableNetwork:
         converted = to_torch(_with_outputs(model, watched) if watched else model)
         self.is_half = _to_single(converted)
         module: fx.GraphModule = converted.to(place.device)
+        self._layout = layout_of(module, place.device)
         if any(len(spec.dims) == _IMAGE_RANK for spec in self.specs):
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
+            module = module.to(memory_format=self._layout)  # type: ignore[call-overload,unused-ignore]
         if teacher:
             module = module.eval().requires_grad_(False)
         self.module = module
@@ -138,7 +140,7 @@ class TrainableNetwork:
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.place.device)
         if tensor.dtype in _HALVES:
             tensor = tensor.float()
-        return tensor.to(memory_format=torch.channels_last) if tensor.ndim == _IMAGE_RANK else tensor
+        return tensor.to(memory_format=self._layout) if tensor.ndim == _IMAGE_RANK else tensor
 
 
 def _with_outputs(model: Model, names: Sequence[str]) -> Model:
