@@ -158,7 +158,8 @@ def test_dry_run_writes_only_the_plan_and_apply_repeats_it(
     content = json.loads(plan.read_text())
     assert content["schema"] == "graphprune.plan/1"
     step = content["decisions"][0]["blocks"][0]
-    assert {"name", "join", "entry", "exit", "macs", "params", "score", "standard_error", "scores"} == set(step)
+    told = {"name", "join", "entry", "exit", "macs", "params", "score", "standard_error", "scores", "is_linearised"}
+    assert told == set(step)
     assert all(score["standard_error"] > 0 for score in step["scores"])
     assert Plan.load(plan).to_json() == plan.read_text()
 
