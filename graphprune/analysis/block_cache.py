@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from graphprune.analysis.dataflow import SHAPE_OPS, DataFlow
+from graphprune.analysis.dataflow import DataFlow
 from graphprune.analysis.refusals import Refusal
 from graphprune.decoder.interface import CacheTensor
+from graphprune.ir.asked_shapes import SHAPE_OPS
 
 
 def own_cache(flow: DataFlow, interior: Collection[str], join: str) -> tuple[CacheTensor, ...] | Refusal:

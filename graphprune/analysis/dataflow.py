@@ -14,12 +14,11 @@ import networkx as nx
 import onnx_graphsurgeon as gs
 
 from graphprune.decoder.interface import CacheTensor, decoder_interface
+from graphprune.ir.asked_shapes import SHAPE_OPS
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.model import Model, node_reads, outer_reads
 
 _SINK = "\0sink"
-SHAPE_OPS = {"Shape", "Size"}
-"""Operators that ask for the shape of what they read, not for its values."""
 _WEIGHTED = {
     "Conv",
     "ConvTranspose",

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from graphprune.cli.together import Command
 from graphprune.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def json_option(command: Command) -> Command:

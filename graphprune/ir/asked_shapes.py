@@ -13,6 +13,9 @@ import onnx_graphsurgeon as gs
 
 from graphprune.ir.model import Shape, constant_dims
 
+SHAPE_OPS = {"Shape", "Size"}
+"""Operators that ask for the shape of what they read, not for its values."""
+
 _SAME_SHAPE = {  # the first output has the shape of the first input
     *("Abs", "BatchNormalization", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "FastGelu", "Floor", "Gelu"),
     *("GroupNormalization", "HardSigmoid", "HardSwish", "InstanceNormalization", "LayerNormalization", "LeakyRelu"),
@@ -25,19 +28,12 @@ _KEEPS_DIMS = {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "Reduce
 _NORM_MAX_NODES = 8  # from what is normalised to the factor that does it
 
 
-def ask_earlier(graph: gs.Graph, shapes: Mapping[str, Shape]) -> int:
-    """Let every Shape and Size of ``graph`` read the earliest tensor of the shape it asks for; how many were moved."""
-    moved = 0
+def ask_earlier(graph: gs.Graph, shapes: Mapping[str, Shape]) -> None:
+    """Let every Shape and Size of ``graph`` read the earliest tensor of the shape it asks for."""
     for node in graph.nodes:
-        if node.op not in ("Shape", "Size") or not node.outputs:
-            continue
-        asked = node.inputs[0]
-        while (source := _of_same_shape(asked, shapes)) is not None:
-            asked = source
-        if asked is not node.inputs[0]:
-            node.inputs[0] = asked
-            moved += 1
-    return moved
+        if node.op in SHAPE_OPS and node.outputs:  # folded nodes have lost their outputs
+            while (source := _of_same_shape(node.inputs[0], shapes)) is not None:
+                node.inputs[0] = source
 
 
 def _of_same_shape(tensor: gs.Tensor, shapes: Mapping[str, Shape]) -> gs.Tensor | None:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, TypeVar
 import numpy as np
 
 from graphprune.analysis.blocks import Block
+from graphprune.analysis.cost import part_cost
 from graphprune.analysis.layers import find_layers
 from graphprune.analysis.representation import Representation, find_representations
 from graphprune.analysis.stages import allowance
@@ -119,7 +120,8 @@ class BlockPass(Pass):
             if self.rescore == "repaired":
                 raise OptionError(f"{self} judges single blocks after repair", "write rescore=none, or unit=block")
             rules = whole_layers(rules, find_layers(context.model, joins))
-        savings = Savings.of(self.per, context, rules.candidates, times)
+        costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
+        savings = Savings.of(self.per, context.analysis.cost, costs, rules.candidates, times)
         blocks = [join.block for join in joins if join.block]
         representations = self.compared_tensors(context, blocks)
         tensors = [representation.tensor for representation in representations]
@@ -150,7 +152,7 @@ class BlockPass(Pass):
         frame = Decision(
             str(self), representations=tuple(tensors), considered=len(pieces), notes=tuple(notes), score_title=title
         )
-        return Greedy(context, rules, frame, next_of)
+        return Greedy(context, rules, frame, next_of, costs)
 
     def proposals(self, context: Context, profiler: Profiler) -> Proposals:
         table = profiler.table(context.analysis, {}, {})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
-from graphprune.analysis.cost import Cost, part_cost
+from graphprune.analysis.cost import Cost
 from graphprune.analysis.stages import Allowance
 from graphprune.pass_infra.context import Context
 from graphprune.plan.goal import Goal
@@ -26,7 +26,7 @@ class Greedy:
     """What goes for one goal after another: the same blocks in the same order, more or fewer of them.
 
     ``frame`` is the decision without its blocks, its notes are the first; ``next_of`` finds what goes next. ``costs``
-    are what each candidate saves, by join; by default all that it costs.
+    are what each candidate saves, by join.
     """
 
     def __init__(
@@ -35,12 +35,10 @@ class Greedy:
         rules: Allowance,
         frame: Decision,
         next_of: Callable[[Greedy, Goal], Iterator[RemovedBlock]],
-        costs: Mapping[str, Cost] | None = None,
+        costs: Mapping[str, Cost],
     ) -> None:
         self._rules, self._frame, self._next_of = rules, frame, next_of
-        self._costs = costs or {
-            block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates
-        }
+        self._costs = costs
         self.removed: list[RemovedBlock] = []
         self.notes = list(frame.notes)
         self._marks = [_Mark(0, context.analysis.cost, len(self.notes))]

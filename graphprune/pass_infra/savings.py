@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from graphprune.analysis.blocks import Block
-from graphprune.analysis.cost import part_cost
+from graphprune.analysis.cost import Cost
 from graphprune.errors import OptionError
-from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.proposals import EstimatedTimes
 from graphprune.plan.plan import Score
 
@@ -32,8 +31,15 @@ class Savings:
     shares: Mapping[str, float]
 
     @classmethod
-    def of(cls, per: Per, context: Context, candidates: Sequence[Block], times: EstimatedTimes | None) -> Savings:
-        """By the cost of each candidate, or by ``times``.
+    def of(
+        cls,
+        per: Per,
+        whole: Cost,
+        costs: Mapping[str, Cost],
+        candidates: Sequence[Block],
+        times: EstimatedTimes | None,
+    ) -> Savings:
+        """By ``costs``, those of the candidates, by join, of the ``whole`` network's; or by ``times``.
 
         Raises
         ------
@@ -46,9 +52,8 @@ class Savings:
             if times is None:
                 raise OptionError("per=ms needs times, which only --target latency= measures", "write per=macs")
             return cls(per, {block.join: 1 - times.without(block.nodes) for block in candidates})
-        whole = getattr(context.analysis.cost, per)
-        costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in candidates}
-        return cls(per, {join: getattr(cost, per) / max(1, whole) for join, cost in costs.items()})
+        total = max(1, getattr(whole, per))
+        return cls(per, {join: getattr(cost, per) / total for join, cost in costs.items()})
 
     def weighed(self, candidates: Sequence[Block], scores: Sequence[Score], lost: float) -> list[Score]:
         """What each candidate adds to ``lost``, over what it saves; the scores as they are where nothing is weighed."""

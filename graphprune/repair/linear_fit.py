@@ -46,7 +46,7 @@ def fitted(
     order = {node.name: place for place, node in enumerate(state.pruned.graph.nodes)}
     ordered = sorted(maps, key=lambda map_: order[map_.node])
     tasks = [fit_of(state, map_) for map_ in ordered]
-    carried_out(state, tasks, data, modest(state, tasks, analysis.sizes, batch), options, progress)
+    carried_out(state, tasks, data, _modest(state, tasks, analysis.sizes, batch), options, progress)
     return [_as_written(state.pruned, map_) for map_ in maps]
 
 
@@ -77,7 +77,7 @@ def fit_of(state: RepairState, map_: LinearMap) -> Refit:
     return (Refit if decoder_interface(state.original) is None else WalkRefit)(state, site)
 
 
-def modest(state: RepairState, tasks: Sequence[Refit], sizes: Sizes, batch: int) -> int:
+def _modest(state: RepairState, tasks: Sequence[Refit], sizes: Sizes, batch: int) -> int:
     """The batch of a walk: smaller where a decoder's tensors are large."""
     is_walk = any(isinstance(task, WalkRefit) for task in tasks)
     return modest_batch(state.pruned, sizes, tasks[-1].node.name, batch) if is_walk else batch

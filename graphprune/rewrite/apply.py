@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphprune.analysis.blocks import Join
+from graphprune.analysis.blocks import Block, Join
 from graphprune.analysis.model_analysis import ModelAnalysis, analyse
 from graphprune.analysis.refusals import Refusal
 from graphprune.axes.algebra import Atom
@@ -38,9 +38,9 @@ def execute(
     gone = [block for block in decision.blocks if not block.is_linearised]
     linear = [block for block in decision.blocks if block.is_linearised]
     if gone:
-        blocks = [_found(analysis, planned).block for planned in gone]
-        steps.append(Removal(analysis.model, tuple(block for block in blocks if block)))
-        analysis = analyse(remove_blocks(analysis.model, steps[-1].blocks), feeds, runtime)
+        blocks = tuple(_found(analysis, planned)[1] for planned in gone)
+        steps.append(Removal(analysis.model, blocks))
+        analysis = analyse(remove_blocks(analysis.model, blocks), feeds, runtime)
     if linear:
         maps = _fitted_maps(analysis, linear, fitter)
         steps.append(Removal(analysis.model, maps=maps))
@@ -53,15 +53,15 @@ def execute(
     return analysis
 
 
-def _found(analysis: ModelAnalysis, planned: RemovedBlock) -> Join:
-    """The join of a block that a decision names, as it lies in this model."""
+def _found(analysis: ModelAnalysis, planned: RemovedBlock) -> tuple[Join, Block]:
+    """A block that a decision names, as it lies in this model, and its join."""
     join = next((join for join in analysis.all_joins if join.node == planned.join), None)
     if join is None:
         raise PlanError(f"the plan removes {planned.name}, but there is no node '{planned.join}'", "check the plan")
     if join.block is None or join.block.exit != planned.exit:
         why = join.refusal.reason if join.refusal else f"it does not end at {planned.exit}"
         raise PlanError(f"the plan removes {planned.name}, which this model does not allow: {why}", "check the plan")
-    return join
+    return join, join.block
 
 
 def _fitted_maps(
@@ -69,7 +69,8 @@ def _fitted_maps(
 ) -> tuple[LinearMap, ...]:
     """The maps in place of the blocks that a decision linearises."""
     blank = []
-    for planned, found in zip(linear, linear_maps(analysis, [_found(analysis, each) for each in linear]), strict=True):
+    joins = [_found(analysis, each)[0] for each in linear]
+    for planned, found in zip(linear, linear_maps(analysis, joins), strict=True):
         if isinstance(found, Refusal):
             raise PlanError(f"the plan linearises {planned.name}, and {found.reason}", "check the plan")
         blank.append(found)

@@ -9,13 +9,12 @@ import onnx_graphsurgeon as gs
 
 from graphprune.analysis.block_entries import SKIP_NORM_BIAS
 from graphprune.analysis.blocks import Block
-from graphprune.decoder.interface import decoder_interface
 from graphprune.errors import GraphpruneError
 from graphprune.ir.bodies import all_nodes, scopes
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model
 from graphprune.rewrite.attributes import set_attributes
-from graphprune.rewrite.cache import cache_of, count_anew, new_names, shut
+from graphprune.rewrite.cache import close
 from graphprune.rewrite.weights import new_constant
 
 _SKIP_NORM_EPSILON = 1e-12  # where the node names none
@@ -58,15 +57,7 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
                 _redirect(home, exit_, entry)
         if block.keeps_join:
             join.outputs = join.outputs[:1]
-    gone = cache_of(blocks)
-    if gone:
-        shut(small, decoder_interface(model), gone)
-    small.graph.cleanup().toposort()
-    if gone:
-        count_anew(small, gone, new_names(model, gone))
-    left = {name for block in blocks for name in block.nodes} & {node.name for node in all_nodes(small.graph)}
-    if left:
-        raise GraphpruneError(f"removing {len(blocks)} blocks left {sorted(left)[0]} behind", "please report this")
+    close(small, model, blocks, [name for block in blocks for name in block.nodes])
     return small
 
 

@@ -10,9 +10,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from graphprune.analysis.blocks import Block
-from graphprune.analysis.dataflow import SHAPE_OPS
 from graphprune.decoder.interface import CacheTensor, DecoderInterface, decoder_interface
 from graphprune.errors import GraphpruneError, PlanError
+from graphprune.ir.asked_shapes import SHAPE_OPS
 from graphprune.ir.bodies import all_nodes
 from graphprune.ir.input_origins import note_inputs
 from graphprune.ir.model import Model
@@ -37,7 +37,27 @@ def new_names(model: Model, gone: Collection[CacheTensor]) -> dict[str, str]:
     return names
 
 
-def shut(model: Model, decoder: DecoderInterface | None, gone: Collection[CacheTensor]) -> None:
+def close(small: Model, model: Model, blocks: Sequence[Block], gone: Collection[str]) -> None:
+    """Clean up ``small``, a rewritten copy of ``model``, which ``blocks`` have left with the nodes ``gone``; their
+    cache leaves as well.
+
+    Raises
+    ------
+    PlanError
+        No layer would be left that has a cache, where there were some.
+    """
+    cache = cache_of(blocks)
+    if cache:
+        _shut(small, decoder_interface(model), cache)
+    small.graph.cleanup().toposort()
+    if cache:
+        _count_anew(small, cache, new_names(model, cache))
+    left = {*gone} & {node.name for node in all_nodes(small.graph)}
+    if left:
+        raise GraphpruneError(f"removing {len(blocks)} blocks left {sorted(left)[0]} behind", "please report this")
+
+
+def _shut(model: Model, decoder: DecoderInterface | None, gone: Collection[CacheTensor]) -> None:
     """Take ``gone`` from the inputs and outputs of a graph that is being rewritten, before it is cleaned up.
 
     ``decoder`` is how the network before the rewrite is used.
@@ -65,7 +85,7 @@ def shut(model: Model, decoder: DecoderInterface | None, gone: Collection[CacheT
     model.graph.outputs = [tensor for tensor in model.graph.outputs if tensor.name not in presents]
 
 
-def count_anew(model: Model, gone: Collection[CacheTensor], names: Mapping[str, str]) -> None:
+def _count_anew(model: Model, gone: Collection[CacheTensor], names: Mapping[str, str]) -> None:
     """Give what is left of the cache its new ``names``, in the graph and in all that is kept beside it."""
     given = [value.name for value in model.header.graph.input]
     renamed = {id(tensor): tensor for node in all_nodes(model.graph) for tensor in (*node.inputs, *node.outputs)}

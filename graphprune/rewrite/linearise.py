@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import onnx
 import onnx_graphsurgeon as gs
 
-from graphprune.decoder.interface import decoder_interface
-from graphprune.errors import GraphpruneError
 from graphprune.ir.free_names import free_name, names_in
 from graphprune.ir.model import Model
-from graphprune.rewrite.cache import cache_of, count_anew, new_names, shut
+from graphprune.rewrite.cache import close
 from graphprune.rewrite.linear_map import LinearMap
 from graphprune.rewrite.weights import new_constant
 
@@ -32,15 +30,7 @@ def linearise(model: Model, maps: Sequence[LinearMap]) -> Model:
     tensors, taken = small.graph.tensors(), set(names_in(model))
     for map_ in maps:
         _put(small, map_, tensors[map_.block.entry], tensors[map_.output], taken)
-    gone = cache_of([map_.block for map_ in maps])
-    if gone:
-        shut(small, decoder_interface(model), gone)
-    small.graph.cleanup().toposort()
-    if gone:
-        count_anew(small, gone, new_names(model, gone))
-    left = {name for map_ in maps for name in map_.gone} & {node.name for node in small.graph.nodes}
-    if left:
-        raise GraphpruneError(f"linearising {len(maps)} blocks left {sorted(left)[0]} behind", "please report this")
+    close(small, model, [map_.block for map_ in maps], [name for map_ in maps for name in map_.gone])
     return small
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.checks import beside_others, journeys
+from tools.checks import beside_others, journeys, page_table
 
 
 def rows(page: Path, mark: str) -> list[str]:
@@ -52,3 +52,10 @@ def test_lines_beside_others_are_those_of_the_scripts() -> None:
         assert f"[{beside_others.lines(script)} lines](#{anchor})" in text
         assert f"#{anchor} }}" in text and f'"docs/beside/{script.name}"' in text
     assert len(re.findall("not run", "".join(rows(beside_others.PAGE, beside_others._MARK)))) == 1
+
+
+def test_rows_that_were_not_made_anew_stay(tmp_path: Path) -> None:
+    page, titles = tmp_path / "page.md", {"a": "first", "b": "second", "c": "third"}
+    page.write_text("above MARK\n| h |\n|---|\n| second | old |\n| first | old |\nfoot\nMARK below")
+    page_table.renew(page, "MARK", ["| h |", "|---|"], titles, {"b": "| second | new |"}, "foot")
+    assert page.read_text() == "above MARK\n| h |\n|---|\n| first | old |\n| second | new |\nfoot\nMARK below"

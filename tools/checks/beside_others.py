@@ -21,6 +21,10 @@ from pathlib import Path
 import graphprune
 from graphprune.errors import GraphpruneError
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.checks.page_table import renew
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "docs" / "beside"
 PAGE = ROOT / "docs" / "howto" / "beside_others.md"
@@ -81,16 +85,6 @@ def row(job: str) -> str:
     return f"| {JOBS[job]} | {' | '.join(cell(job, tool) for tool in TOOLS)} |"
 
 
-def write(rows: dict[str, str]) -> None:
-    """Put these rows into the table of the page, and leave the others as they are."""
-    before, old, after = PAGE.read_text(encoding="utf-8").split(_MARK)
-    known = {job: line for line in old.splitlines() for job, title in JOBS.items() if line.startswith(f"| {title} |")}
-    lines = [f"| | {' | '.join(TOOLS.values())} |", f"|---{'|---' * len(TOOLS)}|"]
-    lines += [rows.get(job) or known[job] for job in JOBS if job in rows or job in known]
-    text = "\n".join(["", *lines, ""])
-    PAGE.write_text(f"{before}{_MARK}{text}{_MARK}{after}", encoding="utf-8")
-
-
 def main() -> int:
     """Run all, or one; the page where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -102,7 +96,8 @@ def main() -> int:
         rows[job] = row(job)
         print(rows[job], flush=True)
     if given.write:
-        write(rows)
+        head = [f"| | {' | '.join(TOOLS.values())} |", f"|---{'|---' * len(TOOLS)}|"]
+        renew(PAGE, _MARK, head, JOBS, rows)
     return 0
 
 

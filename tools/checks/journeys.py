@@ -26,6 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.checks.page_table import renew
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "journeys.md"
 COLUMNS = 80
@@ -284,25 +288,12 @@ def main() -> int:
         rows[journey.name] = row(journey, outcome)
         print(rows[journey.name], flush=True)
     if given.write:
-        write(rows)
+        machine = f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}."
+        titles = {journey.name: journey.title for journey in JOURNEYS}
+        renew(PAGE, _MARK, ["| what | command | outcome | took |", "|---|---|---|---|"], titles, rows, machine)
     if given.keep is None:
         shutil.rmtree(folder)
     return 0 if is_good else 1
-
-
-def write(rows: dict[str, str]) -> None:
-    """Put these rows into the table of the page, and leave the others as they are."""
-    head = ["| what | command | outcome | took |", "|---|---|---|---|"]
-    machine = f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}."
-    before, old, after = PAGE.read_text(encoding="utf-8").split(_MARK)
-    each = [rows.get(one.name) or _known(one, old) for one in JOURNEYS]
-    text = "\n".join(["", *head, *filter(None, each), machine, ""])
-    PAGE.write_text(f"{before}{_MARK}{text}{_MARK}{after}", encoding="utf-8")
-
-
-def _known(journey: Journey, table: str) -> str:
-    """The row of a journey in a table, empty where there is none."""
-    return next((line for line in table.splitlines() if line.startswith(f"| {journey.title} |")), "")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ import argparse
 import importlib.metadata
 import json
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +26,7 @@ import onnx
 from cifar import STANDARD_MEAN, STANDARD_STD, decode, shared_folder
 from cifar_repair import calibration
 from cifar_widths import accuracy
+from row_log import made_apart, rows_of
 
 import graphprune
 from graphprune import DataOptions, RunOptions, RuntimeOptions, TimingOptions
@@ -139,19 +138,14 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options.rows[0], options)))
         return
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.out.read_text().splitlines() if options.out.exists() else []
-    done = {(each["row"], each["heal"], each["images"], each["seed"]) for each in map(json.loads, lines)}
+    done = {(each["row"], each["heal"], each["images"], each["seed"]) for each in rows_of(options.out)}
     for row in options.rows:
         if (row, options.heal, options.images, options.seed) in done:
             continue
-        command = [sys.executable, __file__, "--one", "--rows", row]
+        words = ["--rows", row]
         for name in ("model", "heal", "calibration", "images", "test", "seed", "work"):
-            command += [f"--{name}", str(getattr(options, name))]
-        line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-        print(line, flush=True)
-        with options.out.open("a") as file:
-            file.write(line + "\n")
+            words += [f"--{name}", str(getattr(options, name))]
+        made_apart(__file__, words, options.out)
 
 
 if __name__ == "__main__":

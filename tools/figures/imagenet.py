@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 from cifar import shared_folder
 from PIL import Image
+from row_log import made_apart, rows_of
 
 import graphprune
 from graphprune import DataOptions, RunOptions, RuntimeOptions, TimingOptions
@@ -175,20 +174,13 @@ def main() -> None:
         print(json.dumps(measure(options.rows[0], options)))
         return
     log = options.work / "rows.jsonl"
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    rows = rows_of(log)
     known = {(row["model"], row["row"], row["heal"]) for row in rows}
     for name in options.rows:
         if (options.model, name, options.heal) in known:
             continue
-        command = [sys.executable, __file__, "--one", "--rows", name]
-        for word in ("model", "heal", "training", "work"):
-            command += [f"--{word}={getattr(options, word)}"]
-        line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-        print(line, flush=True)
-        rows.append(json.loads(line))
-        options.work.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
-            file.write(line + "\n")
+        words = [f"--{word}={getattr(options, word)}" for word in ("model", "heal", "training", "work")]
+        rows.append(made_apart(__file__, ["--rows", name, *words], log))
     if options.time:
         rows = list(timed(rows, options))
         log.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 from imagenet import answers, exported, images
 from numpy.lib.stride_tricks import sliding_window_view
+from row_log import rows_of
 
 import graphprune
 from graphprune import RunOptions, RuntimeOptions, TimingOptions
@@ -139,8 +140,7 @@ def main() -> None:
     proto = to_proto(load(dense))
     pixels, (test, labels) = images(224, 0)[0][: options.images], images(224, 1)
     theirs = answers(dense, test)
-    lines = options.out.read_text().splitlines() if options.out.exists() else []
-    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    rows = rows_of(options.out)
 
     def note(**row: Any) -> None:
         rows.append(row)

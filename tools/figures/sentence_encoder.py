@@ -144,7 +144,7 @@ def measure(
     repair: str,
     calibration: str,
     dense: np.ndarray,
-    sentences: int = CALIBRATION,
+    sentences: int,
 ) -> dict[str, Any]:
     """One row: what is left, how long the repair took, how far the vectors turned."""
     folder = model.parent
@@ -206,7 +206,8 @@ def main() -> None:
     ):
         if options.cases not in case:
             continue
-        key = f"{calibration} | {case} | {repair}"
+        given = calibration if options.sentences == CALIBRATION else f"{calibration}, {options.sentences}"
+        key = f"{given} | {case} | {repair}"
         if key not in done:
             amp = next((row["macs"] for name, row in done.items() if "amp, ratio" in name), None)
             if amp is None and "{amp}" in target:
