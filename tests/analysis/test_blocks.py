@@ -18,7 +18,8 @@ from graphprune.ir.model import Model
 from graphprune.rewrite import remove_blocks
 from graphprune.rewrite.removal import Removal
 from graphprune.validation.masked_original import masked_original
-from tests.analysis.block_cases import MLP, REFUSED, REMOVABLE, ROW_HEAD, ROW_STEM, ROWS, Case
+from tests.analysis.block_cases import MLP, REMOVABLE, ROW_HEAD, ROW_STEM, ROWS, Case
+from tests.analysis.refused_block_cases import REFUSED
 from tests.graphs import assert_same, build, ops, random_feeds, residual_mlp, run, unused_initialisers
 
 
