@@ -17,9 +17,9 @@ from graphprune.importance.obs import Reader, removal_losses
 from graphprune.ir.recurrent_states import RECURRENT
 from graphprune.repair import matrices
 from graphprune.repair.gram import HalvedSums
-from graphprune.repair.shrinkage import shrunk
 from graphprune.repair.moments import ChannelMoments
 from graphprune.repair.places import places
+from graphprune.repair.shrinkage import shrunk
 from graphprune.repair.sites import RepairLayer, is_layer, site_of
 from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.sessions import RuntimeOptions
