@@ -95,6 +95,20 @@ def test_unequal_shares_out_of_one_budget_and_a_valid_model() -> None:
     assert len(shares) > 1
 
 
+def test_units_do_not_look_free_where_samples_are_fewer_than_units() -> None:
+    """Sixteen samples are explained by any sixteen neurons, and the next one is not."""
+    proto = build(
+        "(float[N,24] x) => (float[N,4] y) { [fc1] h = MatMul(x, w1) [r] r = Relu(h) [fc2] y = MatMul(r, w2) }",
+        {"w1": (24, 64), "w2": (64, 4)},
+    )
+    x = RANDOM.standard_normal((4000, 24)).astype(np.float32)
+    few, many = (
+        np.sort(scores(decided(proto, "filter-obs{per=unit,floor=0}", {"x": x[:count]}, "removed=32"))["fc1/neurons"])
+        for count in (16, 4000)
+    )
+    assert few[:32].sum() > 0.3 * many[:32].sum()
+
+
 def test_heads_and_neurons_of_a_transformer() -> None:
     """Key and value of two queries each: a head leaves as one unit, out of the same budget as the neurons."""
     shape = Shape(layers=2, kv_heads=2)
