@@ -129,7 +129,7 @@ def evaluate(
     pgd_steps: int,
     **settings: Any,
 ) -> None:
-    """Compare models: top-1, attacks, corruptions, calibration, energy.
+    """Compare models: top-1, attacks, corruptions, energy.
 
     Models without class scores, detectors say: the error of each output. Language
     models on text (.txt, .jsonl, dataset:NAME): perplexity, agreement, KL.

@@ -87,10 +87,14 @@ def train(
 
     \b
     graphprune init net.onnx --seed 1 -o fresh.onnx
-    graphprune train fresh.onnx --data train.npz --epochs 100 --keep 25 -o dense.onnx
-    graphprune dense.onnx --pass layer-kl --target removed=2 --data train.npz -o small.onnx
-    graphprune train small.onnx --rewind 25 --of dense.onnx --epochs 100 --data train.npz
-    graphprune train thin.onnx --rewind 25 --of dense.onnx --plan thin.json --epochs 100 --data train.npz
+    graphprune train fresh.onnx --data train.npz --epochs 100 --keep 25
+      -o dense.onnx
+    graphprune dense.onnx --pass layer-kl --target removed=2 --data train.npz
+      -o small.onnx
+    graphprune train small.onnx --rewind 25 --of dense.onnx --epochs 100
+      --data train.npz
+    graphprune train thin.onnx --rewind 25 --of dense.onnx --plan thin.json
+      --epochs 100 --data train.npz
     """
     from graphprune.cli.training import Training
     from graphprune.cli.training import train as run_train
