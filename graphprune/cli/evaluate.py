@@ -70,7 +70,7 @@ class Pixels(click.ParamType[str]):
     "--data",
     required=True,
     metavar="SOURCE",
-    help="Samples with labels: .npz, script.py:function, folders of pictures; text.",
+    help="Samples with labels: .npz, script.py:function, folders of pictures, hf:NAME, torchvision:CLASS@FOLDER; text.",
 )
 @click.option(
     "--samples",

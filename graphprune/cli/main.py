@@ -316,7 +316,8 @@ def bench(
 ) -> None:
     """Time two models against each other, their runs in turn.
 
-    One process, same options and inputs. With --generate decoders, token by token, each a file or a folder with genai_config.json or config.json.
+    One process, same options and inputs. With --generate decoders, token by token, each a file or a folder with
+    genai_config.json or config.json.
 
     \b
     Runtimes: ort (ONNX Runtime), tensorrt, torch, torch-compile,

@@ -21,7 +21,8 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     "--data",
     metavar="SOURCE",
     required=True,
-    help="Labelled samples: .npz, .npy, a folder of them, class folders of pictures, or script.py:function.",
+    help="Labelled samples: .npz, .npy, a folder of them, class folders of pictures, hf:NAME, "
+    "torchvision:CLASS@FOLDER, or script.py:function.",
 )
 @image_options
 @batch_axis_option

@@ -55,7 +55,8 @@ class BlockPass(Pass):
         default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
     )
     unit: Literal["block", "layer"] = field(
-        default="block", metadata={"help": "what goes at a time, and is counted: a block, or a layer, attention and MLP together"}
+        default="block",
+        metadata={"help": "what goes at a time and counts as one: a block, or attention and MLP of a layer"},
     )
     per: Per = field(default="block", metadata={"help": PER_HELP})
     floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})

@@ -99,5 +99,7 @@ def _best_case(
     if goal.is_met(Cost(macs, params), gone_then, considered):
         return ""
     best = goal.reached(Cost(macs, params), gone_then, considered)
-    what = "layers" if any(len(block.pieces) > 1 for block in rules.candidates) else "blocks"
-    return f"at most {kind}={best:.4g} with {goal.removed_before + gone_then} {what} gone, because of {rules.rules}"
+    what = "layer" if any(len(block.pieces) > 1 for block in rules.candidates) else "block"
+    count = goal.removed_before + gone_then
+    counted = f"{count} {what}{'s' if count != 1 else ''}"
+    return f"at most {kind}={best:.4g} with {counted} gone, because of {rules.rules}"

@@ -49,7 +49,7 @@ def test_attention_and_mlp_go_together(make: Callable[..., onnx.ModelProto]) -> 
 
 def test_layers_are_counted_where_too_many_are_asked_for() -> None:
     with pytest.raises(TargetNotReached, match="at most removed=2 with 2 layers gone"):
-        pruned(fused_decoder(Sizes(layers=2)), "layer-cka{unit=layer}", 3)
+        pruned(fused_decoder(Sizes(layers=3)), "layer-cka{unit=layer}", 3)
 
 
 @pytest.mark.parametrize("make", STYLES)
