@@ -104,7 +104,9 @@ QUOTED = (
     Quoted(
         "measured.md",
         (r"without (\d+) % of heads and neurons \(`amp`\)", r"and ([\d.]+) after `ridge`; without two"),
-        lambda gone, cosine: f"| `amp` | {100 - int(gone)} % of heads and neurons | | cosine {cosine} | |",
+        lambda gone, cosine: (
+            f"| `amp` | {100 - int(gone)} % of heads and neurons | | cosine {cosine} to its own embeddings | |"
+        ),
     ),
     Quoted(
         "language_models.md",
@@ -138,7 +140,7 @@ QUOTED = (
         "measured.md",
         (r"^(\d+) networks of the zoo, (\d+) % of the MACs gone by `filter-magnitude`", r"^\| `--align 1` \| (\d+) \|"),
         lambda networks, gone, slow: (
-            f"of {networks} networks that lost {gone} % of their MACs by filters at odd widths, {slow} would"
+            f"Of {networks} networks that lost {gone} % of their MACs by filters at odd widths, {slow} would"
         ),
     ),
 )
@@ -206,7 +208,7 @@ def printed(line: str) -> str:
         )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{used.ru_utime + used.ru_stime:.0f} processor seconds", file=sys.stderr)
-    return done.stdout
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 
 def without_times(text: str) -> list[str]:
