@@ -65,6 +65,8 @@ class HubImages:
 def _of_hub(text: str) -> HubImages:
     library, name = extras.datasets("images,text"), f"{HF}{text}"
     where, rest = _place(text)
+    if not where:
+        raise DataError(f"{name} names no data set", "write hf:NAME[:CONFIG][:SPLIT], or a folder")
     config, split = rest[0] if len(rest) > 1 else None, rest[-1] if rest else _SPLIT
     try:
         if Path(where).is_file():
@@ -162,4 +164,5 @@ def _place(text: str) -> tuple[str, list[str]]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Without torchvision's advice for those who call it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].partition(" You can use download=True")[0]

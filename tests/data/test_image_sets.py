@@ -79,6 +79,8 @@ def test_a_data_set_without_pictures_or_of_no_such_name_is_refused(monkeypatch: 
         first("hf:wiki")
     with pytest.raises(DataError, match="the data set hf:none cannot be loaded: no such data set;"):
         first("hf:none")
+    with pytest.raises(DataError, match="hf: names no data set"):
+        first("hf:")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,10 @@ def test_torchvision_reads_what_lies_in_the_folder(tmp_path: Path, monkeypatch: 
 def test_torchvision_downloads_nothing_and_says_where_files_belong(tmp_path: Path) -> None:
     pytest.importorskip("torchvision.datasets")
     for source, message in (
-        (f"CIFAR10@{tmp_path}", "cannot be opened: Dataset not found.*nothing is downloaded.*cifar-10-batches-py, "),
+        (
+            f"CIFAR10@{tmp_path}",
+            r"cannot be opened: Dataset not found or corrupted\.; nothing is downloaded.*cifar-10-batches-py, ",
+        ),
         (f"FashionMNIST@{tmp_path}", "nothing is downloaded.*FashionMNIST/raw, "),
         (f"CIFAR10@{tmp_path}:valid", "CIFAR10 has no split 'valid'"),
         (f"STL10@{tmp_path}:valid", "cannot be opened: Unknown value 'valid'"),
