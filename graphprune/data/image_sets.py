@@ -126,7 +126,8 @@ def _of_torchvision(text: str) -> TorchvisionImages:
     library, name = extras.torchvision_datasets(), f"{TORCHVISION}{text}"
     kind_name, _, place = text.partition("@")
     kind = getattr(library, kind_name, None)
-    if not (inspect.isclass(kind) and issubclass(kind, library.VisionDataset)):
+    is_known = inspect.isclass(kind) and issubclass(kind, library.VisionDataset) and kind is not library.VisionDataset
+    if not is_known:
         raise DataError(
             f"torchvision has no data set '{kind_name}'{meant(kind_name, library.__all__)}",
             "write torchvision:CLASS@FOLDER[:SPLIT], such as torchvision:CIFAR10@data:test",
