@@ -125,7 +125,7 @@ class TorchvisionImages:
 def _of_torchvision(text: str) -> TorchvisionImages:
     library, name = extras.torchvision_datasets(), f"{TORCHVISION}{text}"
     kind_name, _, place = text.partition("@")
-    kind = getattr(library, kind_name, None)
+    kind = getattr(library, kind_name, library)  # itself no class
     is_known = inspect.isclass(kind) and issubclass(kind, library.VisionDataset) and kind is not library.VisionDataset
     if not is_known:
         raise DataError(
