@@ -140,7 +140,7 @@ def test_dry_run_writes_only_the_plan_and_apply_repeats_it(tmp_path: Path, monke
     names = ("model.onnx", "calib.npz", "plan.json", "direct.onnx", "replayed.onnx")
     model, calibration, plan, direct, replayed = (tmp_path / name for name in names)
     onnx.save(resnet(6), model)
-    np.savez(calibration, **correlated(60))
+    np.savez(calibration, **correlated(60))  # type: ignore[arg-type]
     words = [model, "--pass", "layer-cka", "--data", calibration, "--target", "removed=2", "--num-samples", 40]
     assert command(monkeypatch, *words, "--dry-run", "--plan-out", plan) == 0
     assert set(tmp_path.iterdir()) == {model, calibration, plan}

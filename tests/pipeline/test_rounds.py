@@ -42,7 +42,7 @@ def small_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few images, with labels."""
     path = tmp_path_factory.mktemp("data") / "train.npz"
-    np.savez(path, labels=np.random.default_rng(0).integers(0, 4, 96), **correlated(96))
+    np.savez(path, labels=np.random.default_rng(0).integers(0, 4, 96), **correlated(96))  # type: ignore[arg-type]
     return path
 
 
