@@ -35,7 +35,7 @@ _TARGETS = ("flops", "params", "latency")
 
 @dataclass(frozen=True)
 class Allocate(Pass):
-    """Shares of MLPs and whole blocks, by the measured divergence of the outputs."""
+    """Neurons of each MLP and whole blocks, as much of each as the outputs miss least; for language models."""
 
     name: ClassVar[str] = "allocate"
     paper: ClassVar[str] = "HALP, arXiv 2210.06659, on measured divergences"

@@ -34,7 +34,7 @@ from graphprune.scoring.projection import HEAD_KINDS
 
 @dataclass(frozen=True)
 class AMP(UnitPass):
-    """One budget for heads and neurons, uniform over the layers."""
+    """Heads and neurons out of one budget, the same number from every layer; for transformers."""
 
     name: ClassVar[str] = "amp"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"

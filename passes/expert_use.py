@@ -22,7 +22,7 @@ from graphprune.scoring.routing import expert_use, routers
 
 @dataclass(frozen=True)
 class ExpertUse(UnitPass):
-    """Mean share of each expert in the mix of a token; unlabelled data."""
+    """Experts of a mixture that tokens use least."""
 
     name: ClassVar[str] = "expert-use"
     paper: ClassVar[str] = "SEER-MoE: Sparse Expert Efficiency through Regularization for Mixture-of-Experts, 2024"

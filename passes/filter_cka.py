@@ -18,7 +18,7 @@ from graphprune.pass_infra.silencing import SilencingPass
 
 @dataclass(frozen=True)
 class FilterCKA(SilencingPass):
-    """CKA between the representations with and without each unit; unlabelled data.
+    """Filters, neurons and heads: by CKA between what the last layer reads with and without each.
 
     What is compared is what the last layer before the first output reads, or the tensor that ``representation`` names.
     """

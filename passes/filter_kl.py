@@ -18,7 +18,7 @@ from graphprune.pass_infra.silencing import SilencingPass
 
 @dataclass(frozen=True)
 class FilterKL(SilencingPass):
-    """Divergence (nats) of the class probabilities without each unit; unlabelled data.
+    """Filters, neurons and heads: by how far the class probabilities move without each.
 
     What is compared is the first output, or the tensor that ``representation`` names: logits along the last axis.
     """

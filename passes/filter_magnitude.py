@@ -21,7 +21,7 @@ from graphprune.scoring.magnitude import Over, magnitudes
 
 @dataclass(frozen=True)
 class FilterMagnitude(UnitPass):
-    """Sum of absolute values or squares of everything that leaves with a unit, against the mean of its group."""
+    """Filters and neurons with the smallest weights; needs no data."""
 
     name: ClassVar[str] = "filter-magnitude"
     paper: ClassVar[str] = "Pruning Filters for Efficient ConvNets, ICLR 2017"

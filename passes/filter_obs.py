@@ -46,7 +46,7 @@ _TRIED = 8  # samples of a short walk
 
 @dataclass(frozen=True)
 class FilterOBS(UnitPass):
-    """Squared error that a unit's leaving adds where its readers write, after refitting them."""
+    """Filters, neurons and heads that the layers behind them make up for best, once refitted."""
 
     name: ClassVar[str] = "filter-obs"
     paper: ClassVar[str] = "Structurally Prune Anything (OBSPA), arXiv 2403.18955; Optimal Brain Surgeon, NIPS 1992"

@@ -24,7 +24,7 @@ from graphprune.scoring.vip import OWN_LABELS_NOTE, Estimator, Pool, vip_scores
 
 @dataclass(frozen=True)
 class FilterPLSVIP(UnitPass):
-    """VIP of the pooled output of every filter in one PLS model of the labels."""
+    """Filters, neurons and heads that say least about the classes (VIP); wants labels."""
 
     name: ClassVar[str] = "filter-pls-vip"
     paper: ClassVar[str] = "Deep Network Compression Based on Partial Least Squares, Neurocomputing 2020"

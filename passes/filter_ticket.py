@@ -35,7 +35,7 @@ from graphprune.scoring.saliency import Pool, Saliency
 
 @dataclass(frozen=True)
 class FilterTicket(UnitPass):
-    """One-shot removal of filters and neurons of an initialised network by SNIP or GraSP; labels needed."""
+    """Filters and neurons of a network that is not trained yet, by SNIP or GraSP; needs labels and PyTorch."""
 
     name: ClassVar[str] = "filter-ticket"
     paper: ClassVar[str] = "When Layers Play the Lottery, all Tickets Win at Initialization"

@@ -25,7 +25,7 @@ UNREAD = "no layer with constant weights reads them as one axis"
 
 @dataclass(frozen=True)
 class HeadProjection(UnitPass):
-    """Mean L1 norm of each head's contribution; unlabelled data."""
+    """Attention heads and key-value groups that add least to what they are added to."""
 
     name: ClassVar[str] = "head-projection"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"

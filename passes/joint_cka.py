@@ -52,7 +52,7 @@ _FILTERS = (r"re:/filters(\.\d+)?$",)
 
 @dataclass(frozen=True)
 class JointCKA(Pass):
-    """Layers and filters removed in turn, as CKA with the network before each step decides."""
+    """Blocks and filters: at each step a block, or as many filters, whichever CKA misses less."""
 
     name: ClassVar[str] = "joint-cka"
     paper: ClassVar[str] = "Pruning Everything, Everywhere, All at Once, IJCNN 2025"

@@ -21,7 +21,7 @@ from graphprune.plan.plan import Score
 
 @dataclass(frozen=True)
 class LayerAngular(BlockPass):
-    """Removal of residual blocks by how far they turn the stream; unlabelled data, no network is run without them."""
+    """Residual blocks that turn their input least: one pass over the data, the quickest for deep networks."""
 
     name: ClassVar[str] = "layer-angular"
     paper: ClassVar[str] = "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect, 2024"

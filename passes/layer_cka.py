@@ -24,7 +24,7 @@ from graphprune.plan.plan import Score
 
 @dataclass(frozen=True)
 class LayerCKA(BlockPass):
-    """Greedy removal of residual blocks by CKA between the representations with and without them.
+    """Residual blocks, the least missed first: by CKA between what the last layer reads with and without each.
 
     The paper's criterion alone is ``rescore=none``; by itself the pass lets the repair that follows in a small CNN have
     a say.

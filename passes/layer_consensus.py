@@ -33,7 +33,7 @@ from graphprune.scoring.dissimilarity import METRICS, Dissimilarities, Distances
 
 @dataclass(frozen=True)
 class LayerConsensus(BlockPass):
-    """Greedy removal of residual blocks by the sum of their ranks in several dissimilarities.
+    """Residual blocks, the least missed first: by their ranks in up to eight measures of likeness; labels help.
 
     The standard error is that of a sum over metrics: how far these disagree about a block, 0 for one metric.
     """

@@ -22,7 +22,7 @@ from graphprune.plan.plan import Score
 
 @dataclass(frozen=True)
 class LayerKL(BlockPass):
-    """Greedy removal of residual blocks by the divergence of class probabilities; of language models for every token.
+    """Residual blocks, the least missed first: by how far the class (next token) probabilities move without each.
 
     What is compared is the first output, or the tensor that ``representation`` names: logits along the last axis.
     """

@@ -25,7 +25,7 @@ from graphprune.plan.plan import Score
 
 @dataclass(frozen=True)
 class LayerMagnitude(BlockPass):
-    """Removal of residual blocks by the mean absolute weight of their layers."""
+    """Residual blocks with the smallest weights; needs no data, a baseline."""
 
     name: ClassVar[str] = "layer-magnitude"
     paper: ClassVar[str] = "Pruning Filters for Efficient ConvNets, ICLR 2017"

@@ -31,7 +31,7 @@ _TITLE = "mean VIP"
 
 @dataclass(frozen=True)
 class LayerPLS(Pass):
-    """The tail of a stage behind the first drop of the mean VIP; from its end, as far as a target asks for it."""
+    """The end of a stage, from where its blocks say less about the classes (mean VIP); wants labels."""
 
     name: ClassVar[str] = "layer-pls"
     paper: ClassVar[str] = "Deep Network Compression Based on Partial Least Squares, Neurocomputing 2020"

@@ -37,7 +37,7 @@ TRAINED_NOTE = Graded(
 
 @dataclass(frozen=True)
 class LayerTicket(BlockPass):
-    """One-shot removal of residual blocks of an initialised network by SNIP or GraSP; labels needed."""
+    """Residual blocks of a network that is not trained yet, by SNIP or GraSP; needs labels and PyTorch."""
 
     name: ClassVar[str] = "layer-ticket"
     paper: ClassVar[str] = "When Layers Play the Lottery, all Tickets Win at Initialization"

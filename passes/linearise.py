@@ -42,7 +42,7 @@ _BY_COUNT = ("removed", "ratio", "rule")
 
 @dataclass(frozen=True)
 class Linearise(Pass):
-    """Replacement of residual branches by linear maps that are fitted to unlabelled samples."""
+    """Residual blocks, each replaced by one linear map that is fitted to the samples."""
 
     name: ClassVar[str] = "linearise"
     paper: ClassVar[str] = (
@@ -85,7 +85,7 @@ class Linearise(Pass):
         prices: dict[str, float] = {}  # as they were last seen
 
         def next_of(gone: Greedy, goal: Goal) -> Iterator[RemovedBlock]:
-            done = goal.progress(gone.now, len(gone.removed), len(maps))
+            done = goal.progress(gone.now, gone.steps, len(maps))
             context.execution.progress(f"{self.name}: judging maps", round(100 * done), 100)
             allowed = self._shortlisted(rules.allowed(gone.joins), prices)
             before = gone.removed[-1].score if gone.removed else 0.0

@@ -36,7 +36,7 @@ RELEASED = {
 
 @dataclass(frozen=True)
 class MoP(Pass):
-    """Layers, or heads and neurons worth as much, removed in turn as a coin, the outputs or a path decides."""
+    """Layers, or heads and neurons worth as much: at each step a coin, the outputs or a path decides."""
 
     name: ClassVar[str] = "mop"
     paper: ClassVar[str] = "Mixture of Pruners, arXiv 2602.06127"

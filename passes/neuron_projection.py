@@ -23,7 +23,7 @@ from graphprune.plan.selection import Scope
 
 @dataclass(frozen=True)
 class NeuronProjection(UnitPass):
-    """Mean absolute activation of each neuron; unlabelled data."""
+    """Neurons of MLPs with the smallest activations."""
 
     name: ClassVar[str] = "neuron-projection"
     paper: ClassVar[str] = "AMP: Attention Heads and MLP Pruning, IJCNN 2025"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shipped() -> Path:
     """The network that comes with the project."""
     return ROOT / "models" / "fashion_resnet32.onnx"
+
+
+@pytest.fixture(scope="session")
+def shallow(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped network with three of the five blocks of each stage, for what need not be deep."""
+    import numpy as np
+
+    from graphprune.analysis.blocks import find_joins
+    from graphprune.analysis.sizes import concrete_sizes
+    from graphprune.ir.export import write
+    from graphprune.ir.loading import load
+    from graphprune.rewrite import remove_blocks
+    from graphprune.runtime.sessions import RuntimeOptions
+
+    model, path = load(shipped), tmp_path_factory.mktemp("shallow") / "fashion_resnet20.onnx"
+    sizes = concrete_sizes(model, {"input": np.zeros((1, 1, 28, 28), np.float32)}, RuntimeOptions(threads=1))
+    blocks = [join.block for join in find_joins(model, sizes) if join.block]
+    write(remove_blocks(model, [block for block in blocks if re.search(r"stages\.\d\.[34]", block.name)]), path)
+    return path
 
 
 @pytest.fixture(scope="session")

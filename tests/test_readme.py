@@ -1,35 +1,53 @@
-"""The README's two commands and its Python do what it says, and its links lead somewhere."""
+"""The README's two commands and its Python do what it says, its figures are those of the pages, its links lead
+somewhere.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.docs.pages import ROOT, console_commands, run
+from tests.docs.pages import ROOT, console_commands, page, run
 
 README = (ROOT / "README.md").read_text()
 _MOST_LINES = 120
 
 
-def without_times(text: str) -> list[str]:
-    """Times differ from run to run; everything else must be what the README shows."""
-    timed = r"faster|difference in|SLOWER| ms|^─+$"  # rules are as wide as the widest time
-    return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not re.search(timed, line.strip())]
+@pytest.fixture(scope="module")
+def tool() -> Iterator[Any]:
+    """``tools/figures/readme.py``, which writes the figures."""
+    folder = str(ROOT / "tools" / "figures")
+    sys.path.insert(0, folder)
+    yield import_module("readme")
+    sys.path.remove(folder)
+
+
+def test_what_is_quoted_is_what_the_pages_say(tool: Any) -> None:
+    assert tool.quoted(README, page) == README
+    assert tool.indexed(page("index.md"), tool.shown(README)) == page("index.md")
+
+
+def test_other_figures_are_put_right(tool: Any) -> None:
+    spoilt = re.sub(r"[\d,]+ of [\d,]+ cuts", "1 of 22 cuts", re.sub(r"onnxsim [\d.]+", "onnxsim 1.0", README))
+    assert spoilt != README and tool.quoted(spoilt, page) == README
+    printed = re.sub(r"faster \[[\d., ]+\]", "faster [0.9, 12.25]", tool.shown(README))
+    assert "[0.9, 12.25] on onnxruntime`" in tool.indexed(page("index.md"), printed)
 
 
 @pytest.mark.slow
-def test_main_command_prunes_and_prints_the_table(checkout: Path) -> None:
+def test_main_command_prunes_and_prints_the_table(checkout: Path, tool: Any) -> None:
     install, _, prune = console_commands(README)[0].partition(" && ")
     assert install == "pip install -e '.[cpu]'"  # .ci/run does that part in a fresh environment
     done = run(prune, checkout)
     assert done.returncode == 0, done.stderr
-    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)
-    assert shown is not None
 
-    shows, prints = without_times(shown[1]), without_times(done.stdout)
+    shows, prints = tool.without_times(tool.shown(README)), tool.without_times(done.stdout)
     number = r"[-+]?\d[\d,.]*(?:e[-+]?\d+)?"
     assert [re.sub(number, "#", line) for line in prints] == [re.sub(number, "#", line) for line in shows]
     for line, other in zip(prints, shows, strict=True):

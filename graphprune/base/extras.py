@@ -87,15 +87,26 @@ def tokenizers() -> Any:
     return _extra("tokenizers", "tokenizers", "text")
 
 
-def datasets() -> Any:
-    """The datasets module of Hugging Face.
+def datasets(extra: str = "text") -> Any:
+    """The datasets module of Hugging Face, which ``extra`` brings.
 
     Raises
     ------
     RuntimeMissing
         datasets is not installed.
     """
-    return _extra("datasets", "datasets", "text")
+    return _extra("datasets", "datasets", extra)
+
+
+def torchvision_datasets() -> Any:
+    """The torchvision.datasets module.
+
+    Raises
+    ------
+    RuntimeMissing
+        torchvision is not installed, or the installed one does not fit torch.
+    """
+    return _extra("torchvision.datasets", "torchvision", "torchvision")
 
 
 def distributed() -> Any:

@@ -25,10 +25,11 @@ from graphprune.cli.grouped import GroupedCommand
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes.")
 def apply_hf(plan: Path, folder: Path, model: Path | None, pruned: Path | None, output: Path, quiet: bool) -> None:
-    """Carry out PLAN on FOLDER, safetensors and config.json of Hugging Face.
+    """Carry out PLAN on a FOLDER of Hugging Face.
 
-    The result is what AutoModelForCausalLM loads, and everything built on it. Only for plans that leave layers alike:
-    whole layers, the same neurons and KV heads in each. Needs pip install 'graphprune[hf]'.
+    The folder holds safetensors and config.json. The result is what AutoModelForCausalLM loads, and everything built on
+    it. Only for plans that leave layers alike: whole layers, the same neurons and KV heads in each. Needs pip install
+    'graphprune[hf]'.
     """
     from graphprune.pipeline.apply_hf import apply_hf as run
 

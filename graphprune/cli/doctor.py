@@ -25,7 +25,7 @@ _MARKS = {"ok": "[green]ok[/]", "absent": "[dim]-[/]", "warning": "[yellow]warn[
 )
 @json_option
 def doctor(provider: str, json_path: Path | None) -> None:
-    """Check which runtimes really start here, and name the pip line that repairs what does not.
+    """Check which runtimes start here, and what repairs the rest.
 
     Every provider of the installed ONNX Runtime runs a model of one node, in a process of its own; torch, TensorRT,
     their libraries and the optional packages are looked at. Exit code 6 if --provider does not start.

@@ -70,7 +70,7 @@ class Pixels(click.ParamType[str]):
     "--data",
     required=True,
     metavar="SOURCE",
-    help="Samples with labels: .npz, script.py:function, folders of pictures; text.",
+    help="Samples with labels: .npz, script.py:function, folders of pictures, hf:NAME, torchvision:CLASS@FOLDER; text.",
 )
 @click.option(
     "--samples",
@@ -129,7 +129,7 @@ def evaluate(
     pgd_steps: int,
     **settings: Any,
 ) -> None:
-    """Compare models: top-1, attacks, corruptions, calibration, energy.
+    """Compare models: top-1, attacks, corruptions, energy.
 
     Models without class scores, detectors say: the error of each output. Language
     models on text (.txt, .jsonl, dataset:NAME): perplexity, agreement, KL.

@@ -52,7 +52,7 @@ def finetune(
     verbose: bool,
     **settings: Any,
 ) -> None:
-    """Train MODEL with labels, and towards the outputs of the network it was pruned from.
+    """Train MODEL with labels, or towards what it was pruned from.
 
     A language model, or its folder, learns the next tokens of text, and the
     unpruned network's expectation of them; a folder becomes a folder.
@@ -62,7 +62,8 @@ def finetune(
     --resume and ends with the same weights.
 
     \b
-    graphprune finetune small/ --teacher llm/ --data corpus.txt --steps 200 -o tuned/
+    graphprune finetune small/ --teacher llm/ --data corpus.txt --steps 200
+      -o tuned/
     """
     from graphprune.cli.training import Training, named_output, train
     from graphprune.training import TrainOptions

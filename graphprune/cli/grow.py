@@ -71,7 +71,7 @@ def grow(
     verbose: bool,
     **settings: Any,
 ) -> None:
-    """Add residual blocks to the stages of MODEL that gain by them.
+    """Add residual blocks to MODEL, where it gains by them.
 
     MODEL is trained, and so is a network with more blocks in every stage; the
     stages whose importance for the classes (mean VIP of the last join) rises

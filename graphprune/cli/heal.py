@@ -54,7 +54,7 @@ def heal(
     verbose: bool,
     **settings: Any,
 ) -> None:
-    """Bring MODEL back to what the network computes that it was pruned from, without labels.
+    """Train MODEL towards what it was pruned from, without labels.
 
     Some hundred steps towards what the unpruned network has at the joins of its
     blocks and at its outputs. The best step on held-out samples is kept; MODEL

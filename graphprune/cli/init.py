@@ -21,9 +21,9 @@ from graphprune.cli.options import model_argument
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def init(model: Path, seed: int, output: str | None, quiet: bool) -> None:
-    """Give MODEL fresh weights, as before any training; the file keeps the seed.
+    """Give MODEL fresh weights, as before any training.
 
-    Weights by He where a rectifier follows, else by Xavier; norms and biases
+    The file keeps the seed. Weights by He where a rectifier follows, else by Xavier; norms and biases
     as they begin. A layer's numbers follow from the seed and its name: what is
     pruned before and what is pruned afterwards start alike.
     """

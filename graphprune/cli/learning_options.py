@@ -24,8 +24,8 @@ def learning_data_options(samples: str, judged: str) -> Decorator:
                 "--data",
                 metavar="SOURCE",
                 required=True,
-                help=f"{samples} samples: .npz, .npy, a folder of them or of pictures, script.py:function; text as "
-                ".txt, .jsonl or dataset:NAME[:CONFIG:SPLIT].",
+                help=f"{samples} samples: .npz, .npy, a folder of them or of pictures, hf:NAME, "
+                "torchvision:CLASS@FOLDER, script.py:function; text as .txt, .jsonl or dataset:NAME[:CONFIG:SPLIT].",
             ),
             text_options,
             image_options,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
 
 from graphprune import passes
 from graphprune.base.documents import Document
@@ -55,12 +57,13 @@ def pass_listing(names: Sequence[str] = ()) -> PassListing:
 
 
 def print_passes(listing: PassListing) -> None:
-    """Print the listing as text."""
+    """Print names and summaries; what else there is to say of a pass stands under its name."""
     console = Console(highlight=False)
+    table = Table.grid(padding=(0, 2))
     for entry in listing.passes:
-        console.print(f"[bold]{entry.name}[/]  {escape(entry.summary)}")
-        console.print(f"  paper: {escape(entry.paper)}", style="dim")
-        _print_options(console, entry)
+        table.add_row(f"[bold]{entry.name}[/]", escape(entry.summary))
+    console.print(table)
+    console.print("\ngraphprune passes NAME tells its method, paper and options; --json all of that for every pass.")
 
 
 def print_details(names: Sequence[str]) -> None:
@@ -94,4 +97,4 @@ def _paragraphs(doc: str | None) -> list[str]:
 def _print_options(console: Console, entry: PassEntry) -> None:
     for option in entry.options:
         console.print(f"  {option.name} = {option.default or '(none)'}  ({escape(option.type)})")
-        console.print(f"      {escape(option.help)}")
+        console.print(Padding(escape(option.help), (0, 0, 0, 6)))

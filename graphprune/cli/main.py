@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     from graphprune.plan.max_drop import JudgedBy
     from graphprune.report.result import Result
 
+_SECTIONS = {
+    "Prune": ("prune", "passes", "inspect", "apply", "apply-hf"),
+    "Judge": ("bench", "evaluate", "check-data", "report"),
+    "Train": ("heal", "finetune", "train", "init", "grow"),
+    "Set up": ("doctor", "olive-config"),
+}
 _USAGE_ERROR = 2
 _INTERNAL_ERROR = 70
 _INTERRUPTED = 130
@@ -57,6 +63,14 @@ class DefaultToPrune(click.Group):
     """``graphprune model.onnx --pass ...`` is short for ``graphprune prune model.onnx --pass ...``."""
 
     command_class = GroupedCommand
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By what they are for."""
+        width = max(map(len, self.commands))
+        for title, names in _SECTIONS.items():
+            limit = formatter.width - 6 - width
+            with formatter.section(title):
+                formatter.write_dl([(f"{n:{width}}", self.commands[n].get_short_help_str(limit)) for n in names])
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Every command may take its options from a file."""
@@ -104,13 +118,16 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": _dashe
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Remove what an exported network does not need, prove the removal correct, measure the speed-up.
+    """Remove what a network in an ONNX file does not need, prove the removal correct, measure the speed-up.
 
     \b
-    graphprune model.onnx --pass layer-cka --data calib.npz -o small.onnx
     graphprune inspect model.onnx
+    graphprune model.onnx --data calib.npz -o small.onnx
+    graphprune model.onnx --pass layer-cka --target latency=0.8
+      --data photos/ --preprocess imagenet -o small.onnx
 
-    The first argument may be a model: "prune" is understood. Results go to stdout, progress and messages to stderr.
+    The first argument may be a model: "prune" is understood. COMMAND --help tells more of each. Results go to stdout,
+    progress and messages to stderr.
 
     \b
     Exit codes: 0 done, 1 bad input, 2 bad command line, 3 nothing to prune,
@@ -171,7 +188,7 @@ def prune(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Prune MODEL and write the smaller model (the default command).
+    """Prune MODEL, write the smaller one; the default command.
 
     MODEL may be the folder of a language model: then so is the result.
     """
@@ -259,8 +276,9 @@ def apply(
 def inspect(
     model: Path, groups: bool, graph: Path | None, json_path: Path | None, quiet: bool, **settings: Any
 ) -> None:
-    """List every residual join of MODEL: removable or the reason why not, its nodes and its cost.
+    """List what can go from MODEL, what cannot, and why.
 
+    Of every residual block: whether it is removable or the reason why not, its nodes and its cost.
     With --groups: filters, neurons, heads and widths that shrink together, with the MACs and parameters of all layers
     that have them as an axis, or the reason why they cannot shrink.
     """
@@ -296,9 +314,10 @@ def bench(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Time two models against each other: one process, same options and inputs, runs interleaved.
+    """Time two models against each other, their runs in turn.
 
-    With --generate decoders, token by token, each a file or a folder with genai_config.json or config.json.
+    One process, same options and inputs. With --generate decoders, token by token, each a file or a folder with
+    genai_config.json or config.json.
 
     \b
     Runtimes: ort (ONNX Runtime), tensorrt, torch, torch-compile,

@@ -13,7 +13,7 @@ from graphprune.cli.grouped import GroupedCommand
 @click.command("olive-config", cls=GroupedCommand)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: stdout]")
 def olive_config(output: Path | None) -> None:
-    """Write Olive's package config with the passes of graphprune added.
+    """Write Olive's package config with these passes added.
 
     \b
     graphprune olive-config -o packages.json

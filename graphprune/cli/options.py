@@ -134,8 +134,9 @@ def data_options(command: Command) -> Command:
         click.option(
             "--data",
             metavar="SOURCE",
-            help=".npz, .npy, Polygraphy's .json, a folder of one of them, of test_data_set_* or of pictures, or "
-            "script.py:function; for models of token ids .txt, .jsonl or dataset:NAME[:CONFIG:SPLIT].",
+            help=".npz, .npy, Polygraphy's .json, a folder of one of them, of test_data_set_* or of pictures, "
+            "script.py:function; hf:NAME[:SPLIT] or torchvision:CLASS@FOLDER[:SPLIT] for pictures; for models "
+            "of token ids .txt, .jsonl or dataset:NAME[:CONFIG:SPLIT].",
         ),
         click.option(
             "--num-samples",

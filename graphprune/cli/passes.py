@@ -14,7 +14,7 @@ from graphprune.cli.json_output import json_option, write_json
 @click.argument("name", nargs=-1, metavar="[NAME]...")
 @json_option
 def passes(name: tuple[str, ...], json_path: Path | None) -> None:
-    """List the passes, or tell all about those that are named."""
+    """List the passes; tell all about those that are named."""
     from graphprune.cli.listing import pass_listing, print_details, print_passes
     from graphprune.passes import names
 

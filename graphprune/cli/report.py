@@ -25,7 +25,7 @@ from graphprune.cli.options import data_options, runtime_options
 @data_options
 @runtime_options
 def report(result: Path, output: Path | None, model: Path | None, quiet: bool, **settings: Any) -> None:
-    """Make the HTML page of a run again from RESULT, a file written by --json.
+    """Make the HTML page of a run again, from what --json wrote.
 
     The network is read anew, nothing is timed or judged again. How alike blocks
     are takes --data.

@@ -21,7 +21,8 @@ from graphprune.cli.options import batch_axis_option, model_argument, show_optio
     "--data",
     metavar="SOURCE",
     required=True,
-    help="Labelled samples: .npz, .npy, a folder of them, class folders of pictures, or script.py:function.",
+    help="Labelled samples: .npz, .npy, a folder of them, class folders of pictures, hf:NAME, "
+    "torchvision:CLASS@FOLDER, or script.py:function.",
 )
 @image_options
 @batch_axis_option
@@ -87,10 +88,14 @@ def train(
 
     \b
     graphprune init net.onnx --seed 1 -o fresh.onnx
-    graphprune train fresh.onnx --data train.npz --epochs 100 --keep 25 -o dense.onnx
-    graphprune dense.onnx --pass layer-kl --target removed=2 --data train.npz -o small.onnx
-    graphprune train small.onnx --rewind 25 --of dense.onnx --epochs 100 --data train.npz
-    graphprune train thin.onnx --rewind 25 --of dense.onnx --plan thin.json --epochs 100 --data train.npz
+    graphprune train fresh.onnx --data train.npz --epochs 100 --keep 25
+      -o dense.onnx
+    graphprune dense.onnx --pass layer-kl --target removed=2 --data train.npz
+      -o small.onnx
+    graphprune train small.onnx --rewind 25 --of dense.onnx --epochs 100
+      --data train.npz
+    graphprune train thin.onnx --rewind 25 --of dense.onnx --plan thin.json
+      --epochs 100 --data train.npz
     """
     from graphprune.cli.training import Training
     from graphprune.cli.training import train as run_train

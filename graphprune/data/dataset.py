@@ -2,17 +2,18 @@
 
 ``.npz`` (one array per input, labels in ``labels`` or ``y``), ``.npy`` (one input), a folder of either,
 ``script.py:function`` (default ``load_data``), a folder of ``test_data_set_*/input_*.pb``, inputs that Polygraphy has
-saved as ``.json``, a folder of pictures, a mapping of arrays, an iterable of dicts, tuples or arrays (a torch or
-Polygraphy DataLoader, say), a tuple of arrays in the order of the inputs with the labels last, or a reader with
-``get_next()`` (ONNX Runtime's CalibrationDataReader). Which axis counts samples a ``Batching`` tells. Torch tensors
-count as arrays. Nothing is unpickled. Files are streamed; a source that can be read only once is kept up to the number
-of samples asked for.
+saved as ``.json``, a folder of pictures, ``hf:NAME`` and ``torchvision:CLASS@FOLDER``, a mapping of arrays, an iterable
+of dicts, tuples or arrays (a torch or Polygraphy DataLoader, say), a tuple of arrays in the order of the inputs with
+the labels last, or a reader with ``get_next()`` (ONNX Runtime's CalibrationDataReader). Which axis counts samples a
+``Batching`` tells. Torch tensors count as arrays. Nothing is unpickled. Files are streamed; a source that can be read
+only once is kept up to the number of samples asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import onnx
 from graphprune.data import sources
 from graphprune.data.batching import LABEL_NAMES, ROWS, Arrays, Batch, Batching
 from graphprune.data.fitting import InputSpec, converted, fits, is_float
+from graphprune.data.image_form import InputForm
 from graphprune.data.image_options import ImageOptions
-from graphprune.data.images import ImageFolder, InputForm, holds_images
+from graphprune.data.image_sets import is_image_set, open_image_set
+from graphprune.data.images import ImageFolder, ImageSet, holds_images, image_chunks
 from graphprune.data.symbols import likely
 from graphprune.errors import DataError
 from graphprune.ir.model import Model
@@ -233,7 +236,9 @@ def load_data(
         return Data(specs, _named(chunks, specs, batching, origin), kind, origin, limit, batching)
 
     if isinstance(source, str | Path) and holds_images(Path(source)):
-        return _pictures(Path(source), specs, batching, images or ImageOptions(), limit)
+        return _pictures(Path(source).name, lambda: ImageFolder(Path(source)), specs, batching, images, limit)
+    if is_image_set(source):
+        return _pictures(source, lambda: open_image_set(source), specs, batching, images, limit)
     if isinstance(source, str | Path):
         kind, chunks = sources.from_path(str(source), as_rows=batching.is_rows)
         return bound(kind, str(source).rpartition("/")[2], chunks)
@@ -246,19 +251,25 @@ def load_data(
 
 
 def _pictures(
-    path: Path, specs: tuple[InputSpec, ...], batching: Batching, options: ImageOptions, limit: int | None
+    name: str,
+    opened: Callable[[], ImageSet],
+    specs: tuple[InputSpec, ...],
+    batching: Batching,
+    options: ImageOptions | None,
+    limit: int | None,
 ) -> Data:
     if len(specs) != 1:
-        raise DataError(f"{path.name} holds pictures, the model has {len(specs)} inputs", "give --data as .npz")
-    folder = ImageFolder(path, specs[0], options)
+        raise DataError(f"{name} holds pictures, the model has {len(specs)} inputs", "give --data as .npz")
+    options = options or ImageOptions()
     InputForm.of(specs[0], options)  # what is refused is refused before the work
-    found = {}
+    images, found = opened(), {}
     if options.says_nothing and specs[0].dtype.kind == "f":
         found[specs[0].name] = (
-            f"the pictures of {path.name} are scaled to [0, 1] and nothing else; --preprocess, or --mean and --std, "
+            f"the pictures of {name} are scaled to [0, 1] and nothing else; --preprocess, or --mean and --std, "
             "say what the network was trained with"
         )
-    return Data(specs, folder.chunks, "images", path.name, limit, batching, conversions=found)
+    chunks = partial(image_chunks, images, specs[0], options)
+    return Data(specs, chunks, "images", name, limit, batching, conversions=found)
 
 
 def _named(

@@ -18,10 +18,12 @@ from graphprune.errors import ModelError
 from graphprune.ir import external_data, lean_file
 from graphprune.ir.bodies import graphs_of
 from graphprune.ir.export import to_proto
+from graphprune.ir.foreign_files import foreign_kind
 from graphprune.ir.input_origins import forget_inputs
 from graphprune.ir.model import Model
 from graphprune.ir.normalise import fold_sizes_again, normalise
 from graphprune.ir.shape_inference import infer_again, standard_opset, without_large_weights
+from graphprune.ir.sparse_weights import with_dense_weights
 from graphprune.ir.validity import check_valid
 
 MIN_OPSET = 11
@@ -41,6 +43,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Model:
     if not isinstance(source, str | os.PathLike | onnx.ModelProto):
         raise ModelError(f"the model is of type {type(source).__name__}", "give the path of a file, or a ModelProto")
     given = _Given(source, None, None) if isinstance(source, onnx.ModelProto) else _read(Path(source))
+    given = replace(given, proto=with_dense_weights(given.proto))
     proto, path, folder = given.proto, given.path, given.folder
     _check(given)
     data_files: set[Path] = set()
@@ -114,9 +117,17 @@ def _read(path: Path) -> _Given:
         proto = onnx.load(str(path), format="protobuf", load_external_data=False)
         return _Given(proto, path, path.parent.resolve())
     except DecodeError:
-        raise ModelError(f"{path} is not an ONNX file, or it is truncated", "export or copy it again") from None
+        raise _not_onnx(path) from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+
+
+def _not_onnx(path: Path) -> ModelError:
+    kind = foreign_kind(path)
+    if kind is None:
+        return ModelError(f"{path} is not an ONNX file, or it is truncated", "export or copy it again")
+    what, advice = kind
+    return ModelError(f"{path} is not an ONNX file but {what}", advice)
 
 
 def _read_lean(path: Path) -> _Given | None:
@@ -133,6 +144,8 @@ def _check(given: _Given) -> None:
     proto, path = given.proto, given.path
     name = str(path) if path else "the model"
     if not proto.graph.node or not proto.ir_version:
+        if path is not None and foreign_kind(path) is not None:
+            raise _not_onnx(path)
         raise ModelError(f"{name} holds no ONNX graph", "give an ONNX model file")
     opset = standard_opset(proto)
     newest = onnx.defs.onnx_opset_version()

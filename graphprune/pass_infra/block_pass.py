@@ -55,7 +55,8 @@ class BlockPass(Pass):
         default="current", metadata={"help": "compare with the network as pruned so far, or as given"}
     )
     unit: Literal["block", "layer"] = field(
-        default="block", metadata={"help": "what goes at a time: a block, or attention and MLP of a layer together"}
+        default="block",
+        metadata={"help": "what goes at a time and counts as one: a block, or attention and MLP of a layer"},
     )
     per: Per = field(default="block", metadata={"help": PER_HELP})
     floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
@@ -132,7 +133,7 @@ class BlockPass(Pass):
 
         def next_of(gone: Greedy, goal: Goal) -> Iterator[RemovedBlock]:
             """The entries of the block that goes next, which may have several pieces."""
-            done = goal.progress(gone.now, len(gone.removed), len(pieces))
+            done = goal.progress(gone.now, gone.steps, len(rules.candidates))
             context.execution.progress(f"{self.name}: scoring blocks", round(100 * done), 100)
             allowed = rules.allowed(gone.joins)
             if second is None:
@@ -150,7 +151,11 @@ class BlockPass(Pass):
 
         title = TITLES[self.judge] if is_rescored else self.score_title
         frame = Decision(
-            str(self), representations=tuple(tensors), considered=len(pieces), notes=tuple(notes), score_title=title
+            str(self),
+            representations=tuple(tensors),
+            considered=len(rules.candidates),
+            notes=tuple(notes),
+            score_title=title,
         )
         return Greedy(context, rules, frame, next_of, costs)
 
@@ -220,4 +225,5 @@ def _removals(context: Context, block: Block, scores: Sequence[Score], chosen: i
     """The entries of the plan for the candidate ``chosen``, which is ``block``; the last tells all scores."""
     for piece in block.pieces:
         told = tuple(scores) if piece is block.pieces[-1] else ()
-        yield removed_block(context, piece, scores[chosen].score, scores[chosen].standard_error, told)
+        entry = removed_block(context, piece, scores[chosen].score, scores[chosen].standard_error, told)
+        yield entry if piece is block.pieces[-1] else replace(entry, is_part=True)

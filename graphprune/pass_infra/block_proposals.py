@@ -35,8 +35,8 @@ class Prefixes:
         return self._proposal(len(estimates) - 1, estimates[-1])
 
     def _is_whole(self, count: int) -> bool:
-        """Whether no layer is cut in two behind so many blocks: the last of what goes together has the scores."""
-        return count == 0 or self._decision is None or bool(self._decision.blocks[count - 1].scores)
+        """Whether no layer is cut in two behind so many blocks."""
+        return count == 0 or self._decision is None or self._decision.blocks[count - 1].is_part is not True
 
     def estimates(self) -> list[float]:
         """Estimated share of the present time without the first 0, 1, 2 ... blocks."""

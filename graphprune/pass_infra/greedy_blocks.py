@@ -49,6 +49,11 @@ class Greedy:
         return self._marks[-1].now
 
     @property
+    def steps(self) -> int:
+        """How many candidates these are; one that is a whole layer has several entries."""
+        return len(self._marks) - 1
+
+    @property
     def joins(self) -> frozenset[str]:
         """Of all that is known to go."""
         return frozenset(block.join for block in self.removed)
@@ -58,10 +63,10 @@ class Greedy:
         limit = ""
         for place in count():
             mark = self._marks[place]
-            if goal.is_met(mark.now, mark.removed, self._frame.considered) or (goal.in_rounds and mark.removed):
+            if goal.is_met(mark.now, place, self._frame.considered) or (goal.in_rounds and place):
                 break
             gone = frozenset(block.join for block in self.removed[: mark.removed])
-            best_case = _best_case(goal, self._rules, self._costs, gone, mark.now)
+            best_case = _best_case(goal, self._rules, self._costs, gone, mark.now, place)
             if not self._rules.allowed(gone) or (best_case and goal.is_last):
                 limit = best_case
                 break
@@ -78,16 +83,23 @@ class Greedy:
         self._marks.append(_Mark(len(self.removed), now, len(self.notes)))
 
 
-def _best_case(goal: Goal, rules: Allowance, costs: Mapping[str, Cost], gone: frozenset[str], now: Cost) -> str:
-    """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring."""
+def _best_case(
+    goal: Goal, rules: Allowance, costs: Mapping[str, Cost], gone: frozenset[str], now: Cost, steps: int
+) -> str:
+    """Why the target is out of reach even if everything allowed went; empty when it is not. Found before scoring.
+
+    ``gone`` are the joins that the ``steps`` so far took.
+    """
     kind = goal.target.kind
     weight = {join: cost.params if kind == "params" else cost.macs for join, cost in costs.items()}
     further = rules.most(gone, weight)
     macs = now.macs - sum(costs[block.join].macs for block in further)
     params = now.params - sum(costs[block.join].params for block in further)
-    gone_then = len(gone) + sum(len(block.pieces) for block in further)
-    considered = sum(len(block.pieces) for block in rules.candidates)
+    gone_then, considered = steps + len(further), len(rules.candidates)
     if goal.is_met(Cost(macs, params), gone_then, considered):
         return ""
     best = goal.reached(Cost(macs, params), gone_then, considered)
-    return f"at most {kind}={best:.4g} with {goal.removed_before + gone_then} blocks gone, because of {rules.rules}"
+    what = "layer" if any(len(block.pieces) > 1 for block in rules.candidates) else "block"
+    count = goal.removed_before + gone_then
+    counted = f"{count} {what}{'s' if count != 1 else ''}"
+    return f"at most {kind}={best:.4g} with {counted} gone, because of {rules.rules}"

@@ -15,7 +15,8 @@ from graphprune.data import sources
 from graphprune.data.batching import LABEL_NAMES
 from graphprune.data.fitting import InputSpec
 from graphprune.data.image_options import ImageOptions
-from graphprune.data.images import ImageFolder, holds_images
+from graphprune.data.image_sets import is_image_set, open_image_set
+from graphprune.data.images import ImageFolder, holds_images, image_chunks
 from graphprune.errors import DataError
 from graphprune.protocols.shared import ALIKE, Kind, Prints, repeated, shared
 
@@ -90,8 +91,9 @@ def _warning(pair: SharedSamples) -> str:
 
 
 def _chunks(path: str) -> Iterator[Any]:
-    if holds_images(Path(path)):
-        yield from ImageFolder(Path(path), _SEEN, ImageOptions(fit="stretch")).chunks()
+    if is_image_set(path) or holds_images(Path(path)):
+        images = open_image_set(path) if is_image_set(path) else ImageFolder(Path(path))
+        yield from image_chunks(images, _SEEN, ImageOptions(fit="stretch"))
         return
     _, chunks = sources.from_path(path)
     yield from chunks()

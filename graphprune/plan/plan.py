@@ -37,7 +37,8 @@ class RemovedBlock:
     """A residual block to remove, named by its join node and the tensors at both ends.
 
     Where it ``is_linearised``, a linear map takes its place, fitted to the samples when the plan is carried out;
-    ``macs`` and ``params`` are then what is saved, those of the map taken off.
+    ``macs`` and ``params`` are then what is saved, those of the map taken off. ``is_part``: it goes together with the
+    entry behind it, as attention and MLP of a layer do, and both count as one; only written where it is so.
     """
 
     name: str
@@ -50,6 +51,7 @@ class RemovedBlock:
     standard_error: Figure
     scores: tuple[Score, ...] = ()
     is_linearised: bool = False
+    is_part: bool | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,9 @@ class Decision:
 
     @property
     def removed_count(self) -> int:
-        """Blocks and units that go."""
-        return len(self.blocks) + sum(len(units.removed) for units in self.units)
+        """Blocks (layers, where these go whole) and units that go."""
+        wholes = sum(block.is_part is not True for block in self.blocks)
+        return wholes + sum(len(units.removed) for units in self.units)
 
 
 @dataclass(frozen=True)

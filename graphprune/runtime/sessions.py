@@ -185,9 +185,10 @@ def open_session(
     except GraphpruneError:  # of what makes the model
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
-        raise ModelError(
-            f"ONNX Runtime cannot load the model: {first_line(error)}", "check it with onnx.checker"
-        ) from None
+        said_why = first_line(error)
+        is_kernel = "NOT_IMPLEMENTED" in said_why  # for this type, mostly bfloat16, or this version
+        advice = "try another --provider, or export it in float32" if is_kernel else "check it with onnx.checker"
+        raise ModelError(f"ONNX Runtime cannot load the model: {said_why}", advice) from None
     if session.get_providers()[0] != name:
         why = next((f": {line.strip()[:200]}" for line in said.getvalue().splitlines() if "rror" in line[:12]), "")
         raise RuntimeMissing(

@@ -75,7 +75,8 @@ def _chunks(
 ) -> Data:
     if inputs is None:
         takes = ", ".join(map(str, input_specs(model)))
-        raise DataError(f"text is for models that take token ids; this one takes {takes}", "give --data as .npz")
+        why = f"text is for models that take token ids; this one takes {takes}"
+        raise DataError(why, "give --data as .npz; pictures of a data set are hf:NAME")
     folder = model.source.parent if isinstance(model.source, Path) else model.folder
     tokenizer = load_tokenizer(find_tokenizer(None if options.tokenizer is None else Path(options.tokenizer), folder))
     if inputs.decoder is not None:

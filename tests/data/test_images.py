@@ -30,7 +30,7 @@ def flat(value: int, height: int = 8, width: int = 8) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def samples(folder: Path, options: ImageOptions, given: Model | None = None) -> np.ndarray:
+def samples(folder: Path | str, options: ImageOptions, given: Model | None = None) -> np.ndarray:
     data = load_data(folder, given or model(), images=options)
     return np.concatenate([part.feeds["x"] for part in data.batches(7)])
 

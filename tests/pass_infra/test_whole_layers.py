@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from graphprune import RunOptions, TimingOptions, prune
 from graphprune.analysis.layers import find_layers
 from graphprune.analysis.stages import allowance
-from graphprune.errors import OptionError
+from graphprune.errors import OptionError, TargetNotReached
 from graphprune.pass_infra.whole_layers import whole_layers
+from graphprune.plan.plan import Plan
 from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
 from graphprune.runtime.sessions import RuntimeOptions, open_model, run
@@ -35,12 +37,19 @@ def pruned(proto: onnx.ModelProto, spec: str, removed: int) -> Result:
 @pytest.mark.parametrize("make", STYLES)
 def test_attention_and_mlp_go_together(make: Callable[..., onnx.ModelProto]) -> None:
     blocks = [join.block.join for join in looked_at(make(Sizes(layers=4))).joins if join.block]
-    result = pruned(make(Sizes(layers=4)), "layer-cka{unit=layer}", 4)
+    result = pruned(make(Sizes(layers=4)), "layer-cka{unit=layer}", 2)
     places = [blocks.index(block.join) for block in result.plan.blocks]
     assert places == [places[0], places[0] + 1, places[2], places[2] + 1]
     assert places[0] % 2 == places[2] % 2 == 0
     assert [len(block.scores) for block in result.plan.blocks] == [0, 4, 0, 3]
+    (decision,) = Plan.from_dict(json.loads(result.plan.to_json())).decisions
+    assert (decision.removed_count, decision.considered, result.plan.reached) == (2, 4, 2)
     assert result.validation is not None
+
+
+def test_layers_are_counted_where_too_many_are_asked_for() -> None:
+    with pytest.raises(TargetNotReached, match="at most removed=2 with 2 layers gone"):
+        pruned(fused_decoder(Sizes(layers=3)), "layer-cka{unit=layer}", 3)
 
 
 @pytest.mark.parametrize("make", STYLES)
@@ -60,7 +69,7 @@ def test_a_layer_is_scored_without_all_of_it(make: Callable[..., onnx.ModelProto
 
 def test_blocks_are_not_judged_after_repair_by_layer() -> None:
     with pytest.raises(OptionError, match="judges single blocks"):
-        pruned(fused_decoder(), "layer-cka{unit=layer,rescore=repaired}", 2)
+        pruned(fused_decoder(), "layer-cka{unit=layer,rescore=repaired}", 1)
 
 
 def test_where_blocks_are_layers_nothing_changes() -> None:

@@ -18,6 +18,7 @@ from graphprune.report.result import Result
 from graphprune.rewrite import remove_blocks
 from tests.graphs import residual_mlp
 from tests.passes.last_layer import features, samples
+from tests.repair.nets import correlated, resnet
 
 QUIET = RunOptions(
     data=DataOptions(samples=200), timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
@@ -124,15 +125,15 @@ def test_share_targets_stop_at_the_first_step_that_meets_them(
 
 
 @pytest.mark.slow
-def test_same_seed_same_plan_whatever_the_threads(shipped: Path, calibration: Path) -> None:
+def test_same_seed_same_plan_whatever_the_threads() -> None:
     plans = [
         graphprune.prune(
-            shipped,
+            resnet(6, width=16, inner=32),
             ["layer-cka"],
-            data=calibration,
-            target="removed=2",
+            correlated(40),
+            "removed=2",
             dry_run=True,
-            options=RunOptions(data=DataOptions(samples=40), runtime=graphprune.RuntimeOptions(threads=threads)),
+            options=RunOptions(runtime=graphprune.RuntimeOptions(threads=threads)),
         ).plan.to_json()
         for threads in (1, 2, 3, 1)
     ]

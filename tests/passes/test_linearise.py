@@ -104,7 +104,7 @@ def test_what_is_asked_for_is_taken() -> None:
     assert sorted(block.name for block in attentions.blocks) == ["l0_attended", "l1_attended"]
     mlps = decided(transformer(shape), "linearise{among=mlp,exclude=l0*}", masked_tokens(shape), "removed=1").plan
     assert [block.name for block in mlps.blocks] == ["l1_added"]
-    with pytest.raises(TargetNotReached, match=r"at most removed=1 with 1 blocks gone, because of the exclusion of l0"):
+    with pytest.raises(TargetNotReached, match=r"at most removed=1 with 1 block gone, because of the exclusion of l0"):
         decided(transformer(shape), "linearise{among=mlp,exclude=l0*}", masked_tokens(shape), "removed=2")
     with pytest.raises(OptionError, match="judges maps on 0 samples"):
         decided(transformer(shape), "linearise{samples=0}", masked_tokens(shape), "removed=2")

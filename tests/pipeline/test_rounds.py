@@ -14,6 +14,7 @@ import graphprune
 from graphprune import DataOptions, RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions
 from graphprune.errors import OptionError
 from tests.command import command
+from tests.repair.nets import correlated, resnet
 from tests.schemas import assert_published
 
 pytest.importorskip("torch", reason="training needs PyTorch")
@@ -31,22 +32,28 @@ OPTIONS = RunOptions(
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few images of the shipped network's data, with labels."""
-    whole = np.load(Path(__file__).parents[2] / "models" / "fashion_eval.npz")
-    path = tmp_path_factory.mktemp("data") / "train.npz"
-    np.savez(path, **{name: whole[name][:96] for name in whole.files})
+def small_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "resnet.onnx"
+    onnx.save(resnet(5, inner=16), path)
     return path
 
 
-def test_after_every_removal_comes_a_round(shipped: Path, labelled: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few images, with labels."""
+    path = tmp_path_factory.mktemp("data") / "train.npz"
+    np.savez(path, labels=np.random.default_rng(0).integers(0, 4, 96), **correlated(96))  # type: ignore[arg-type]
+    return path
+
+
+def test_after_every_removal_comes_a_round(small_resnet: Path, labelled: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.onnx"
-    result = graphprune.prune(shipped, ["layer-cka"], labelled, "removed=2", out, options=OPTIONS)
+    result = graphprune.prune(small_resnet, ["layer-cka"], labelled, "removed=2", out, options=OPTIONS)
     assert [len(decision.blocks) for decision in result.plan.decisions] == [1, 1]
     assert len(result.training) == 2
     assert result.repair is not None and result.repair.layers
     assert result.validation is not None and result.validation.max_relative_error < 1e-4
-    before, after = ({t.name: t for t in onnx.load(path).graph.initializer} for path in (shipped, out))
+    before, after = ({t.name: t for t in onnx.load(path).graph.initializer} for path in (small_resnet, out))
     assert after.keys() <= before.keys()
     assert all(list(tensor.dims) == list(before[name].dims) for name, tensor in after.items())
     content = result.to_dict()["training"]
@@ -54,30 +61,30 @@ def test_after_every_removal_comes_a_round(shipped: Path, labelled: Path, tmp_pa
     assert [report["schema"] for report in content] == ["graphprune.training/1"] * 2
 
 
-def test_after_every_pass(shipped: Path, labelled: Path) -> None:
+def test_after_every_pass(small_resnet: Path, labelled: Path) -> None:
     """The second pass scores, and is compared with, what the training of the first has made."""
     options = replace(OPTIONS, recovery=replace(OPTIONS.recovery, finetune_every="pass"))
-    result = graphprune.prune(shipped, ["layer-cka", "filter-magnitude"], labelled, "flops=0.8", options=options)
+    result = graphprune.prune(small_resnet, ["layer-cka", "filter-magnitude"], labelled, "flops=0.8", options=options)
     assert result.validation is not None and result.validation.max_relative_error < 1e-4
     assert len(result.training) == sum(decision.removed_count > 0 for decision in result.plan.decisions)
 
 
-def test_units_go_a_tenth_at_a_time(shipped: Path, labelled: Path) -> None:
-    result = graphprune.prune(shipped, ["filter-magnitude"], labelled, "flops=0.8", options=OPTIONS)
+def test_units_go_a_tenth_at_a_time(small_resnet: Path, labelled: Path) -> None:
+    result = graphprune.prune(small_resnet, ["filter-magnitude"], labelled, "flops=0.8", options=OPTIONS)
     first = result.plan.decisions[0]
     assert first.removed_count == pytest.approx(first.considered / 10, abs=1)
     assert len(result.plan.decisions) == len(result.training) > 1
     assert result.after.macs <= 0.8 * result.before.macs
 
 
-def test_a_dry_run_trains_nothing(shipped: Path, labelled: Path) -> None:
-    result = graphprune.prune(shipped, ["layer-cka"], labelled, "removed=2", dry_run=True, options=OPTIONS)
+def test_a_dry_run_trains_nothing(small_resnet: Path, labelled: Path) -> None:
+    result = graphprune.prune(small_resnet, ["layer-cka"], labelled, "removed=2", dry_run=True, options=OPTIONS)
     assert result.training == ()
     assert len(result.plan.blocks) == 2
 
 
 def test_each_round_has_its_checkpoint_and_they_go(
-    shipped: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_resnet: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from graphprune.training import finetune
 
@@ -92,22 +99,26 @@ def test_each_round_has_its_checkpoint_and_they_go(
     options = replace(
         OPTIONS, recovery=replace(OPTIONS.recovery, finetune=replace(TRAINING, checkpoint=tmp_path / "state"))
     )
-    graphprune.prune(shipped, ["layer-cka"], labelled, "removed=2", tmp_path / "small.onnx", options=options)
+    graphprune.prune(small_resnet, ["layer-cka"], labelled, "removed=2", tmp_path / "small.onnx", options=options)
     assert seen == [tmp_path / "state.1", tmp_path / "state.2"]
     assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
 
 
-def test_refusals(shipped: Path, labelled: Path) -> None:
+def test_refusals(small_resnet: Path, labelled: Path) -> None:
     with pytest.raises(OptionError, match="a ratio cannot be the target of training after every removal"):
-        graphprune.prune(shipped, ["layer-cka"], labelled, "ratio=0.3", options=OPTIONS)
+        graphprune.prune(small_resnet, ["layer-cka"], labelled, "ratio=0.3", options=OPTIONS)
     with pytest.raises(OptionError, match="training needs samples"):
-        graphprune.prune(shipped, ["layer-cka"], None, "removed=1", options=OPTIONS)
+        graphprune.prune(small_resnet, ["layer-cka"], None, "removed=1", options=OPTIONS)
 
 
 def test_the_command(
-    shipped: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_resnet: Path,
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [shipped, "--pass", "layer-cka", "--target", "removed=1", "--data", labelled, "--num-samples", 32]
+    words = [small_resnet, "--pass", "layer-cka", "--target", "removed=1", "--data", labelled, "--num-samples", 32]
     words += ["--no-bench", "--threads", 1, "-o", tmp_path / "small.onnx"]
     assert command(monkeypatch, *words, "--finetune", "epochs=0") == 2
     assert "training option epochs is 0" in capsys.readouterr().err

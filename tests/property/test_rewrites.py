@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.property.networks import check_random, random_network, seeded
 
 _LIMITS = settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     database=None,

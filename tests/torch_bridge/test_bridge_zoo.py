@@ -14,8 +14,8 @@ import torch
 from graphprune.ir.loading import load
 from graphprune.torch_bridge import to_torch
 from tests.torch_bridge.checks import NO_GRADIENT, check, outputs_of_file, outputs_of_module, worst
-from tests.zoo.entry import Exporter
-from tests.zoo.export import CASES, ZOO
+from tests.zoo.entry import EXPORTERS, Exporter
+from tests.zoo.export import ALIKE, CASES, ZOO
 
 if TYPE_CHECKING:
     from tests.zoo.fixtures import Zoo
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.zoo.fixtures"]
 
 BOTH = ("resnet_se", "bert", "llama", "swin")
-ALIKE = ("resnet_v1", "resnet_bottleneck", "convnext", "qwen2")
-"""What torch.export writes of these it writes of another: resnet_se, hf_convnext and llama stand for them."""
 # Both exporters for some, one for the rest, in turn: tools/checks/bridge_zoo.py runs all of both.
 SOME = [
     (name, exporter)
-    for place, (name, exporter) in enumerate(CASES)
-    if name in BOTH or (exporter == "torchscript" if name in ALIKE else place % 4 in (0, 3))
+    for place, name in enumerate(dict.fromkeys(name for name, _ in CASES))
+    for exporter in EXPORTERS
+    if (name, exporter) in CASES and (name in (*BOTH, *ALIKE) or exporter == EXPORTERS[place % 2])
 ]
 COMPILED = [("resnet_se", "torchscript"), ("llama", "torchscript"), ("swin", "torchscript"), ("bert", "dynamo")]
 """The older exporter writes out the arithmetic with sizes, which is what would break the graph for a compiler."""

@@ -60,7 +60,7 @@ _LLAMA = decoders.Family(
 )
 _MARKERS = 3  # padding, beginning and end: none of these is ever the likeliest, or a tool may stop there
 _OPTIONS = RuntimeOptions(threads=1)
-_LAYER_CUTS = {f"{count} layers": ("layer-angular{unit=layer}", f"removed={count}") for count in (3, 6)}
+_LAYER_CUTS = {f"{count} layers": ("layer-angular{unit=layer}", f"removed={count}") for count in (2, 3)}
 _UNIT_CUTS = {
     "KV groups": ("head-projection{scope=group,floor=0}", "ratio=0.34"),
     "neurons": ("neuron-projection", "ratio=0.25"),

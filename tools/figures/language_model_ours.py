@@ -31,8 +31,8 @@ class Cut:
 
 
 def target(method: str, share: float, layers: int) -> str:
-    """In the words of the command; passes over layers take ``layers`` of them, each of two blocks."""
-    return f"removed={2 * layers}" if method.startswith("layer-") else f"params={1 - share:g}"
+    """In the words of the command; passes over layers take ``layers`` of them."""
+    return f"removed={layers}" if method.startswith("layer-") else f"params={1 - share:g}"
 
 
 def cut(
