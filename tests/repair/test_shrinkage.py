@@ -17,14 +17,14 @@ MIXED = RANDOM.standard_normal((INPUTS, INPUTS)) / INPUTS**0.5 + np.eye(INPUTS)
 
 def drawn(samples: int) -> np.ndarray:
     """Correlated inputs (samples, inputs)."""
-    return RANDOM.standard_normal((samples, INPUTS)) @ MIXED
+    return np.asarray(RANDOM.standard_normal((samples, INPUTS)) @ MIXED)
 
 
 def gram(rows: np.ndarray, positions: int = 1, *, is_centred: bool = False) -> np.ndarray:
     """Of rows (samples * positions, inputs)."""
     sums = HalvedSums(1, rows.shape[1], 0)
     sums.add(rows[:, None], np.zeros((len(rows), 1, 0)), len(rows) // positions)
-    return shrunk(sums, is_centred=is_centred)[0]
+    return np.asarray(shrunk(sums, is_centred=is_centred)[0])
 
 
 def test_many_samples_say_what_is_so() -> None:
