@@ -140,4 +140,4 @@ class HalvedSums:
 def _every_second(rows: Rows, samples: int, start: int) -> Rows:
     """The rows of every second of ``samples`` samples from ``start`` on."""
     each = rows.reshape(samples, len(rows) // samples, *rows.shape[1:])[start::2]
-    return each.reshape(-1, *rows.shape[1:])
+    return each.reshape(each.shape[0] * each.shape[1], *rows.shape[1:])

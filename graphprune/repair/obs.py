@@ -16,9 +16,10 @@ from graphprune.data.dataset import Data
 from graphprune.importance.obs import Reader, removal_losses
 from graphprune.ir.recurrent_states import RECURRENT
 from graphprune.repair import matrices
-from graphprune.repair.gram import Sums
+from graphprune.repair.gram import HalvedSums
 from graphprune.repair.moments import ChannelMoments
 from graphprune.repair.places import places
+from graphprune.repair.shrinkage import shrunk
 from graphprune.repair.sites import RepairLayer, is_layer, site_of
 from graphprune.runtime.blas import blas_threads, threads_for
 from graphprune.runtime.sessions import RuntimeOptions
@@ -86,7 +87,7 @@ class _Reading:
     @property
     def memory_bytes(self) -> int:
         groups, inputs, _ = self.shape
-        return 8 * groups * inputs**2
+        return HalvedSums.memory_bytes(groups, inputs, 0)
 
 
 def _parts(analysis: ModelAnalysis, flow: DataFlow, groups: Sequence[Group]) -> Iterator[list[list[_Reading]]]:
@@ -108,12 +109,8 @@ def _parts(analysis: ModelAnalysis, flow: DataFlow, groups: Sequence[Group]) -> 
 class _Seen:
     """Of one layer: sums over what it reads, and over the stream (channels,) it writes to."""
 
-    inputs: Sums
+    inputs: HalvedSums
     stream: ChannelMoments
-
-    @property
-    def gram(self) -> NDArray[np.float64]:
-        return self.inputs.xx / self.inputs.n
 
 
 def _seen(
@@ -121,7 +118,7 @@ def _seen(
 ) -> dict[str, _Seen]:
     """Node -> what the data show of it."""
     layers = {reading.consumer.node.name: reading for reading in readings}
-    seen = {name: _Seen(Sums.empty(*reading.shape[:2], 0), ChannelMoments()) for name, reading in layers.items()}
+    seen = {name: _Seen(HalvedSums(*reading.shape[:2], 0), ChannelMoments()) for name, reading in layers.items()}
     random = np.random.default_rng(0)
     tensors = [tensor for reading in layers.values() for tensor in (reading.site.reads, reading.stream)]
     for part, values in capture(analysis.model, tensors, data, batch, options):
@@ -130,7 +127,7 @@ def _seen(
             x, stream = values[reading.site.reads], np.moveaxis(values[reading.stream], reading.site.axis, -1)
             chosen = places((len(x), *stream.shape[1:]), reading.shape[1], batches, random)
             rows = matrices.rows(reading.consumer.node, x, chosen, np.float32)  # far below the damping
-            seen[name].inputs.add(rows, rows[..., :0])
+            seen[name].inputs.add(rows, rows[..., :0], len(x))
             seen[name].stream.add(values[reading.stream], reading.site.axis)
     return seen
 
@@ -143,9 +140,7 @@ def _losses(analysis: ModelAnalysis, group: Group, readings: Sequence[_Reading],
         groups, inputs, _ = reading.shape
         variance += float(np.sum(own.stream.deviation**2))
         weights = matrices.exit_matrix(analysis.model, node, reading.site.scale)
-        gram = own.gram
-        if reading.site.bias is not None:
-            gram = gram - np.einsum("gi,gj->gij", own.inputs.x, own.inputs.x) / own.inputs.n**2
+        gram = shrunk(own.inputs, is_centred=reading.site.bias is not None)
         axes = analysis.typing.of(node, 0)
         assert axes is not None  # the consumer was found by them
         owner = algebra.positions_of(axes[reading.consumer.place], group.atom)

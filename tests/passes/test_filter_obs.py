@@ -17,6 +17,7 @@ from graphprune.errors import NothingToPrune, OptionError
 from graphprune.importance import obs
 from graphprune.ir.export import to_proto
 from graphprune.repair import places
+from graphprune.repair.gram import HalvedSums
 from graphprune.run.notes import NO_DATA
 from tests.graphs import build, initialisers, run
 from tests.passes.asking import counts, decided, inner, pruned, removed, scores
@@ -41,9 +42,20 @@ def loss(x: np.ndarray, weights: np.ndarray, gone: np.ndarray, *, centred: bool)
     return float(np.sum((target - x[:, ~gone] @ found) ** 2) / len(x))
 
 
+def exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses of the samples themselves, which say what is so on new ones as well."""
+
+    def plain(sums: HalvedSums, *, is_centred: bool) -> np.ndarray:
+        means = sums.whole.x / sums.whole.n * is_centred
+        return np.asarray(sums.whole.xx / sums.whole.n - np.einsum("gi,gj->gij", means, means))
+
+    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    monkeypatch.setattr("graphprune.repair.obs.shrunk", plain)
+
+
 @pytest.mark.parametrize("per", ["unit", "cost"])
 def test_neurons_by_what_the_next_layer_loses(monkeypatch: pytest.MonkeyPatch, per: str) -> None:
-    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    exactly(monkeypatch)
     proto = flattened()
     w = initialisers(proto)
     spec = f"filter-obs{{include=fc1/neurons,per={per}}}"
@@ -60,7 +72,7 @@ def test_filters_by_the_windows_of_the_next_convolution(monkeypatch: pytest.Monk
     """The stream is what the loss is a share of: the join, not the branch. No bias anywhere:
     nothing takes the means.
     """
-    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    exactly(monkeypatch)
     proto = grouped()
     w = initialisers(proto)
     images = {"x": IMAGES["x"] + np.float32(1.0)}
@@ -77,10 +89,24 @@ def test_filters_by_the_windows_of_the_next_convolution(monkeypatch: pytest.Monk
 
 
 def test_unequal_shares_out_of_one_budget_and_a_valid_model() -> None:
-    result = pruned(flattened(), "filter-obs", IMAGES, "flops=0.6")
+    result = pruned(flattened(), "filter-obs", IMAGES, "flops=0.45")
     assert result.validation is not None and result.validation.max_relative_error < 1e-4
     shares = {len(units.removed) / units.size for units in result.plan.units}
     assert len(shares) > 1
+
+
+def test_units_do_not_look_free_where_samples_are_fewer_than_units() -> None:
+    """Sixteen samples are explained by any sixteen neurons, and the next one is not."""
+    proto = build(
+        "(float[N,24] x) => (float[N,4] y) { [fc1] h = MatMul(x, w1) [r] r = Relu(h) [fc2] y = MatMul(r, w2) }",
+        {"w1": (24, 64), "w2": (64, 4)},
+    )
+    x = RANDOM.standard_normal((4000, 24)).astype(np.float32)
+    few, many = (
+        np.sort(scores(decided(proto, "filter-obs{per=unit,floor=0}", {"x": x[:count]}, "removed=32"))["fc1/neurons"])
+        for count in (16, 4000)
+    )
+    assert few[:32].sum() > 0.3 * many[:32].sum()
 
 
 def test_heads_and_neurons_of_a_transformer() -> None:
@@ -101,7 +127,7 @@ def test_the_same_twice() -> None:
 
 
 def test_without_a_bias_nothing_takes_the_means(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    exactly(monkeypatch)
     weights: dict[str, Sequence[int] | np.ndarray] = {"w1": np.eye(4, 3, dtype=np.float32), "w2": (3, 2)}
     proto = build(
         "(float[N,4] x) => (float[N,2] y) { [fc1] h = MatMul(x, w1) [r] r = Relu(h) [fc2] y = MatMul(r, w2) }", weights
@@ -125,7 +151,7 @@ def decoder() -> onnx.ModelProto:
 
 def test_filters_by_what_a_transposed_convolution_loses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where kernels do not overlap each place of the output reads one place of the input."""
-    monkeypatch.setattr(obs, "_DAMPING", 1e-13)
+    exactly(monkeypatch)
     monkeypatch.setattr(places, "ROWS_PER_INPUT", 10**6)
     proto = decoder()
     found = decided(proto, "filter-obs{include=c1/filters,per=unit}", IMAGES, "removed=1")
