@@ -9,9 +9,10 @@ concatenation. An atom is *frozen*, with the reason, when something depends on i
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Union
 
@@ -142,6 +143,26 @@ def shrinking_part(axis: Axis) -> Axis | None:
 def is_same(one: Axis, other: Axis) -> bool:
     """Whether both are one axis, by what is known now."""
     return expand(one) == expand(other)
+
+
+def sizes_agree(one: Axis, other: Axis) -> bool:
+    """Whether both have one size whatever goes, though their indices may be made up in another way."""
+    return one == other or _size_terms(expand(one)) == _size_terms(expand(other))
+
+
+def _size_terms(axis: Axis) -> Counter[tuple[int, ...]]:
+    """The size as a polynomial: identities of the atoms that can shrink, sorted -> how often their product counts."""
+    if isinstance(axis, Atom):
+        return Counter({(): axis.size} if axis.freeze else {(id(axis),): 1})
+    if isinstance(axis, Concat):
+        return sum((_size_terms(part) for part in axis.parts), Counter())
+    terms = Counter({(): 1})
+    for factor in axis.factors:
+        times: Counter[tuple[int, ...]] = Counter()
+        for (left, count), (right, number) in product(terms.items(), _size_terms(factor).items()):
+            times[tuple(sorted(left + right))] += count * number
+        terms = times
+    return terms
 
 
 def cut_axes(axes: Axes, counts: Counts) -> tuple[Axis | None, ...]:

@@ -33,7 +33,7 @@ def settle(model: Model, typing: Typing) -> None:
 
 def follows(field: SizeField, axis: Axis | None) -> bool:
     """Whether the field is always the size of ``axis``."""
-    return axis is not None and not field.is_negative and algebra.is_same(axis, field.axis)
+    return axis is not None and not field.is_negative and algebra.sizes_agree(axis, field.axis)
 
 
 def dimension(element: Element, typing: Typing) -> Axis | None:

@@ -28,6 +28,7 @@ from graphprune.axes.algebra import (
     is_frozen,
     positions_of,
     size_of,
+    sizes_agree,
     unify,
 )
 
@@ -68,6 +69,16 @@ def test_sizes() -> None:
     assert size_of(Product((Concat((a, b)), b))) == 15
     assert size_of(Product((a, b)), {b: 2}) == 4
     assert size_of(Concat((a, b)), {b: 2}) == 4
+
+
+def test_sizes_agree_whatever_goes() -> None:
+    a, b, c, frozen, also = Atom(2), Atom(3), Atom(4), Atom(2, WHY), Atom(2, WHY)
+    assert sizes_agree(Product((a, b)), Product((b, a)))
+    assert sizes_agree(Product((c, Concat((ONE, a)), b)), Product((c, Concat((b, Product((a, b)))))))
+    assert sizes_agree(Concat((a, frozen)), Concat((also, a)))
+    assert not sizes_agree(Product((a, a)), c)  # four of both, for now
+    assert not sizes_agree(Concat((a, a)), Product((a, frozen, frozen)))
+    assert sizes_agree(Concat((a, a)), Product((a, frozen)))
 
 
 def test_one_is_no_atom() -> None:

@@ -45,6 +45,11 @@ CASES = [
          "q = Reshape(n, back) g = Mul(q, gs) h = Add(g, gb)"),
          {**CONV, "groups": np.array([0, 4, -1]), "one": np.ones(4, np.float32), "zero": np.zeros(4, np.float32),
           "back": np.array([0, 8, 6, 6]), "gs": (8, 1, 1), "gb": (8, 1, 1)}, "first:4", frozen={"first:2": "runs over it"}),
+    case("GroupNormalization-twice-in-groups-that-straddle-a-concat", image("[c] c0 = Conv(x, w3) c1 = Reshape(c0, g1) "
+         "c2 = InstanceNormalization(c1, one, zero) before = Shape(c0) c3 = Reshape(c2, before) d = Concat<axis = 1>(a, c3) "
+         "d1 = Reshape(d, g2) d2 = InstanceNormalization(d1, one, zero) back = Shape(d) h = Reshape(d2, back)"),  # as TorchScript does
+         {"w1": (10, 3, 1, 1), "w3": (10, 3, 1, 1), "w2": (4, 20, 1, 1), "one": np.ones(5, np.float32), "zero": np.zeros(5, np.float32),
+          "g1": np.array([0, 5, -1]), "g2": np.array([0, 5, -1])}, "first:2 c:2", frozen={"first:2": "runs over it"}),
     case("LayerNormalization", tokens("h = LayerNormalization(a, s, b)"), W, "", frozen={"first:8": "LayerNormalization runs"}),
     case("LayerNormalization-of-another-axis", tokens("t = Transpose<perm = [2, 0, 1]>(a) h0 = LayerNormalization<axis = 1>(t, g) "
          "h = Transpose<perm = [1, 2, 0]>(h0)").replace("[N, S", "[2, 3"), {**W, "g": (2, 3)}, "first:8", sizes=({},)),

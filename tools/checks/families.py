@@ -175,6 +175,7 @@ def export(built: Built, exporter: str, path: Path) -> None:
         settings["dynamic_shapes"] = (shapes,) if type(module).__name__ == "First" else shapes
     else:
         settings = {"dynamo": False, "opset_version": 17, "dynamic_axes": axes}
+    torch.backends.mha.set_fastpath_enabled(False)  # TorchScript's exporter has no operator for it
     with torch.no_grad():
         torch.onnx.export(module, tuple(inputs.values()), path, input_names=[*inputs], output_names=["y"], **settings)
 
