@@ -142,7 +142,7 @@ class Layers:
                 result[name] = name
             elif at[1] in self.kept:
                 result[name] = f"{self.stem}{self.kept.index(at[1])}.{at[2]}"
-        return experts.renumbered(result, gone)
+        return experts.renumbered(result)
 
 
 def layers_of(cut: CutTensors) -> Layers:
@@ -213,9 +213,8 @@ def _by_part(
 
 
 def axis_changes(cut: CutTensors, layers: Layers) -> set[tuple[int, int]]:
-    """Sizes of axes before and after, of those that shrink; numbered experts count as an axis."""
-    mine = [name for name in cut.shapes if (at := layer_of(name)) and at[0] == layers.stem and at[1] in layers.kept]
-    return experts.counts(mine, cut.gone) | {
+    """Sizes of axes before and after, of those that shrink."""
+    return {
         (was, now)
         for _, shapes in _by_part(cut, layers)
         for _, old, new in shapes

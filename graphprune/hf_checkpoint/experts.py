@@ -56,31 +56,22 @@ def is_numbered(name: str) -> bool:
     return _NUMBERED.match(name) is not None
 
 
-def counts(names: Iterable[str], gone: set[str]) -> set[tuple[int, int]]:
-    """How many numbered experts there are before and after, of each mixture that loses some and not all."""
-    mixtures = _mixtures(names, gone)
-    return {(len(of), len(left)) for of, left in mixtures.values() if 0 < len(left) < len(of)}
-
-
-def renumbered(renamed: Mapping[str, str], gone: set[str]) -> dict[str, str]:
+def renumbered(renamed: Mapping[str, str]) -> dict[str, str]:
     """``renamed`` (new names by old ones) with the experts that are left numbered anew, in order."""
-    mixtures = _mixtures([*renamed, *gone], gone)
+    left = _left(renamed)
     result = {}
     for old, new in renamed.items():
         was, now = _NUMBERED.match(old), _NUMBERED.match(new)
         if was and now:
-            new = f"{now[1]}{mixtures[was[1]][1].index(int(was[2]))}{now[3]}"
+            new = f"{now[1]}{left[was[1]].index(int(was[2]))}{now[3]}"
         result[old] = new
     return result
 
 
-def _mixtures(names: Iterable[str], gone: set[str]) -> dict[str, tuple[list[int], list[int]]]:
-    """The numbers of the experts of each mixture, and of those that are left, ascending."""
-    found: dict[str, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
+def _left(names: Iterable[str]) -> dict[str, list[int]]:
+    """The numbers of the experts of each mixture, ascending."""
+    found: dict[str, set[int]] = defaultdict(set)
     for name in names:
         if (match := _NUMBERED.match(name)) is not None:
-            of, left = found[match[1]]
-            of.add(int(match[2]))
-            if name not in gone:
-                left.add(int(match[2]))
-    return {stem: (sorted(of), sorted(left)) for stem, (of, left) in found.items()}
+            found[match[1]].add(int(match[2]))
+    return {stem: sorted(numbers) for stem, numbers in found.items()}

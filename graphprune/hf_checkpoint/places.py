@@ -36,7 +36,9 @@ def float_weights(model: Model) -> dict[str, np.ndarray]:
     return {
         name: values
         for name, values in found.items()
-        if values.ndim in (1, 2, 3) and values.size > 1 and (values.dtype.kind == "f" or values.dtype.name == "bfloat16")
+        if values.ndim in (1, 2, 3)
+        and values.size > 1
+        and (values.dtype.kind == "f" or values.dtype.name == "bfloat16")
     }
 
 

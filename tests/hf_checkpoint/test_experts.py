@@ -15,7 +15,7 @@ from graphprune.ir.loading import load
 from graphprune.model_folder.json_file import read_object
 from graphprune.pipeline.apply_hf import HfResult, cut_folder
 from tests.hf_checkpoint.folders import LLAMA, read, save, tensors_of, weights_of
-from tests.model_folder.by_hand import dense, without_attention
+from tests.model_folder.by_hand import dense, without_attention, without_layer
 
 pytest.importorskip("safetensors", reason="the checkpoint's files are safetensors")
 
@@ -82,9 +82,21 @@ def test_others_in_each_layer(tmp_path: Path, is_stacked: bool) -> None:
 @pytest.mark.parametrize("is_stacked", [False, True])
 def test_layers_that_keep_different_numbers_are_refused(tmp_path: Path, is_stacked: bool) -> None:
     folder = save(tmp_path / "hf", tensors(mixture(), is_stacked=is_stacked), MIXTURE)
-    with pytest.raises(PlanError, match=r"differs from layer to layer \(0: 4x.*, 1: 3x.*\): transformers has one number"):
+    with pytest.raises(
+        PlanError, match=r"differs from layer to layer \(0: 4x.*, 1: 3x.*\): transformers has one number"
+    ):
         run(folder, without(mixture(), {0: [1], 1: [0, 2]}))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("is_stacked", [False, True])
+def test_a_layer_takes_its_experts_along(tmp_path: Path, is_stacked: bool) -> None:
+    before = tensors(mixture(), is_stacked=is_stacked)
+    folder = save(tmp_path / "hf", before, MIXTURE)
+    assert run(folder, without_layer(mixture(), 1)).layers == (2, 1)
+    found = read(tmp_path / "out")
+    assert found.keys() == {name for name in before if "layers.1." not in name}
+    assert read_object(tmp_path / "out" / "config.json") == MIXTURE | {"num_hidden_layers": 1}
 
 
 def test_a_part_of_a_layer_is_refused_still(tmp_path: Path) -> None:
