@@ -50,11 +50,11 @@ def metered(meter: Meter | None) -> Iterator[AddEnergy]:
     if meter is None:
         yield _as_it_is
         return
-    grams = grid_grams_per_kwh(meter.country)
+    known, grams = meter, grid_grams_per_kwh(meter.country)
     with tracked(meter.country) as tracking:
 
         def add(report: _Report, /) -> _Report:
-            return structs.replace(report, energy=training_energy(tracking.energy, meter, grams))
+            return structs.replace(report, energy=training_energy(tracking.energy, known, grams))
 
         yield add
 

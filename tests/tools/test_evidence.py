@@ -88,6 +88,7 @@ def test_rows_that_are_there_are_not_done_again(
     assert [json.loads(line) for line in lines] == [{"size": "small", "seed": seed, "top1": 0.5} for seed in (0, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["small", "paper"])
 def test_what_a_larger_machine_runs_is_configured(
     tool: Callable[[str], Any],

@@ -1,7 +1,7 @@
 """``amp`` against other passes at a fifth of a decoder's parameters, each with the LoRA of AMP's recipe after it.
 
 At paper size only, for a GPU; the work folder holds ``smol/``, which ``smollm2.py`` makes. Calibrated and trained on
-the valid part of WikiText-2, judged on its test part as ``language_models.py`` does. Without training: docs/measured.md.
+the valid part of WikiText-2, judged on its test part as ``language_models.py`` does. Untrained: docs/measured.md.
 """
 
 from __future__ import annotations
