@@ -156,7 +156,7 @@ def _size_terms(axis: Axis) -> Counter[tuple[int, ...]]:
         return Counter({(): axis.size} if axis.freeze else {(id(axis),): 1})
     if isinstance(axis, Concat):
         return sum((_size_terms(part) for part in axis.parts), Counter())
-    terms = Counter({(): 1})
+    terms: Counter[tuple[int, ...]] = Counter({(): 1})
     for factor in axis.factors:
         times: Counter[tuple[int, ...]] = Counter()
         for (left, count), (right, number) in product(terms.items(), _size_terms(factor).items()):

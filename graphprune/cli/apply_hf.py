@@ -28,8 +28,8 @@ def apply_hf(plan: Path, folder: Path, model: Path | None, pruned: Path | None, 
     """Carry out PLAN on a FOLDER of Hugging Face.
 
     The folder holds safetensors and config.json. The result is what AutoModelForCausalLM loads, and everything built on
-    it. Only for plans that leave layers alike: whole layers, the same neurons and KV heads in each. Needs pip install
-    'graphprune[hf]'.
+    it. Only for plans that leave layers alike: whole layers, equally many neurons, KV heads and experts in each. Needs
+    pip install 'graphprune[hf]'.
     """
     from graphprune.pipeline.apply_hf import apply_hf as run
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from graphprune.cli.checkpoint_options import checkpoint_options, checkpoint_settings
+from graphprune.cli.energy_options import energy_options, energy_settings
 from graphprune.cli.grouped import GroupedCommand
 from graphprune.cli.options import model_argument, show_options
 
@@ -48,6 +49,7 @@ from graphprune.cli.options import model_argument, show_options
     metavar="FILE.html",
     help="Write the trajectory with pictures, one file that needs no network.",
 )
+@energy_options
 @checkpoint_options
 @show_options
 def grow(
@@ -92,6 +94,9 @@ def grow(
 
     if stage is None and data is None:
         raise click.UsageError("nothing says where to grow: give --data with labels, or --stage")
+    meter = energy_settings(settings)
+    if stage is not None and meter is not None:
+        raise click.UsageError("--energy is that of trainings, and with --stage nothing is trained")
     out = named_output(output, model, "grown")
     check_outputs({"-o": out, "--json": json_path, "--report": report}, model, data, evaluation)
     with ShownGrowth(json_path, quiet) as shown:
@@ -118,5 +123,6 @@ def grow(
                 evaluation=evaluation,
                 samples=num_samples,
                 options=options,
+                meter=meter,
             )
     shown.growth(found, report)

@@ -11,6 +11,7 @@ from rich.table import Table
 from graphprune.cli.show import Shown
 from graphprune.report.growth import GrownNetwork, Growth
 from graphprune.report.text import compact
+from graphprune.training.table import print_energy
 
 
 class ShownGrowth(Shown):
@@ -35,6 +36,8 @@ class ShownGrowth(Shown):
         self._out.print(f"ended: {found.limit}")
         what = "and with them" if found.start == "identity" else "is checked"
         self._out.print(f"without the added blocks {what} as before, to {found.difference:.1e}")
+        if found.energy is not None:
+            print_energy(self._out, found.energy)
         for path in (found.output, report):
             if path is not None:
                 self._out.print(f"wrote {escape(str(path))}", soft_wrap=True)

@@ -10,16 +10,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphprune.errors import ModelError, PlanError
+from graphprune.hf_checkpoint import experts
 from graphprune.hf_checkpoint.places import Finder, Place, kept_rows, likeliest, turned
 from graphprune.hf_checkpoint.tensors import Checkpoint
 
 _NUMBERED = re.compile(r"^(.*?\.)(\d+)\.(.+)$")
 _MOST_NAMES = 3
+_STACK_RANK = 3
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of an ONNX file by name: as it was, cut as the plan says, and that with what a repair made of it."""
+    """The weights of an ONNX file by name: as it was, cut as the plan says, and that with what a repair made of it.
+
+    They have one or two axes: stacks of experts are taken apart.
+    """
 
     before: Mapping[str, np.ndarray]
     cut: Mapping[str, np.ndarray]
@@ -46,23 +51,44 @@ def cut_tensors(checkpoint: Checkpoint, weights: Weights) -> CutTensors:
     for name in checkpoint.files:
         tensor = checkpoint.read(name)
         result.shapes[name] = tensor.shape
-        places = finder.places(tensor) if tensor.ndim in (1, 2) else []
-        chosen = likeliest(name, places) if len(places) > 1 else places
-        outcomes = [_outcome(tensor, place, weights) for place in chosen]
-        first = outcomes[0] if outcomes else None
-        if not outcomes or any(not _same(first, other) for other in outcomes[1:]):
-            result.unknown[name] = chosen
-        elif first is None:
-            result.gone.add(name)
-        elif first.shape != tensor.shape or not np.array_equal(first, tensor):
-            result.values[name] = first
-        if tensor.ndim == 1 and len(chosen) == 1:
-            vectors[chosen[0]].append(name)
+        # transformers 5 stacks the experts of a layer; each is followed for itself
+        matrices = list(tensor) if tensor.ndim == _STACK_RANK else [tensor]
+        left: list[np.ndarray] = []
+        for matrix in matrices:
+            chosen, outcomes = _followed(name, matrix, finder, weights)
+            first = outcomes[0] if outcomes else None
+            if not outcomes or any(not _same(first, other) for other in outcomes[1:]):
+                result.unknown[name] = chosen
+                break
+            left += [] if first is None else [first]
+            if tensor.ndim == 1 and len(chosen) == 1:
+                vectors[chosen[0]].append(name)
+        else:
+            _put(result, name, tensor, left)
     for place, names in vectors.items():
         if len(names) > 1:  # norms that are all ones, kept once: what becomes of one says nothing of the others
             result.unknown |= {name: [place] for name in names}
             result.gone -= set(names)
     return result
+
+
+def _followed(
+    name: str, tensor: np.ndarray, finder: Finder, weights: Weights
+) -> tuple[list[Place], list[np.ndarray | None]]:
+    """The likeliest places of a tensor, and what becomes of it in each."""
+    places = finder.places(tensor) if tensor.ndim in (1, 2) else []
+    chosen = likeliest(name, places) if len(places) > 1 else places
+    return chosen, [_outcome(tensor, place, weights) for place in chosen]
+
+
+def _put(result: CutTensors, name: str, tensor: np.ndarray, left: list[np.ndarray]) -> None:
+    """Note what is ``left`` of a tensor: it, or the experts of a stack that stay."""
+    if not left:
+        result.gone.add(name)
+        return
+    now = np.stack(left) if tensor.ndim == _STACK_RANK else left[0]
+    if now.shape != tensor.shape or not np.array_equal(now, tensor):
+        result.values[name] = now
 
 
 def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
@@ -110,12 +136,13 @@ class Layers:
         result = {}
         for name in names:
             at = layer_of(name)
+            if name in gone:
+                continue
             if at is None or at[0] != self.stem:
-                if name not in gone:
-                    result[name] = name
+                result[name] = name
             elif at[1] in self.kept:
                 result[name] = f"{self.stem}{self.kept.index(at[1])}.{at[2]}"
-        return result
+        return experts.renumbered(result)
 
 
 def layers_of(cut: CutTensors) -> Layers:
@@ -135,7 +162,7 @@ def layers_of(cut: CutTensors) -> Layers:
     stem = max(parts, key=lambda each: sum(map(len, parts[each].values())))
     kept = []
     for number, names in sorted(parts[stem].items()):
-        known = [name for name in names if name not in cut.unknown]
+        known = [name for name in names if name not in cut.unknown and not experts.is_numbered(name)]
         gone = [name for name in known if name in cut.gone]
         if gone and len(gone) < len(known):
             raise PlanError(

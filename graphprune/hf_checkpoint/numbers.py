@@ -1,4 +1,4 @@
-"""The numbers of ``config.json`` that follow from the shapes that are left: layers, neurons, heads."""
+"""The numbers of ``config.json`` that follow from the shapes that are left: layers, neurons, heads, experts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 from graphprune.errors import ModelError, PlanError
-from graphprune.model_folder.configs import CountChange, edit_config, neurons_of, sections, set_neurons
+from graphprune.model_folder.configs import (
+    CountChange,
+    edit_config,
+    experts_of,
+    neurons_of,
+    sections,
+    set_experts,
+    set_neurons,
+)
 from graphprune.model_folder.json_file import Object
 
 _HEADS = ("num_attention_heads", "n_head", "num_heads")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
 _WIDTH = ("hidden_size", "n_embd", "d_model")
+_CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
 _NEED_A_DIVISOR = ("llama", "gemma", "gpt_neox", "exaone", "deepseek_v2", "arcee", "minicpm3", "internlm3", "jais2")
 """Kinds of models whose configuration transformers refuses where the hidden size is no multiple of the heads."""
 
@@ -31,9 +40,12 @@ def smaller_config(config: Object, layers: int, kept: Sequence[int], shrunk: set
     heads, depth = _heads(section)
     kv_heads = _first(section, _KV_HEADS) or heads
     neurons = neurons_of(new) or 4 * (_first(section, _WIDTH) or 0)
-    meanings: dict[str, set[int]] = {"neurons": set(), "heads": set(), "kv_heads": set()}
+    experts = experts_of(new)
+    meanings: dict[str, set[int]] = {"neurons": set(), "heads": set(), "kv_heads": set(), "experts": set()}
     for was, now in shrunk:
-        if was == neurons:
+        if experts and was == experts:
+            meanings["experts"].add(now)
+        elif was == neurons:
             meanings["neurons"].add(now)
         elif heads and was == kv_heads * depth and kv_heads != heads:
             meanings["kv_heads"].add(_whole(now, depth, "KV heads"))
@@ -50,6 +62,11 @@ def smaller_config(config: Object, layers: int, kept: Sequence[int], shrunk: set
     if any(len(sizes) > 1 for sizes in meanings.values()):
         raise PlanError(f"parts of a layer shrink to different sizes ({sorted(shrunk)})", "cut other units")
     new_neurons, new_heads, new_kv = (next(iter(meanings[what]), None) for what in ("neurons", "heads", "kv_heads"))
+    for left in meanings["experts"]:
+        set_experts(new, (experts or 0, left))
+        for key in _CHOSEN:
+            if isinstance(section.get(key), int):
+                section[key] = min(section[key], left)
     if new_neurons is not None:
         if neurons_of(new) is None:
             section["n_inner"] = new_neurons

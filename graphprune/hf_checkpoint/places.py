@@ -31,12 +31,14 @@ class Place:
 
 
 def float_weights(model: Model) -> dict[str, np.ndarray]:
-    """The float constants of one and two axes with more than one value, by name."""
+    """The float constants of one to three axes with more than one value, by name."""
     found = {constant.name: read_values(constant, model.folder) for constant in constants(model.graph)}
     return {
         name: values
         for name, values in found.items()
-        if values.ndim in (1, 2) and values.size > 1 and (values.dtype.kind == "f" or values.dtype.name == "bfloat16")
+        if values.ndim in (1, 2, 3)
+        and values.size > 1
+        and (values.dtype.kind == "f" or values.dtype.name == "bfloat16")
     }
 
 
@@ -45,6 +47,7 @@ class Finder:
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
         self._weights = weights
+        self._dtypes = {values.dtype for values in weights.values()}
         self._rows: dict[int, list[tuple[str, bool, int]]] = defaultdict(list)
         for name, values in weights.items():
             for is_turned in (False, True)[: values.ndim]:
@@ -56,7 +59,7 @@ class Finder:
         found: list[Place] = []
         for is_other_turned in (False, True)[: tensor.ndim]:
             rows = turned(tensor, is_other_turned)
-            for dtype in {values.dtype for values in self._weights.values()}:
+            for dtype in self._dtypes:
                 as_there = rows.astype(dtype)
                 for name, is_turned, start in self._rows.get(hash(as_there[0].tobytes()), ()):
                     values = turned(self._weights[name], is_turned)

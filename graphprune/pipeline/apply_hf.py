@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,6 +19,7 @@ from graphprune.decoder.steps import prefill
 from graphprune.errors import InputError, OptionError, PlanError
 from graphprune.hf_checkpoint import proof
 from graphprune.hf_checkpoint.cut import Weights, axis_changes, check_alike, check_known, cut_tensors, layers_of
+from graphprune.hf_checkpoint.experts import taken_apart
 from graphprune.hf_checkpoint.numbers import head_size, smaller_config
 from graphprune.hf_checkpoint.places import float_weights
 from graphprune.hf_checkpoint.tensors import Checkpoint
@@ -113,8 +115,9 @@ def cut_folder(
         As :func:`apply_hf`.
     """
     checkpoint, config = Checkpoint.of(folder), read_object(layout.inside(folder, _CONFIG))
-    weights = Weights(float_weights(dense), float_weights(cut), float_weights(small))
-    _check_pruned(weights)
+    before, between, after = (float_weights(model) for model in (dense, cut, small))
+    _check_pruned(between, after)
+    weights = Weights(*taken_apart(before, between, after))
     progress("following the tensors", 0, 0)
     tensors = cut_tensors(checkpoint, weights)
     layers = layers_of(tensors)
@@ -162,9 +165,9 @@ def _carried_out(plan: Plan, model: Model, head_dim: int) -> Model:
     return small.model
 
 
-def _check_pruned(weights: Weights) -> None:
+def _check_pruned(cut: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> None:
     """Refuse a pruned file that is not what the plan makes."""
-    wanted, there = ({name: array.shape for name, array in each.items()} for each in (weights.cut, weights.after))
+    wanted, there = ({name: array.shape for name, array in each.items()} for each in (cut, after))
     if wanted != there:
         name = next(name for name in {**wanted, **there} if wanted.get(name) != there.get(name))
         raise PlanError(

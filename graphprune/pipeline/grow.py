@@ -22,6 +22,7 @@ from graphprune.data.dataset import Data
 from graphprune.errors import InputError, NothingToPrune, OptionError
 from graphprune.ir import export, output_files
 from graphprune.ir.model import Model
+from graphprune.pipeline.training_energy import Meter, metered
 from graphprune.report.growth import GrownNetwork, Growth, GrowthStep
 from graphprune.report.html.growth import growth_page
 from graphprune.rewrite.growth import Start, add_blocks, block_to_copy
@@ -80,12 +81,14 @@ def grow(
     evaluation: Any = None,
     samples: int | None = None,
     options: RunOptions | None = None,
+    meter: Meter | None = None,
 ) -> Growth:
     """Grow ``source`` where it pays, train every network on the way, and write the last one.
 
     ``fresh``, as in the paper, draws all weights anew for each network; ``identity`` goes on with those that are there.
     ``samples`` limits the labelled ``data``, ``evaluation`` judges the epochs of each training. With a checkpoint every
-    training keeps its own, numbered, until the output is written, and ``resume`` goes on from them.
+    training keeps its own, numbered, until the output is written, and ``resume`` goes on from them. ``meter`` measures
+    the energy of all trainings.
 
     Raises
     ------
@@ -95,6 +98,8 @@ def grow(
         A checkpoint of an earlier run is there and not to be resumed, or belongs to another run.
     ValidationFailed
         As :func:`grow_stage`.
+    RuntimeMissing
+        codecarbon is to measure, and is not installed.
     """
     if training.checkpoint is not None and not training.resume:
         first_kept = checkpoint.numbered(training.checkpoint, 0)
@@ -107,28 +112,29 @@ def grow(
     stages = run.growable()
     steps: list[GrowthStep] = []
     limit = f"{iterations} iterations"
-    base, now = run.trained(run.anew(model), training)
-    first = now
-    for _ in range(iterations):
-        deeper, joins = run.with_blocks(base, stages, blocks)
-        run.check(base.model, deeper, joins)
-        tried, figures = run.trained(run.anew(deeper), training)
-        grown = [stage for stage in stages if _of(figures, stage) > _of(now, stage)]
-        if grown == stages:  # the same network with the same seed
-            base, now = tried, figures
-        elif grown:
-            larger, joins = run.with_blocks(base, grown, blocks)
-            run.check(base.model, larger, joins)
-            base, now = run.trained(run.anew(larger), training)
-        steps.append(GrowthStep(figures, tuple(grown), now))
-        if not grown:
-            limit = "no stage gained by more blocks"
-            break
+    with metered(meter) as with_energy:
+        base, now = run.trained(run.anew(model), training)
+        first = now
+        for _ in range(iterations):
+            deeper, joins = run.with_blocks(base, stages, blocks)
+            run.check(base.model, deeper, joins)
+            tried, figures = run.trained(run.anew(deeper), training)
+            grown = [stage for stage in stages if _of(figures, stage) > _of(now, stage)]
+            if grown == stages:  # the same network with the same seed
+                base, now = tried, figures
+            elif grown:
+                larger, joins = run.with_blocks(base, grown, blocks)
+                run.check(base.model, larger, joins)
+                base, now = run.trained(run.anew(larger), training)
+            steps.append(GrowthStep(figures, tuple(grown), now))
+            if not grown:
+                limit = "no stage gained by more blocks"
+                break
     with output_files.staged(output) as path, run.report() as report:
         export.write(base.model, path)
         check_same_but_for_weights(path, base.model, run.loaded.feeds, run.options.runtime)
         told = str(replace(training, checkpoint=None, resume=False))
-        found = report(run.growth(blocks, told, first, steps, limit))
+        found = report(with_energy(run.growth(blocks, told, first, steps, limit)))
     run.sweep(training)
     return found
 

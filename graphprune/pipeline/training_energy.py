@@ -1,4 +1,4 @@
-"""The energy of a training: codecarbon's measurement, and the ML Impact Calculator's formula beside it.
+"""The energy of a training, or of several: codecarbon's measurement, and the ML Impact Calculator's formula beside it.
 
 Lacoste et al., "Quantifying the Carbon Emissions of Machine Learning" (2019): power of the hardware x time x the CO2 of
 the grid. The papers on tickets and on joint pruning give their savings by it.
@@ -6,15 +6,19 @@ the grid. The papers on tickets and on joint pruning give their savings by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from msgspec import structs
 
 from graphprune.errors import OptionError
 from graphprune.evaluation.energy import DEFAULT_COUNTRY, JOULES_PER_KWH, Energy, grid_grams_per_kwh, tracked
+from graphprune.report.growth import Growth
 from graphprune.training.report import TrainingEnergy, TrainingReport
+
+_Report = TypeVar("_Report", TrainingReport, Growth)
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,14 @@ class Meter:
     price_per_kwh: float | None = None
 
 
+class AddEnergy(Protocol):
+    """Adds to a report what was measured."""
+
+    def __call__(self, report: _Report, /) -> _Report: ...
+
+
 @contextmanager
-def metered(meter: Meter | None) -> Iterator[Callable[[TrainingReport], TrainingReport]]:
+def metered(meter: Meter | None) -> Iterator[AddEnergy]:
     """Measure what runs inside the block; called after it, what is yielded adds the energy to a report.
 
     Raises
@@ -38,11 +48,19 @@ def metered(meter: Meter | None) -> Iterator[Callable[[TrainingReport], Training
         codecarbon is not installed, or measured nothing.
     """
     if meter is None:
-        yield lambda report: report
+        yield _as_it_is
         return
-    grams = grid_grams_per_kwh(meter.country)
+    known, grams = meter, grid_grams_per_kwh(meter.country)
     with tracked(meter.country) as tracking:
-        yield lambda report: structs.replace(report, energy=training_energy(tracking.energy, meter, grams))
+
+        def add(report: _Report, /) -> _Report:
+            return structs.replace(report, energy=training_energy(tracking.energy, known, grams))
+
+        yield add
+
+
+def _as_it_is(report: _Report, /) -> _Report:
+    return report
 
 
 def training_energy(measured: Energy, meter: Meter, grid_grams_per_kwh: float) -> TrainingEnergy:

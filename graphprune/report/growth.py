@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from graphprune.base.documents import Document
 from graphprune.rewrite.growth import Start
+from graphprune.training.report import TrainingEnergy
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class GrowthStep:
 class Growth(Document, frozen=True, tag="graphprune.growth/1"):
     """How a network grew from ``first``; ``difference`` is the largest of the checks, relative to the outputs.
 
-    ``blocks`` is how many a stage gets at a time, ``limit`` why it ended.
+    ``blocks`` is how many a stage gets at a time, ``limit`` why it ended. ``energy`` is that of all trainings of
+    this run and of what is done between them; None where it was not measured.
     """
 
     source: str
@@ -48,3 +50,4 @@ class Growth(Document, frozen=True, tag="graphprune.growth/1"):
     steps: tuple[GrowthStep, ...]
     limit: str
     difference: float
+    energy: TrainingEnergy | None = None

@@ -53,9 +53,8 @@ class Parameters:
         """The path of a constant that is not trained."""
         if constant.name not in self._buffers:
             values = to_tensor(self._source.array(constant))
-            persistent = is_named(constant.name)
-            path = constant.name if persistent else f"constants.{identifier(constant.name)}"
-            self._buffers[constant.name] = self._tree.add_buffer(path, values, persistent=persistent)
+            path = constant.name if is_named(constant.name) else f"constants.{identifier(constant.name)}"
+            self._buffers[constant.name] = self._tree.add_buffer(path, values)
         return self._buffers[constant.name]
 
     def free(self, constant: gs.Constant) -> str:

@@ -81,4 +81,4 @@ class Tensors:
         if value.size and not known(value):
             return self.call(tensor_of, nested(value.reshape(-1)), value.shape, dtype, self.device())
         array = torch.tensor(value.tolist(), dtype=dtype).reshape(value.shape)
-        return self.graph.get_attr(self._tree.add_buffer("constants.numbers", array, persistent=False))
+        return self.graph.get_attr(self._tree.add_buffer("constants.numbers", array))

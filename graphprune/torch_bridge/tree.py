@@ -35,11 +35,14 @@ class Tree:
         parent.register_parameter(name, parameter)
         return path
 
-    def add_buffer(self, path: str, buffer: Tensor, *, persistent: bool) -> str:
-        """Put a buffer at ``path``, or at the next free path like it; returns where."""
+    def add_buffer(self, path: str, buffer: Tensor) -> str:
+        """Put a buffer at ``path``, or at the next free path like it; returns where.
+
+        It is in the module's state, for torch.fx forgets of buffers that they are not to be.
+        """
         path = self._free(path)
         parent, name = self._parent(path)
-        parent.register_buffer(name, buffer, persistent=persistent)
+        parent.register_buffer(name, buffer)
         return path
 
     def _parent(self, path: str) -> tuple[nn.Module, str]:

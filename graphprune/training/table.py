@@ -38,11 +38,11 @@ def print_training(console: Console, report: TrainingReport, verbose: bool) -> N
         f"{done} on {report.train_samples:,} samples in {report.seconds:.1f} s on {report.device}{precision}{resumed}"
     )
     if report.energy is not None:
-        _print_energy(console, report.energy)
+        print_energy(console, report.energy)
 
 
-def _print_energy(console: Console, energy: TrainingEnergy) -> None:
-    """Measured, and by the formula."""
+def print_energy(console: Console, energy: TrainingEnergy) -> None:
+    """Two lines: measured, and by the formula."""
 
     def told(joules: float, grams: float, cost: float | None) -> str:
         return f"{joules / 3600:.3g} Wh, {grams:.3g} g CO2" + ("" if cost is None else f", cost {cost:.3g}")

@@ -64,6 +64,23 @@ CASES = [
     case("all are chosen", _text(f"h = {_MOE.replace('k = 2', 'k = 5')}"), _weights(_FUSED), "inner:6", domains=_DOMAINS,
          frozen={"router:5": "all 5 of it are chosen"}),
     case("picked from a stack", _text(_CHOSEN + _BATCHED), _weights(_NUMBERS, _STACK), "router:5 inner:6 first:32 spread:32"),
+    case("one of those that are chosen", _text(_CHOSEN + "j = Gather<axis = 1>(i, one) v1 = Gather<axis = 1>(v, one) "
+         + _BATCHED.replace("stack, i", "stack, j").replace("(v,", "(v1,")),
+         _weights(_NUMBERS, _STACK, {"one": np.array([1])}), "router:5 inner:6 first:32 spread:32"),
+    case("shares gathered", _text("p = Sigmoid(r) n0, i = TopK(r, k) v = GatherElements<axis = 1>(p, i) " + _BATCHED),
+         _weights(_NUMBERS, _STACK), "router:5 inner:6 first:32 spread:32"),
+    case("several routers", _text(_CHOSEN.replace("(r)", "(rr)") + _BATCHED, "[router] r = MatMul(a, wr) [more] r2 = MatMul(a, wm) "
+         "rr = Concat<axis = 1>(r, r2) "), _weights(_NUMBERS, {"stack": (8, 32, 32), "wm": (32, 3)}),
+         "inner:6 first:32 spread:32", frozen={"router:5": "several axes in one", "more:3": "several axes in one"}),
+    case("a number as a size", _text(_CHOSEN + _BATCHED + " [mean] r0 = ReduceMean<axes = [0], keepdims = 0>(r) z, i2 = TopK(r0, k) "
+         "t = Tile(a, i2) y2 = ReduceSum(t)", outputs="float[N, 5] y, float[1, 1] y2"), _weights(_NUMBERS, _STACK),
+         "inner:6 spread:32", missing="this use of Tile", frozen={"router:5": "Tile computes with what is chosen"}),
+    case("more classes than experts", _text(_CHOSEN + _DENSE), _weights(_NUMBERS, {"stack": (6, 32, 32)}, _ONE_HOT,
+         {"depth": np.array(6)}), "inner:6 first:32 spread:32", frozen={"router:5": "OneHot counts more than it"}),
+    case("mixed by other shares", _text("h = " + _QMOE.replace("z1, z2)", "z1, z2, , mix)"), "[router] r = MatMul(a, wr) [mixer] mix = MatMul(a, wm) "),
+         _weights(_QUANTISED, {"wm": (32, 5)}), "router:5 inner:6", domains=_DOMAINS, sizes=()),
+    case("a scale for all", _text("h = " + _QMOE), _weights(_QUANTISED, {"s1": (1, 16)}), "router:5 inner:6", domains=_DOMAINS,
+         sizes=()),
     case("shares spread out", _text(_CHOSEN + _DENSE), _weights(_NUMBERS, _STACK, _ONE_HOT), "router:5 inner:6 first:32 spread:32"),
     case("the shape of the numbers", _text(_CHOSEN + "z = Shape(i) j = Reshape(i, z) " + _BATCHED.replace("stack, i", "stack, j")),
          _weights(_NUMBERS, _STACK), "router:5 inner:6 first:32 spread:32"),

@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import pytest
 
+from graphprune.errors import NotFaster
 from tests.docs.pages import DOCS, blocks, console_commands, page, run
 
 _PAGES = ("command_line.md", "targets.md")
@@ -22,6 +23,8 @@ def test_commands_run(checkout: Path, shallow: Path, name: str) -> None:
     assert commands
     for command in commands:
         done = run(command, checkout)
+        if done.returncode == NotFaster.exit_code and "faster than the original" in done.stderr:
+            done = run(command, checkout)  # so small a network may lose a race on a busy machine, but not twice
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 

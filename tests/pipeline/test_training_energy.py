@@ -17,6 +17,7 @@ from graphprune.pipeline import training_energy
 from graphprune.pipeline.training_energy import Meter
 from tests.command import command
 from tests.schemas import assert_published
+from tests.small_cnns import stages
 from tests.training.parts import network, samples
 
 MEASURED = Energy(7200.0, 0.5, 60.0, "FRA", "rated power times load", rated_watts=90.0)
@@ -40,21 +41,28 @@ def test_a_machine_of_unknown_power_is_refused() -> None:
         training_energy.training_energy(unknown, Meter("FRA"), 60.0)
 
 
-def test_the_commands_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
-    running = []
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The country of each measurement, all of which give ``MEASURED``."""
+    pytest.importorskip("torch").set_num_threads(1)
+    countries = []
 
     @contextmanager
     def tracked(country: str) -> Iterator[Tracking]:
         tracking = Tracking()
-        running.append(country)
+        countries.append(country)
         yield tracking
         tracking.finish(MEASURED)
 
     monkeypatch.setattr(training_energy, "tracked", tracked)
     monkeypatch.setattr(training_energy, "grid_grams_per_kwh", lambda _: 60.0)
     monkeypatch.chdir(tmp_path)
+    return countries
+
+
+def test_the_commands_tell(
+    running: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     onnx.save(network(), "net.onnx")
     images, labels = samples(60)
     np.savez("train.npz", images=images, labels=labels)
@@ -83,3 +91,34 @@ def test_the_real_one_where_it_is_installed() -> None:
         sum(range(1_000_000))
     assert 0 < grid_grams_per_kwh("bra") < 1000
     assert tracking.energy.rated_watts is None or tracking.energy.rated_watts > 0
+
+
+def test_growth_tells_that_of_all_its_trainings(
+    running: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from graphprune.pipeline import grow
+    from graphprune.scoring.join_vip import JoinVIP
+
+    onnx.save(stages((2, 2), norms=True), "net.onnx")
+    images = np.random.default_rng(0).standard_normal((40, 3, 12, 12)).astype(np.float32)
+    np.savez("train.npz", images=images, labels=np.arange(40) % 4)
+    monkeypatch.setattr(grow, "join_vips", lambda *_, **__: ([JoinVIP(0.5, 0.0)] * 2, True))
+    words = [
+        "--data",
+        "train.npz",
+        "--epochs",
+        1,
+        "--batch-size",
+        20,
+        "--set",
+        "augment=none,device=cpu",
+        "--json",
+        "o.json",
+    ]
+    assert command(monkeypatch, "grow", "net.onnx", *words, "--energy", "--country", "FRA") == 0
+    assert "energy in FRA: 2 Wh, 0.5 g CO2 by codecarbon" in capsys.readouterr().out
+    told = json.loads(Path("o.json").read_text())
+    assert_published(told)
+    assert (running, told["energy"]["joules"]) == (["FRA"], 7200)
+    assert command(monkeypatch, "grow", "net.onnx", "--stage", 0, "--energy") == 2
+    assert "with --stage nothing is trained" in capsys.readouterr().err

@@ -14,6 +14,9 @@ import pytest
 
 pytest.importorskip("torch")
 
+from graphprune import passes as registry
+from graphprune.pass_infra.base import parse_spec
+from graphprune.training import TrainOptions
 from tests.conftest import ROOT
 
 FOLDER = str(ROOT / "tools" / "figures")
@@ -83,3 +86,32 @@ def test_rows_that_are_there_are_not_done_again(
     assert len(asked) == 2
     lines = (tmp_path / "growth.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"size": "small", "seed": seed, "top1": 0.5} for seed in (0, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_what_a_larger_machine_runs_is_configured(
+    tool: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    size: str,
+) -> None:
+    """One command tells a task for each experiment, and nothing is run; networks and options can be made of it."""
+    evidence, sizes = tool("evidence"), tool("evidence_size").SIZES[size]
+    monkeypatch.setattr(evidence.subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be run"))
+    monkeypatch.setattr(tool("evidence_sensors"), "windows", lambda *_: ((), (), range(4)))
+    monkeypatch.setattr(sys, "argv", ["evidence.py", "--work", str(tmp_path), "--size", size, "--dry-run"])
+    evidence.main()
+    told = [line.split(" ", 1) for line in capsys.readouterr().out.splitlines()]
+    assert {json.loads(task)["size"] for _, task in told} == {size}
+    expected = set(evidence.EXPERIMENTS) - ({"amp"} if size == "small" else set())
+    assert {name for name, _ in told} == expected
+    methods = {json.loads(task)["method"] for name, task in told if name == "joint"}
+    for method in methods - {"trained"}:
+        parse_spec(tool("evidence_joint").SPECS[method], registry.find)
+    epochs = TrainOptions.parse(sizes.training(1, sizes.after)).epochs
+    assert (epochs, TrainOptions.parse(tool("evidence_amp").TRAINING).lora) == (sizes.after, 8)
+    network = tool("evidence_networks").untrained((1, 1, 1), sizes)
+    (image,) = network.graph.inputs
+    assert image.shape[1:] == [1 if size == "small" else 3, sizes.pixels, sizes.pixels]

@@ -20,6 +20,7 @@ from graphprune.errors import ModelError
 from graphprune.ir.loading import load
 from graphprune.ir.model import Model
 from graphprune.torch_bridge import to_torch
+from graphprune.torch_bridge.functions.attention import mixed
 from tests.decoder_graphs import Sizes, few_bits, fused_decoder, plain_decoder
 from tests.torch_bridge.checks import check, outputs_of_file, outputs_of_module, worst
 from tests.torch_bridge.graphs import draw
@@ -167,6 +168,16 @@ def test_one_query_that_sees_nothing_gives_no_nan_and_no_nan_gradient() -> None:
     inputs = [torch.from_numpy(array).requires_grad_(array.dtype == FLOAT) for array in feed.values()]
     module(*inputs).sum().backward()
     assert all(torch.isfinite(each.grad).all() for each in inputs[:3] if each.grad is not None)
+
+
+def test_a_query_all_of_whose_scores_are_least_mixes_all_values_alike() -> None:
+    """With a cap on the scores torch is not asked to do it, and its own way out of it does not help."""
+    values = torch.from_numpy(draw(1, 2, 3, 4))
+    bias = torch.zeros(1, 1, 3, 3)
+    bias[:, :, 1] = -torch.inf
+    for softcap in (0.0, 5.0):
+        found = mixed(values, values, values, bias, scale=None, softcap=softcap)
+        torch.testing.assert_close(found[:, :, 1], values.mean(2))
 
 
 MULTI: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {

@@ -109,6 +109,14 @@ def test_positions_among_an_alias_and_a_method_name_do_not_collide() -> None:
     assert check(model, X).is_good
 
 
+def test_what_is_not_trained_is_kept_once() -> None:
+    nodes = [node("Add", "x limit", "a"), node("Mul", "a limit", "b"), node("Add", "b val_1")]
+    least = np.full(6, -3e38, np.float32)
+    numbers = {"limit": least, "val_1": least}
+    module = to_torch(build(nodes, X, numbers))
+    assert sorted(name for name, _ in module.named_buffers()) == ["constants.val_1", "limit"]
+
+
 def test_sizes_stay_numbers_at_any_batch() -> None:
     """Shape, Gather, Concat and Reshape of the older exporter leave nothing in the module but the reshape."""
     image = draw(2, 4, 5, 5)

@@ -23,6 +23,7 @@ from graphprune.ir.model import Model  # noqa: E402
 from graphprune.training import TrainOptions, checkpoint, finetune  # noqa: E402
 from graphprune.training.loop import Trainer  # noqa: E402
 from graphprune.training.network import Place, TrainableNetwork, fingerprint  # noqa: E402
+from graphprune.training.run import _round  # noqa: E402
 from tests.graphs import build, initialisers, run  # noqa: E402
 from tests.training.parts import data, model, network, options, samples, silent  # noqa: E402
 
@@ -291,6 +292,15 @@ def test_sorted_samples_get_a_note() -> None:
     assert "seem to be sorted by class, and the shuffle buffer holds 64" in report.notes[0]
     _, report = finetune(model(), None, ordered, options(epochs=1), silent)
     assert report.notes == ()
+
+
+@pytest.mark.parametrize("every", [2, 5, 13])
+def test_rounds_of_so_many_steps_follow_one_another_through_the_passes(every: int) -> None:
+    def batches(number: int) -> Any:
+        return iter([(number, place) for place in range(5)])
+
+    found: list[Any] = [batch for number in (1, 2, 3) for batch in _round(batches, 5, number, every)]
+    assert found == [(step // 5 + 1, step % 5) for step in range(3 * every)]
 
 
 def test_passes_per_epoch_and_mixed_precision() -> None:

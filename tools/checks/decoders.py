@@ -1,7 +1,7 @@
 """Decoders with a cache, of families that people deploy: which units can go of what the exporters make of them.
 
 Each family is built small, with random weights, from its class in transformers, and exported by onnxruntime-genai's
-builder (``fused``; it knows no GPT-2 and no Mixtral) and by torch's older exporter with a cache (``plain``). Of each
+builder (``fused``; it knows no GPT-2 and no mixture) and by torch's older exporter with a cache (``plain``). Of each
 file every KV group and every MLP must be found, and one unit of each is cut; every attention, every MLP and every layer
 is taken out by itself. All is proved against the masked original over decoding steps. A family is exported in the first
 style that it has, unless one is asked for. Needs transformers and onnxruntime-genai.
@@ -74,6 +74,20 @@ FAMILIES = [
         "MixtralConfig",
         _GROUPED | {"num_local_experts": 4},
         neurons=0,
+        experts=4,
+        styles=("plain",),
+    ),
+    Family(
+        "qwen2_moe",
+        "Qwen2MoeForCausalLM",
+        "Qwen2MoeConfig",
+        _GROUPED
+        | {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 48,
+            "shared_expert_intermediate_size": 96,
+        },
         experts=4,
         styles=("plain",),
     ),

@@ -21,7 +21,7 @@ from typing import Any
 from evidence_rows import rows_of
 from evidence_size import SIZES, Row, Task
 
-EXPERIMENTS = ("tickets", "joint", "robustness", "layer_cut", "growth", "sensors", "streams")
+EXPERIMENTS = ("tickets", "joint", "robustness", "layer_cut", "growth", "sensors", "streams", "amp")
 
 
 def experiment(name: str) -> Any:
@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/evidence"))
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--seeds", type=int, nargs="+", help="of all experiments that have them; default: all")
-    parser.add_argument("--minutes", type=float, default=60.0, help="for one task")
+    parser.add_argument("--minutes", type=float, help="for one task; default: 60, at paper size a week")
+    parser.add_argument("--dry-run", action="store_true", help="tell the tasks that are left, and do nothing")
     parser.add_argument("--markdown", type=Path, help="write the page from the rows there are, and do nothing else")
     parser.add_argument("--task", help="do this one, given as JSON, and print its rows")
     words = parser.parse_args()
@@ -44,6 +45,7 @@ def main() -> None:
         parser.error(f"there is no experiment {', '.join(sorted(unknown))}; they are {', '.join(EXPERIMENTS)}")
     words.work.mkdir(parents=True, exist_ok=True)
     size = SIZES[words.size]
+    words.minutes = words.minutes or size.minutes
     if words.task:
         for row in experiment(words.experiments[0]).rows(json.loads(words.task), size, words.work):
             print(json.dumps(row))
@@ -59,6 +61,9 @@ def main() -> None:
             if words.seeds and task.get("seed", words.seeds[0]) not in words.seeds:
                 continue
             if any(about.items() <= row.items() for row in rows_of(words.work, name)):
+                continue
+            if words.dry_run:
+                print(name, json.dumps(about))
                 continue
             found = [about | row for row in _in_a_process(name, task, words)]
             with (words.work / f"{name}.jsonl").open("a") as out:

@@ -1,7 +1,8 @@
 """``joint-cka`` with the KL criterion against layers only, filters only and a coin, step by step, trained in between.
 
 Every step takes as many MACs as a block has; after it all methods get the same repair and training. ``trained`` is the
-paper's rule to the letter: both children are trained on a tenth of the images before CKA compares them.
+paper's rule to the letter: both children are trained on a tenth of the images before CKA compares them. ``cka``, at
+paper size, is the one on CKA: a block after the other, trained after each (at small size: docs/measured.md).
 """
 
 from __future__ import annotations
@@ -29,10 +30,9 @@ from graphprune.report.result import Result
 from graphprune.runtime.execution import Execution
 from graphprune.runtime.sessions import RuntimeOptions
 
-BLOCKS = (3, 3, 3)
-STEPS = 3
 JOINT = "joint-cka{criterion=kl,match=flops,samples=128%s}"
 SPECS = {"joint": JOINT % "", "random": JOINT % ",select=random", "layers": "layer-kl", "filters": "filter-kl"}
+SPECS["cka"] = "layer-cka{rescore=none}"
 METHODS = ("joint", "layers", "filters", "random", "trained")
 SCORING_IMAGES = 128
 HELD_OUT_IMAGES = 1024  # of the training images, that compare trained children
@@ -41,16 +41,16 @@ RUNTIME = RuntimeOptions(threads=1)
 
 def tasks(size: Size) -> Iterator[Task]:
     for seed in size.seeds:
-        for method in METHODS:
+        for method in (*METHODS, "cka") if size.name == "paper" else METHODS:
             yield {"method": method, "seed": seed}
 
 
 def rows(task: Task, size: Size, work: Path) -> list[Row]:
     """The dense network and each step: what went, MACs left, top-1 after the training."""
     seed, method = task["seed"], task["method"]
-    now = networks.dense(BLOCKS, seed, size, work)
+    now = networks.dense(size.joint_blocks, seed, size, work)
     whole, found = 0, [{"step": 0, "what": "", "macs_left": 1.0, "top1": networks.top1(now, size, work)}]
-    for step in range(1, STEPS + 1):
+    for step in range(1, size.joint_steps + 1):
         try:
             result, what = _cut(method, now, step, seed, size, work)
         except (NothingToPrune, TargetNotReached) as error:
@@ -98,7 +98,7 @@ def _pruned(now: Path, spec: str, method: str, step: int, seed: int, size: Size,
     block = 18 * size.widths[0] ** 2 * size.pixels**2  # two convolutions, in every stage the same
     target = (
         "removed=1"
-        if method == "layers"
+        if method in ("layers", "cka")
         else "flops=0.999"
         if method in ("joint", "random")
         else f"flops={1 - block / macs}"

@@ -61,16 +61,25 @@ def _head() -> str:
         as large by means of 2 x 2 pixels. Rates follow a cosine, and a tenth of the images decides which
         epoch is kept. Machine: AMD EPYC (AVX2), two cores shared with other work."""
     )
+    larger = _text(
+        f"""At paper size a GPU makes the rows of CKA and joint by the experiments `joint` and `robustness` (ResNet-56
+        in {paper.joint_steps} steps, also a block at a time by CKA alone), those of lottery by `tickets`, of growth by
+        `growth`, of PLS against CKA by `layer_cut`, of sensors by `sensors`, of CIPLS by `streams`, and of AMP by
+        `amp` (LoRA after each method; `smollm2.py build/evidence/smol` comes before it): `evidence.py amp --size
+        paper`. The MACs of ten blocks and the time of layers and filters are measured at full size already."""
+    )
     return f"""# Evidence
 
 {intro}
 ```console
 python tools/figures/evidence.py --work build/evidence                   # all of it, small; resumes
 python tools/figures/evidence.py --work build/evidence --size paper      # as large as the papers, for a GPU; not run
+python tools/figures/evidence.py --size paper --dry-run                  # the tasks of that
 python tools/figures/evidence.py --work build/evidence --markdown docs/evidence.md
 ```
 
-{sizes}"""
+{sizes}
+{larger}"""
 
 
 def _claims_table(rows: dict[str, list[Row]]) -> str:

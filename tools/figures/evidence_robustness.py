@@ -8,7 +8,6 @@ from pathlib import Path
 import evidence_networks as networks
 import numpy as np
 from cifar import STANDARD_MEAN, STANDARD_STD
-from evidence_joint import BLOCKS
 from evidence_size import Row, Size, Task
 
 from graphprune.evaluation.attacks import fgsm
@@ -30,7 +29,7 @@ def tasks(size: Size) -> Iterator[Task]:
 def rows(task: Task, size: Size, work: Path) -> list[Row]:
     """Top-1 of every network under every condition."""
     seed = task["seed"]
-    paths = [networks.dense(BLOCKS, seed, size, work)]
+    paths = [networks.dense(size.joint_blocks, seed, size, work)]
     paths += [work / f"step-{method}-{seed}-{size.name}.onnx" for method in METHODS]
     x, labels = networks.images(work, size, "test")
     is_grey = x.shape[1] == 1

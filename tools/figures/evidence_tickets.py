@@ -39,7 +39,7 @@ def tasks(size: Size) -> Iterator[Task]:
 
 
 def rows(task: Task, size: Size, work: Path) -> list[Row]:
-    """Top-1 after the training, MACs left, and the processor time of the training."""
+    """Top-1 after the training, MACs left, and the time of the training, at small size the processor's."""
     path = networks.fresh(BLOCKS, task["seed"], size, work)
     what, _, score = task["kind"].partition(" ")
     macs_left, gone, model = 1.0, list[str](), load(path)
@@ -51,7 +51,10 @@ def rows(task: Task, size: Size, work: Path) -> list[Row]:
         assert result.model is not None
         model, macs_left = result.model, result.after.macs / result.before.macs
         gone = [block.name for block in result.plan.blocks]
-    started = time.process_time()
+    clock = (
+        time.perf_counter if size.name == "paper" else time.process_time
+    )  # a GPU is waited for; two cores are shared
+    started = clock()
     better = networks.trained(model, size, size.training(task["seed"]), work)
-    seconds = time.process_time() - started
+    seconds = clock() - started
     return [{"macs_left": macs_left, "gone": gone, "seconds": seconds, "top1": networks.top1(better, size, work)}]

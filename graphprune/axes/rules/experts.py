@@ -15,7 +15,7 @@ def experts(node: NodeTyping) -> list[Axes] | None:
     node.freeze(x[-1], f"it is given to the experts of {node.op}")
     node.choose(1, 1, node.attr("k", 1))
     for operand in range(2, len(node.inputs)):
-        axes = (node.axes(operand) or ()) if node.has(operand) else ()
+        axes = node.axes(operand) or ()
         each, rest = (axes[1:], axes[:1]) if operand == _MIXING else (axes[:1], axes[1:])
         for axis in each:
             if size_of(axis) > 1:  # a scale may be one for all
