@@ -3,6 +3,7 @@
 python tools/checks/families.py torchvision --out families.jsonl       every classifier
 python tools/checks/families.py timm convmixer_768_32 --out families.jsonl
 python tools/checks/families.py torchvision vit_h_14 --pixels 56 --out families.jsonl    the structure is the same
+python tools/checks/families.py others --out families.jsonl            small ones of eleven more libraries
 python tools/checks/families.py --table families.jsonl
 
 Each network has a process and a limit of processor time of its own; what --out already holds is not done again. All
@@ -30,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 NAMES = Path(__file__).with_name("families.toml")
 KEPT: list[Any] = []  # what is declared lives as long as its library
 LIMIT_SECONDS = 420  # of the processor: a busy machine takes no network away
@@ -76,6 +76,10 @@ def names_of(library: str) -> list[str]:
         from torchvision import models
 
         return list(models.list_models(module=models))
+    if library == "others":
+        from tools.checks import library_networks
+
+        return library_networks.names()
     names: list[str] = tomllib.loads(NAMES.read_text())[library]
     return names
 
@@ -107,6 +111,11 @@ def build(library: str, name: str, pixels: int) -> Built:
     torch.manual_seed(0)
     if library == "transformers":
         return _transformer(name)
+    if library == "others":
+        from tools.checks import library_networks
+
+        module, inputs, axes = library_networks.build(name)
+        return randomise(module).eval(), inputs, axes
     if library == "torchvision":
         from torchvision import models
 
@@ -172,7 +181,7 @@ def export(built: Built, exporter: str, path: Path) -> None:
     if exporter == "dynamo":
         shapes: Any = tuple({axis: torch.export.Dim.AUTO for axis in axes[name]} for name in inputs)
         settings: dict[str, Any] = {"dynamo": True, "opset_version": 18, "external_data": False, "verbose": False}
-        settings["dynamic_shapes"] = (shapes,) if type(module).__name__ == "First" else shapes
+        settings["dynamic_shapes"] = (shapes,) if type(module).__name__ in ("First", "Picked") else shapes
     else:
         settings = {"dynamo": False, "opset_version": 17, "dynamic_axes": axes}
     torch.backends.mha.set_fastpath_enabled(False)  # TorchScript's exporter has no operator for it
@@ -247,7 +256,7 @@ def table(lines: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", nargs="?", choices=("torchvision", "timm", "transformers"))
+    parser.add_argument("library", nargs="?", choices=("torchvision", "timm", "transformers", "others"))
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--limit", type=int, default=LIMIT_SECONDS, help="seconds of the processor for each network")
