@@ -77,8 +77,6 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
     """The header of ``model`` with the nodes of ``graph``, which are some of its own,
     and the constants that they read.
     """
-    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-    from onnx_graphsurgeon.ir.tensor import SparseValues
 
     proto = onnx.ModelProto()
     proto.CopyFrom(model.header)
@@ -88,9 +86,7 @@ def _assembled(model: Model, graph: gs.Graph, *, with_weights: bool) -> onnx.Mod
             exported[node.name] = export_node(node, model.node_protos)
     proto.graph.node.extend(exported[node.name] for node in graph.nodes)
     for constant in constants(graph):
-        if isinstance(constant._values, SparseValues):
-            proto.graph.sparse_initializer.append(OnnxExporter.export_sparse_tensor_proto(constant))
-        elif not with_weights and constant._values.nbytes > external_data.INLINE_LIMIT_BYTES and not _is_text(constant):
+        if not with_weights and constant._values.nbytes > external_data.INLINE_LIMIT_BYTES and not _is_text(constant):
             proto.graph.initializer.append(_hollow(constant, model))
         else:
             proto.graph.initializer.append(_tensor_proto(constant))

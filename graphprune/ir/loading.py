@@ -209,7 +209,7 @@ def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
     header = onnx.ModelProto()
     for message, skip in (
         (proto, {"graph", "functions"}),
-        (proto.graph, {"node", "initializer", "sparse_initializer"}),
+        (proto.graph, {"node", "initializer"}),
     ):
         target: Any = header if message is proto else header.graph
         for field, value in message.ListFields():

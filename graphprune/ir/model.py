@@ -145,8 +145,7 @@ def _imported(tensor: gs.Tensor) -> onnx.TensorProto | None:
     from graphprune.ir.cut_values import CutValues
 
     values = getattr(tensor, "_values", None)
-    proto = None if isinstance(values, CutValues) else getattr(values, "tensor", None)
-    return proto if isinstance(proto, onnx.TensorProto) else None  # not a sparse one
+    return None if isinstance(values, CutValues) else getattr(values, "tensor", None)
 
 
 def constant_dims(constant: gs.Constant) -> tuple[int, ...]:
@@ -156,14 +155,12 @@ def constant_dims(constant: gs.Constant) -> tuple[int, ...]:
 
 def read_values(constant: gs.Constant, folder: Path | None) -> np.ndarray:
     """The values of a constant, from its data file if need be; they are not kept in memory by the model."""
-    from onnx_graphsurgeon.ir.tensor import SparseValues
-
     from graphprune.ir.cut_values import CutValues
 
     values = constant._values
     if isinstance(values, np.ndarray):
         return values
-    if isinstance(values, SparseValues | CutValues):
+    if isinstance(values, CutValues):
         dense: np.ndarray = values.load()
         return dense
     proto = external_data.read(values.tensor, folder) if folder is not None and is_external(constant) else values.tensor

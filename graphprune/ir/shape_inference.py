@@ -125,7 +125,7 @@ def without_large_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     skeleton = onnx.ModelProto(ir_version=proto.ir_version)
     skeleton.opset_import.extend(proto.opset_import)
     skeleton.graph.name = proto.graph.name
-    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+    for field in ("node", "input", "output", "value_info"):
         getattr(skeleton.graph, field).extend(getattr(proto.graph, field))
     for tensor in proto.graph.initializer:
         if (

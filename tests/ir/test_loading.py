@@ -195,16 +195,6 @@ def test_outputs_that_are_constants() -> None:
     assert_same(run(out, feeds), wanted)
 
 
-def test_sparse_initialisers_survive() -> None:
-    proto = build("(float[N,3] x) => (float[N,3] y) { y = MatMul(x, w) }", ir=10)
-    values = helper.make_tensor("w", TensorProto.FLOAT, [2], [3.0, -2.0])
-    places = helper.make_tensor("places", TensorProto.INT64, [2], [1, 8])
-    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [3, 3]))
-    out = to_proto(load(proto))
-    assert out.graph.sparse_initializer == proto.graph.sparse_initializer
-    assert_same(run(out, random_feeds(proto)), run(proto, random_feeds(proto)))
-
-
 def test_stale_value_info_is_dropped() -> None:
     proto = build("(float[N,4] x) => (float[N,4] y) { h = MatMul(x, w) y = Relu(h) }", {"w": (4, 4)})
     proto.graph.value_info.append(helper.make_tensor_value_info("h", TensorProto.FLOAT, ["N", 4]))

@@ -109,7 +109,7 @@ def test_perplexity_is_that_of_the_next_tokens(tool: Callable[[str], Any], llama
 
 def test_passes_of_layers_get_a_count_the_others_a_share(tool: Callable[[str], Any]) -> None:
     ours = tool("language_model_ours")
-    assert ours.target("layer-angular", 0.2, 8) == "removed=16"
+    assert ours.target("layer-angular", 0.2, 8) == "removed=8"
     assert ours.target("filter-obs", 0.2, 8) == "params=0.8"
     assert tool("language_model_quality").layer_count(100, 9, 0.25) == 3
 

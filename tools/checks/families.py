@@ -114,8 +114,8 @@ def build(library: str, name: str, pixels: int) -> Built:
     if library == "others":
         from tools.checks import library_networks
 
-        module, inputs, axes = library_networks.build(name)
-        return randomise(module).eval(), inputs, axes
+        small, inputs, axes = library_networks.build(name)
+        return randomise(small).eval(), inputs, axes
     if library == "torchvision":
         from torchvision import models
 

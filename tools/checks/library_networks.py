@@ -186,34 +186,32 @@ def _segmenter(arch: str, encoder: str) -> Built:
     return _images(getattr(smp, arch)(encoder_name=encoder, encoder_weights=None, classes=3), 3, size, size)
 
 
-def _unet() -> Built:
-    from diffusers import UNet2DModel
+def _diffusers() -> Any:
+    return importlib.import_module("diffusers")  # typed in part
 
+
+def _unet() -> Built:
     kinds = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
     sizes = {"block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8, "attention_head_dim": 8}
-    module = UNet2DModel(sample_size=16, in_channels=3, out_channels=3, **kinds, **sizes)
+    module = _diffusers().UNet2DModel(sample_size=16, in_channels=3, out_channels=3, **kinds, **sizes)
     given = {"x": torch.randn(2, 3, 16, 16), "t": torch.tensor([3, 5])}
     return _steps(module, lambda inner, x, t: inner(x, t, return_dict=False)[0], **given)
 
 
 def _conditioned() -> Built:
-    from diffusers import UNet2DConditionModel
-
     kinds = {
         "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
     }
     sizes = {"block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8, "attention_head_dim": 8}
-    module = UNet2DConditionModel(sample_size=16, cross_attention_dim=24, **kinds, **sizes)
+    module = _diffusers().UNet2DConditionModel(sample_size=16, cross_attention_dim=24, **kinds, **sizes)
     given = {"x": torch.randn(2, 4, 16, 16), "t": torch.tensor([3, 5]), "c": torch.randn(2, 7, 24)}
     return _steps(module, lambda inner, x, t, c: inner(x, t, c, return_dict=False)[0], **given)
 
 
 def _autoencoder() -> Built:
-    from diffusers import AutoencoderKL
-
     kinds = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
-    module = AutoencoderKL(block_out_channels=(16, 32), norm_num_groups=8, latent_channels=4, **kinds)
+    module = _diffusers().AutoencoderKL(block_out_channels=(16, 32), norm_num_groups=8, latent_channels=4, **kinds)
 
     def there_and_back(inner: Any, x: Any) -> Any:
         return inner.decode(inner.encode(x).latent_dist.mode(), return_dict=False)[0]
@@ -222,20 +220,16 @@ def _autoencoder() -> Built:
 
 
 def _dit() -> Built:
-    from diffusers import DiTTransformer2DModel
-
     sizes = {"num_attention_heads": 4, "attention_head_dim": 8, "num_layers": 2, "sample_size": 8, "patch_size": 2}
-    module = DiTTransformer2DModel(in_channels=4, out_channels=4, num_embeds_ada_norm=10, **sizes)
+    module = _diffusers().DiTTransformer2DModel(in_channels=4, out_channels=4, num_embeds_ada_norm=10, **sizes)
     given = {"x": torch.randn(2, 4, 8, 8), "t": torch.tensor([3, 5]), "c": torch.tensor([1, 2])}
     return _steps(module, lambda inner, x, t, c: inner(x, timestep=t, class_labels=c, return_dict=False)[0], **given)
 
 
 def _sd3() -> Built:
-    from diffusers import SD3Transformer2DModel
-
     sizes = {"num_attention_heads": 4, "attention_head_dim": 8, "num_layers": 2, "sample_size": 8, "patch_size": 2}
     widths = {"joint_attention_dim": 16, "caption_projection_dim": 32, "pooled_projection_dim": 16}
-    module = SD3Transformer2DModel(in_channels=4, out_channels=4, pos_embed_max_size=16, **sizes, **widths)
+    module = _diffusers().SD3Transformer2DModel(in_channels=4, out_channels=4, pos_embed_max_size=16, **sizes, **widths)
     given = {"x": torch.randn(2, 4, 8, 8), "c": torch.randn(2, 5, 16), "p": torch.randn(2, 16)}
     pick = lambda inner, x, c, p, t: inner(x, c, p, t, return_dict=False)[0]  # noqa: E731 - it is passed on
     return _steps(module, pick, **given, t=torch.tensor([3.0, 5.0]))
