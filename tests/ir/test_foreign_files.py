@@ -35,7 +35,7 @@ def safetensors() -> bytes:
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "a pointer of Git LFS"),
         (b"<!DOCTYPE html>\n<html><body>404</body></html>", "a web page"),
-        (gzip.compress(b"model"), "a compressed file"),
+        (gzip.compress(b"model", mtime=0), "a compressed file"),
         (archive("model.onnx"), "an archive"),
         (archive("net/data.pkl", "net/version"), "a file of PyTorch"),
         (archive("net/archive_format", "net/models/model.json"), "a program of torch.export"),
