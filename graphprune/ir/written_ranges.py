@@ -1,4 +1,4 @@
-"""What a ScatterND or ScatterElements overwrites, where that is one range of one axis."""
+"""What a ScatterND or ScatterElements overwrites, where that is a box: one range of each axis that is not whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graphprune.ir.shape_inference import STANDARD_DOMAINS, is_invented
 
 @dataclass(frozen=True)
 class WrittenRange:
-    """What is overwritten, whole along all other axes. A start below zero counts from the end."""
+    """What is overwritten along one axis. A start below zero counts from the end."""
 
     axis: int
     start: int
@@ -33,15 +33,19 @@ class WrittenRange:
         return self.end in (0, self.size)
 
 
-def written_range(node: gs.Node, shapes: Mapping[str, Shape]) -> WrittenRange | None:
-    """The range; None where it is none, where nobody knows, or where something else is done than writing."""
+Box = tuple[WrittenRange, ...]
+"""A range of each axis that is not overwritten whole, by axis; empty where everything is overwritten."""
+
+
+def written_box(node: gs.Node, shapes: Mapping[str, Shape]) -> Box | None:
+    """The box; None where it is none, where nobody knows, or where something else is done than writing."""
     read = {"ScatterND": _written_by_nd, "ScatterElements": _written_by_elements}.get(node.op)
     if read is None or node.domain not in STANDARD_DOMAINS or node.attrs.get("reduction", "none") != "none":
         return None
     return read(NodeReading(node), shapes)
 
 
-def _written_by_elements(node: NodeReading, shapes: Mapping[str, Shape]) -> WrittenRange | None:
+def _written_by_elements(node: NodeReading, shapes: Mapping[str, Shape]) -> Box | None:
     """Of ``data[..., index, ...] = updates``: None if it is not one range, or if updates may be shorter elsewhere."""
     dims, updates = shapes.get(node.inputs[0].name), known_dims(node.inputs[2], shapes)
     if dims is None or updates is None:
@@ -54,17 +58,17 @@ def _written_by_elements(node: NodeReading, shapes: Mapping[str, Shape]) -> Writ
         return None
     size = dims[axis]
     start = run.start + size if isinstance(size, int) and run.start < 0 else run.start
-    return WrittenRange(axis, start, length, size)
+    return () if length == size else (WrittenRange(axis, start, length, size),)
 
 
-def _written_by_nd(node: NodeReading, shapes: Mapping[str, Shape]) -> WrittenRange | None:
-    """Of ``data[indices] = updates``: None if it is not one range of one axis."""
+def _written_by_nd(node: NodeReading, shapes: Mapping[str, Shape]) -> Box | None:
+    """Of ``data[indices] = updates``: None if it is no box."""
     dims, updates = shapes.get(node.inputs[0].name), known_dims(node.inputs[2], shapes)
     runs = _grid(node.inputs[1], shapes)
     rank = len(runs)
     if dims is None or updates is None or not rank or len(updates) != len(dims):
         return None
-    found = None
+    found: list[WrittenRange] = []
     for axis, (run, size) in enumerate(zip(runs, dims, strict=False)):
         if run is None or size is None:
             return None
@@ -75,12 +79,9 @@ def _written_by_nd(node: NodeReading, shapes: Mapping[str, Shape]) -> WrittenRan
         if not isinstance(size, int) or not isinstance(length, int) or not _goes_through(run, length, axis - rank - 1):
             return None
         start = run.start + size if run.start < 0 else run.start
-        if length == size:
-            continue
-        if found is not None:
-            return None
-        found = WrittenRange(axis, start, length, size)
-    return found
+        if length != size:
+            found.append(WrittenRange(axis, start, length, size))
+    return tuple(found)
 
 
 def _grid(indices: gs.Tensor, shapes: Mapping[str, Shape]) -> list[Run | None]:

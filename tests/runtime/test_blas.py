@@ -30,6 +30,7 @@ def test_narrow_matrices_get_one_thread() -> None:
     assert [threads_for(width, 3) for width in (0, 576, blas.WIDE - 1, blas.WIDE)] == [1, 1, 1, 3]
 
 
+@pytest.mark.slow  # beside other processes two threads wait busily
 @pytest.mark.parametrize(("wide", "allowed_there"), [(1, 2), (10_000, 1)])
 def test_choice_and_repair_keep_to_the_threads_of_the_run(
     monkeypatch: pytest.MonkeyPatch, wide: int, allowed_there: int

@@ -141,7 +141,7 @@ def latency_svg(comparison: Comparison) -> str:
         )
         for counts, colour, name, latency in runs:
             ax.stairs(counts, histogram.edges_ms, fill=True, color=colour, alpha=0.28)
-            ax.stairs(counts, histogram.edges_ms, color=colour, label=f"{name}: median {latency.median_ms:.3g} ms")
+            ax.stairs(counts, histogram.edges_ms, color=colour, label=f"{name}: {latency.median_ms:.3g} ms")
             ax.axvline(latency.median_ms, color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
         ax.set_xscale("log")
         ax.set_xlim(histogram.edges_ms[0], histogram.edges_ms[-1])
@@ -155,7 +155,7 @@ def latency_svg(comparison: Comparison) -> str:
         if len([t for t in ax.get_xticks() if histogram.edges_ms[0] <= t <= histogram.edges_ms[-1]]) < 3:
             ax.set_xscale("linear")
             ax.xaxis.set_major_locator(ticker.MaxNLocator(6))
-        ax.set_xlabel("ms per run")
+        ax.set_xlabel("ms per run; dashed: the median")
         ax.set_ylabel("runs")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
 
