@@ -4,7 +4,8 @@ python tools/checks/families.py torchvision --out families.jsonl       every cla
 python tools/checks/families.py timm convmixer_768_32 --out families.jsonl
 python tools/checks/families.py torchvision vit_h_14 --pixels 56 --out families.jsonl    the structure is the same
 python tools/checks/families.py others --out families.jsonl            small ones of eleven more libraries
-python tools/checks/families.py --table families.jsonl
+python tools/checks/families.py --table families.jsonl                 a network a line
+python tools/checks/families.py --summary families.jsonl               a library a line
 
 Each network has a process and a limit of processor time of its own; what --out already holds is not done again. All
 groups at once at two ratios, all blocks at once, and each alone where there are few, are compared with their masked
@@ -21,6 +22,7 @@ import inspect
 import json
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -254,6 +256,26 @@ def table(lines: list[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def summary(lines: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown, a library a line; of what was exported."""
+    yield "| library | networks | exports | groups | blocks | validated | worst error | parameters left at 75 % |"
+    yield "|---|---|---|---|---|---|---|---|"
+    libraries: dict[str, list[dict[str, Any]]] = {}
+    for row in lines:
+        if not row.get("not_exported") and not row["problem"]:
+            name = row["name"].partition("/")[0] if row["library"] == "others" else row["library"]
+            libraries.setdefault(name, []).append(row)
+    for library, rows_ in libraries.items():
+        total = {key: sum(row[key] for row in rows_) for key in ("prunable", "groups", "blocks", "cuts", "removals")}
+        left = sorted(row["left"] for row in rows_)
+        yield (
+            f"| {library} | {len({row['name'] for row in rows_})} | {len(rows_)} | {total['prunable']:,} of "
+            f"{total['groups']:,} | {total['blocks']} | {sum(row['validated'] for row in rows_)} of "
+            f"{total['cuts'] + total['removals']} | {max(row['worst_error'] for row in rows_):.0e} | "
+            f"{left[0]:.0%} to {left[-1]:.0%}, median {statistics.median(left):.0%} |"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", nargs="?", choices=("torchvision", "timm", "transformers", "others"))
@@ -263,6 +285,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=0, help="edge of the images; as the network says")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--table", type=Path)
+    parser.add_argument("--summary", type=Path)
     words = parser.parse_args()
     if words.one or words.library == "torchvision":
         declare_operators()
@@ -270,11 +293,12 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (words.limit, words.limit + 5))
         print(json.dumps(one(words.library, words.names[0], words.one, words.pixels)))
         return
-    if words.table:
-        print("\n".join(table([json.loads(text) for text in words.table.read_text().splitlines()])))
-        return
-    written = words.out.read_text().splitlines() if words.out.exists() else []
-    known = {f"{row['library']} {row['name']} {row['exporter']}" for row in map(json.loads, written)}
+    for path, written in ((words.table, table), (words.summary, summary)):
+        if path:
+            print("\n".join(written([json.loads(text) for text in path.read_text().splitlines()])))
+            return
+    done = words.out.read_text().splitlines() if words.out.exists() else []
+    known = {f"{row['library']} {row['name']} {row['exporter']}" for row in map(json.loads, done)}
     for row in rows(words, known):
         with words.out.open("a") as out:
             out.write(json.dumps(row) + "\n")
