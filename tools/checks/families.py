@@ -92,12 +92,12 @@ def declare_operators() -> None:
     """
     import torch
 
+    from tools.checks.torchvision_beside_cpu import OPERATORS
+
     if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
         return
-    operators = "nms qnms roi_align roi_pool ps_roi_align ps_roi_pool deform_conv2d"
-    backward = "_roi_align_backward _roi_pool_backward _ps_roi_align_backward _ps_roi_pool_backward"
     library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for name in f"{operators} {backward} _deform_conv2d_backward".split():
+    for name in OPERATORS:
         library.define(f"{name}() -> ()")
     KEPT.append(library)
 
