@@ -101,11 +101,11 @@ def survey(
 
 
 def unit_plans(groups: Sequence[Group], random: np.random.Generator) -> Iterator[tuple[str, Kept]]:
-    """Each group by itself and all together; at least one unit stays and at least one goes."""
+    """Each group by itself and all together; at least one unit goes, and as many stay as the group can do with."""
     for ratio in RATIOS:
         together: Kept = {}
         for group in groups:
-            gone = random.permutation(group.size)[: max(1, min(group.size - 1, round(ratio * group.size)))]
+            gone = random.permutation(group.size)[: max(1, min(group.size - group.least, round(ratio * group.size)))]
             together[group.atom] = np.isin(np.arange(group.size), gone, invert=True)
             yield f"{group.name} {ratio:.0%}", {group.atom: together[group.atom]}
         if len(groups) > 1:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from graphprune.analysis.model_analysis import ModelAnalysis
+from graphprune.analysis.sizes import concrete_sizes
+from graphprune.ir.loading import load
 from graphprune.ir.model import Model
+from graphprune.runtime.sessions import RuntimeOptions
 from tests.graphs import build
 from tests.zoo import survey as checks
 from tests.zoo.survey import survey
@@ -38,3 +43,12 @@ def test_rounding_is_told_from_a_wrong_cut(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(checks, "remove_units", wrong)
     assert survey(NOISY, FEED).failures
+
+
+def test_as_many_stay_as_a_group_can_do_with() -> None:
+    """Of three experts of which each token goes to two, one goes."""
+    model = load(NOISY)
+    (group, *_) = ModelAnalysis(model, concrete_sizes(model, FEED, RuntimeOptions()), {"x": (4, 6)}).groups
+    experts = replace(group, size=3, least=2)
+    plans = dict(checks.unit_plans([experts], np.random.default_rng(0)))
+    assert {label: int(kept[group.atom].sum()) for label, kept in plans.items()} == dict.fromkeys(plans, 2)
