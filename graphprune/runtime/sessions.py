@@ -135,8 +135,9 @@ def open_session(
     Without ``keeps_memory`` it gives back after each run what it took for it: one of many sessions, which wait for
     their turn, would hold it for nothing. A lean session is not for timing: the large weights of a large model stay
     where they are in its file, rather than in another order in memory, and it keeps no memory, either. Where time is
-    what counts, threads wait for work as the runtime has it by itself, busily (``spins``); elsewhere they would only
-    take the cores from what else computes.
+    what counts, threads wait for work as the runtime has it by itself, busily (``spins``), but only until a run ends:
+    sessions that are timed in turn would otherwise take the cores from each other for some time after each run.
+    Elsewhere they would only take the cores from what else computes.
 
     Raises
     ------
@@ -151,7 +152,9 @@ def open_session(
     session_options.intra_op_num_threads = options.thread_count
     session_options.inter_op_num_threads = 1
     session_options.log_severity_level = 4
-    if not spins:
+    if spins:
+        session_options.add_session_config_entry("session.force_spinning_stop", "1")
+    else:
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not is_optimised:
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -21,3 +21,5 @@ def test_only_what_is_timed_waits_busily(tmp_path: Path) -> None:
     assert quiet.get_session_config_entry(entry) == "0"
     with pytest.raises(RuntimeError):  # the runtime's own habit
         busy.get_session_config_entry(entry)
+    # two that are timed in turn: after its run the one must not keep the cores from the other
+    assert busy.get_session_config_entry("session.force_spinning_stop") == "1"
