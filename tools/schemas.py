@@ -50,6 +50,9 @@ def schema(kind: type) -> dict[str, Any]:
     for part in content["$defs"].values():
         if "description" in part:
             part["description"] = inspect.cleandoc(part["description"])  # before Python 3.13 it comes indented
+        for field in part.get("properties", {}).values():
+            if field.get("default") == {}:
+                del field["default"]  # which msgspec names since 0.23
     if kind is Plan:
         for part in content["$defs"].values():
             part["additionalProperties"] = False

@@ -154,10 +154,11 @@ def test_torch_says_what_it_cannot_run() -> None:
 def test_gpu_sessions_bind_their_buffers(fake: Fake) -> None:
     ort = fake(nodes={CUDA: 7, CPU: 2})
     runner = OrtRuntime(RuntimeOptions("cuda:1", 1)).open(residual_mlp(1), {"x": np.zeros((4, 4), np.float32)})
-    record, preload, session = ort.calls[:3]
-    assert (record, preload) == ("session.record_ep_graph_assignment_info=1", "preload")
+    stop, record, preload, session = ort.calls[:4]
+    assert (stop, record) == ("session.force_spinning_stop=1", "session.record_ep_graph_assignment_info=1")
+    assert preload == "preload"
     assert session == f"session {CUDA} {{'device_id': '1'}}"
-    assert ort.calls[3:8] == [
+    assert ort.calls[4:9] == [
         "bind x (4, 4) on cuda:1",
         "bind y cuda:1",
         "gpu_graph_id=-1",
