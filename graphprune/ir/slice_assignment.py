@@ -7,6 +7,8 @@ With a Concat of what stays and what comes in, the axes can be followed, and it 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,74 +28,88 @@ def slices_to_concats(graph: gs.Graph, shapes: Mapping[str, Shape], dtypes: Muta
     written = [(node, box) for node in graph.nodes if (box := written_box(node, shapes)) is not None]
     taken = {node.name for node in graph.nodes} | set(graph.tensors()) if written else set()
     for node, box in written:
-        updates = _what_is_written(graph, node, box, shapes, taken)
-        outputs, before = list(node.outputs), len(graph.nodes)
-        node.outputs.clear()
-        joined = _overwritten(graph, node, node.inputs[0], box, updates, outputs, taken)
-        at = graph.nodes.index(node)
-        graph.nodes[at] = joined
-        dtype = dtypes.get(node.inputs[0].name, onnx.TensorProto.FLOAT)
-        for made in graph.nodes[at - (len(graph.nodes) - before) : at]:
-            dtypes.setdefault(made.outputs[0].name, dtype)
+        _Assignment(graph, node, taken, dtypes).replace(box, shapes)
     return len(written)
 
 
-def _overwritten(
-    graph: gs.Graph,
-    node: gs.Node,
-    data: gs.Tensor,
-    box: Box,
-    updates: gs.Tensor,
-    outputs: list[gs.Tensor],
-    taken: set[str],
-) -> gs.Node:
-    """What makes ``outputs``, ``data`` with ``updates`` in the box; what it reads is put before the node.
+@dataclass(frozen=True)
+class _Assignment:
+    """One node that overwrites a box; new names are put into ``taken``, their types into ``dtypes``."""
 
-    Along the first axis of the box stay what lies before and behind it; between them is the rest of the box.
-    """
-    if not box:
-        return gs.Node("Identity", _free(f"{node.name}/all", taken), inputs=[updates], outputs=outputs)
-    place, *rest = box
-    end = _END if place.is_at_end else place.end
-    parts = [updates]
-    if rest:
-        covered = _part(graph, node, data, place.axis, place.start, end, _free(f"{node.name}/covered", taken))
-        within = gs.Variable(_free(f"{node.name}/within", taken), dtype=data.dtype)
-        inner = _overwritten(graph, node, covered, tuple(rest), updates, [within], taken)
-        graph.nodes.insert(graph.nodes.index(node), inner)
-        parts = [within]
-    if place.start:
-        before = _free(f"{node.name}/before", taken)
-        parts.insert(0, _part(graph, node, data, place.axis, 0, place.start, before))
-    if not place.is_at_end:
-        parts.append(_part(graph, node, data, place.axis, place.end, _END, _free(f"{node.name}/after", taken)))
-    return gs.Node("Concat", _free(f"{node.name}/joined", taken), {"axis": place.axis}, parts, outputs)
+    graph: gs.Graph
+    node: gs.Node
+    taken: set[str]
+    dtypes: MutableMapping[str, int]
 
+    def replace(self, box: Box, shapes: Mapping[str, Shape]) -> None:
+        """By a Concat of what stays and what is written, or by what is written where nothing stays."""
+        updates, outputs = self._what_is_written(box, shapes), list(self.node.outputs)
+        self.node.outputs.clear()
+        if box:
+            parts = self._parts(self.node.inputs[0], box, updates)
+            joined = gs.Node("Concat", self._free("joined"), {"axis": box[0].axis}, parts, outputs)
+        else:
+            joined = gs.Node("Identity", self._free("all"), inputs=[updates], outputs=outputs)
+        self.graph.nodes[self.graph.nodes.index(self.node)] = joined
 
-def _what_is_written(
-    graph: gs.Graph, node: gs.Node, box: Box, shapes: Mapping[str, Shape], taken: set[str]
-) -> gs.Tensor:
-    """The updates before TorchScript's exporter gave them, by sizes that it computes, the shape that they had already,
-    or an axis for the one place.
-    """
-    updates = node.inputs[2]
-    lengths = {place.axis: place.length for place in box}
-    dims = tuple(lengths.get(axis, size) for axis, size in enumerate(shapes[node.inputs[0].name]))
-    given = _before_reshaping(updates, dims, shapes)
-    if given is not None:
-        return given
-    if [*lengths.values()] != [1]:
-        return updates
-    [axis] = lengths
-    given = _before_reshaping(updates, (*dims[:axis], *dims[axis + 1 :]), shapes)
-    if given is None:
-        return updates
-    name = _free(f"{node.name}/written", taken)
-    written = gs.Variable(name, dtype=given.dtype)
-    axes = gs.Constant(f"{name}/axes", np.array([axis]))
-    inputs, attrs = ([given, axes], {}) if graph.opset >= 13 else ([given], {"axes": [axis]})
-    graph.nodes.insert(graph.nodes.index(node), gs.Node("Unsqueeze", name, attrs, inputs, [written]))
-    return written
+    def _parts(self, data: gs.Tensor, box: Box, updates: gs.Tensor) -> list[gs.Tensor]:
+        """``data`` with ``updates`` in the box, in parts along its first axis.
+
+        What lies before and behind the box stays; between them is the rest of it.
+        """
+        place, rest = box[0], box[1:]
+        if rest:
+            covered = self._slice("covered", data, place.axis, place.start, _END if place.is_at_end else place.end)
+            updates = self._put("Concat", "within", self._parts(covered, rest, updates), axis=rest[0].axis)
+        parts = [updates]
+        if place.start:
+            parts.insert(0, self._slice("before", data, place.axis, 0, place.start))
+        if not place.is_at_end:
+            parts.append(self._slice("after", data, place.axis, place.end, _END))
+        return parts
+
+    def _what_is_written(self, box: Box, shapes: Mapping[str, Shape]) -> gs.Tensor:
+        """The updates before TorchScript's exporter gave them, by sizes that it computes, the shape that they had
+        already, or an axis for the one place.
+        """
+        updates = self.node.inputs[2]
+        lengths = {place.axis: place.length for place in box}
+        dims = tuple(lengths.get(axis, size) for axis, size in enumerate(shapes[self.node.inputs[0].name]))
+        given = _before_reshaping(updates, dims, shapes)
+        if given is not None:
+            return given
+        if [*lengths.values()] != [1]:
+            return updates
+        [axis] = lengths
+        given = _before_reshaping(updates, (*dims[:axis], *dims[axis + 1 :]), shapes)
+        if given is None:
+            return updates
+        if self.graph.opset < 13:
+            return self._put("Unsqueeze", "written", [given], axes=[axis])
+        return self._put("Unsqueeze", "written", [given], {"axes": axis})
+
+    def _slice(self, what: str, data: gs.Tensor, axis: int, start: int, end: int) -> gs.Variable:
+        return self._put("Slice", what, [data], {"start": start, "end": end, "axis": axis})
+
+    def _put(
+        self, op: str, what: str, inputs: list[gs.Tensor], numbers: Mapping[str, int] | None = None, **attrs: Any
+    ) -> gs.Variable:
+        """What a new node before this one makes of ``inputs`` and of constants, which hold a number each."""
+        name = self._free(what)
+        made = gs.Variable(name, dtype=inputs[0].dtype)
+        self.dtypes.setdefault(name, self.dtypes.get(self.node.inputs[0].name, onnx.TensorProto.FLOAT))
+        constants = [gs.Constant(f"{name}/{which}", np.array([n])) for which, n in (numbers or {}).items()]
+        put = gs.Node(op, name, attrs, [*inputs, *constants], [made])
+        self.graph.nodes.insert(self.graph.nodes.index(self.node), put)
+        return made
+
+    def _free(self, what: str) -> str:
+        """A name after the node's, or a longer one where the graph has that."""
+        name = f"{self.node.name}/{what}"
+        while any(known == name or known.startswith(f"{name}/") for known in self.taken):
+            name += "_"
+        self.taken.add(name)
+        return name
 
 
 def _before_reshaping(tensor: gs.Tensor, dims: Shape, shapes: Mapping[str, Shape]) -> gs.Tensor | None:
@@ -108,20 +124,3 @@ def _before_reshaping(tensor: gs.Tensor, dims: Shape, shapes: Mapping[str, Shape
             # as many entries in all: one size that nobody knows follows from the others
             found = tensor if len(unknown) <= (0 if is_expanded else 1) else found
     return found
-
-
-def _part(graph: gs.Graph, node: gs.Node, data: gs.Tensor, axis: int, start: int, end: int, name: str) -> gs.Variable:
-    """A range of the data, made by a Slice before the node."""
-    part = gs.Variable(name, dtype=data.dtype)
-    numbers = {"start": start, "end": end, "axis": axis}
-    bounds = [gs.Constant(f"{name}/{what}", np.array([number])) for what, number in numbers.items()]
-    graph.nodes.insert(graph.nodes.index(node), gs.Node("Slice", name, inputs=[data, *bounds], outputs=[part]))
-    return part
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """``name``, or a longer one that the graph does not have."""
-    while any(known == name or known.startswith(f"{name}/") for known in taken):
-        name += "_"
-    taken.add(name)
-    return name

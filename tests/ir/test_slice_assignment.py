@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from graphprune.ir.export import to_proto
@@ -219,3 +220,10 @@ def test_names_that_are_taken() -> None:
     assert [node.name for node in model.graph.nodes] == ["s/after_", "s/joined_", "s/joined"]
     feeds = random_feeds(proto)
     assert_same(run(to_proto(model), feeds), run(proto, feeds))
+
+
+def test_what_is_made_has_the_type_of_the_data() -> None:
+    text = grid_text("x").replace("float[B,2,3] u", "float[B,3] u").replace("h = S", "t = Reshape(u, q) h = S")
+    text = text.replace("k, u)", "k, t)").replace("float[", "float16[")
+    model = load(build(text, GRID | {"rows": np.array([2]), "q": np.array([-1, 1, 3])}))
+    assert {model.dtypes.get(node.outputs[0].name) for node in model.graph.nodes} == {onnx.TensorProto.FLOAT16}
