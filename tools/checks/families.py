@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import inspect
 import json
 import resource
@@ -33,8 +32,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.checks.torchvision_beside_cpu import declare
+
 NAMES = Path(__file__).with_name("families.toml")
-KEPT: list[Any] = []  # what is declared lives as long as its library
 LIMIT_SECONDS = 420  # of the processor: a busy machine takes no network away
 FEW = 12  # groups that are also cut one by one
 SMALL = {
@@ -84,22 +85,6 @@ def names_of(library: str) -> list[str]:
         return library_networks.names()
     names: list[str] = tomllib.loads(NAMES.read_text())[library]
     return names
-
-
-def declare_operators() -> None:
-    """torchvision's wheel is built for GPUs: beside a CPU build of torch its own operators are missing,
-    of which no classifier runs one.
-    """
-    import torch
-
-    from tools.checks.torchvision_beside_cpu import OPERATORS
-
-    if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
-        return
-    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for name in OPERATORS:
-        library.define(f"{name}() -> ()")
-    KEPT.append(library)
 
 
 def build(library: str, name: str, pixels: int) -> Built:
@@ -287,15 +272,14 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     parser.add_argument("--summary", type=Path)
     words = parser.parse_args()
-    if words.one or words.library == "torchvision":
-        declare_operators()
+    _declared = declare() if words.one or words.library == "torchvision" else None  # to the end
     if words.one:
         resource.setrlimit(resource.RLIMIT_CPU, (words.limit, words.limit + 5))
         print(json.dumps(one(words.library, words.names[0], words.one, words.pixels)))
         return
-    for path, written in ((words.table, table), (words.summary, summary)):
+    for path, markdown in ((words.table, table), (words.summary, summary)):
         if path:
-            print("\n".join(written([json.loads(text) for text in path.read_text().splitlines()])))
+            print("\n".join(markdown([json.loads(text) for text in path.read_text().splitlines()])))
             return
     done = words.out.read_text().splitlines() if words.out.exists() else []
     known = {f"{row['library']} {row['name']} {row['exporter']}" for row in map(json.loads, done)}

@@ -22,7 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.checks.families import build, declare_operators, names_of
+from tools.checks.families import build, names_of
+from tools.checks.torchvision_beside_cpu import declare
 
 LIMIT_SECONDS = 180  # of the processor
 RATIO = 0.75
@@ -105,8 +106,7 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--beside", type=Path, help="what families.py wrote")
     words = parser.parse_args()
-    if words.one or words.library == "torchvision":
-        declare_operators()
+    _declared = declare() if words.one or words.library == "torchvision" else None  # to the end
     if words.one:
         resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_SECONDS, LIMIT_SECONDS + 5))
         print(json.dumps(one(words.library, words.names[0])))

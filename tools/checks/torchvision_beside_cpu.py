@@ -9,19 +9,25 @@ the top of the installed package, so that transformers, timm and notebooks impor
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from pathlib import Path
+from typing import Any
 
-_KINDS = ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
-OPERATORS = ("nms", "qnms", *_KINDS, *(f"_{kind}_backward" for kind in _KINDS))
 
-DECLARED = f"""\
-import torch
+def declare() -> object:
+    """The missing operators, for as long as what is returned lives; None where they are there."""
+    import torch
 
-if not hasattr(torch.ops.torchvision, "nms"):
-    _declared = torch.library.Library("torchvision", "DEF")  # lives as long as this module
-    for _name in {OPERATORS}:
-        _declared.define(f"{{_name}}() -> ()")
-"""
+    if hasattr(torch.ops.torchvision, "nms"):
+        return None
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    kinds = ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")
+    for name in ("nms", "qnms", *kinds, *(f"_{kind}_backward" for kind in kinds)):
+        library.define(f"{name}() -> ()")
+    return library
+
+
+_DECLARED = f"{inspect.getsource(declare)}\n\n_declared = declare()\n"
 
 
 def main() -> None:
@@ -30,8 +36,8 @@ def main() -> None:
         raise SystemExit("torchvision is not installed here; next: pip install --no-deps torchvision==0.28.0")
     path = Path(found.origin)
     text = path.read_text()
-    if not text.startswith(DECLARED):
-        path.write_text(DECLARED + text)
+    if not text.startswith(_DECLARED):
+        path.write_text(_DECLARED + text)
 
 
 if __name__ == "__main__":
