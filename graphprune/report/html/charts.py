@@ -155,7 +155,7 @@ def latency_svg(comparison: Comparison) -> str:
         if len([t for t in ax.get_xticks() if histogram.edges_ms[0] <= t <= histogram.edges_ms[-1]]) < 3:
             ax.set_xscale("linear")
             ax.xaxis.set_major_locator(ticker.MaxNLocator(6))
-        ax.set_xlabel("ms per run; dashed: the median")
+        ax.set_xlabel("ms per run")
         ax.set_ylabel("runs")
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
 
