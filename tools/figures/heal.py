@@ -35,6 +35,7 @@ _JUDGES = 512
 OURS = {
     "nine-blocks": ("layer-cka", "removed=9"),
     "blocks-56": ("layer-cka", "flops=0.44"),
+    "blocks-75": ("layer-cka", "flops=0.25"),
     "filters-30": ("filter-obs", "flops=0.7"),
     "filters-50": ("filter-obs", "flops=0.5"),
     "filters-70": ("filter-obs", "flops=0.3"),
