@@ -40,11 +40,10 @@ def measure(
     folder: Path | None = None,
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
-    openings: int = 4,
     samples: int | None = None,
 ) -> Measurement:
     """Time both models on the same ``feeds``, which hold so many ``samples``;
-    see :func:`graphprune.measure.timing.compare_opened`.
+    see :func:`graphprune.measure.runtime.measure_on`.
 
     ``folder`` is where the external data of in-memory models lies.
     """
@@ -56,7 +55,6 @@ def measure(
         feeds,
         min_seconds=min_seconds,
         undecided_seconds=undecided_seconds,
-        openings=openings,
         samples=samples,
     )
 

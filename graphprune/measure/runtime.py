@@ -16,6 +16,8 @@ from graphprune.runtime.timing import own_ms
 
 Source = onnx.ModelProto | Path
 
+_OPENINGS = 8
+
 
 @dataclass(frozen=True)
 class Runner:
@@ -79,11 +81,13 @@ def measure_on(
     *,
     min_seconds: float = 2.0,
     undecided_seconds: float = 0.0,
-    openings: int = 1,
     samples: int | None = None,
 ) -> Measurement:
     """Time both models on the same ``feeds``, interleaved; where there is a device,
     then once more on the device alone. ``samples`` is how many the feeds hold; None: the rows of the first.
+
+    Both are opened anew several times: with more than one thread on a busy machine a session may be a half slower than
+    its twin for as long as it is open, and another opening is not.
     """
     opened: list[Runner] = []
 
@@ -92,7 +96,7 @@ def measure_on(
         opened.extend(runtime.open(model, feeds) for model in (original, pruned))
         return opened[0].run, opened[1].run
 
-    comparison = compare_opened(open_pair, openings, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
+    comparison = compare_opened(open_pair, _OPENINGS, min_seconds=min_seconds, undecided_seconds=undecided_seconds)
     first, second = opened
     device = None
     if first.device_ms and second.device_ms:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +58,8 @@ class Steady:
 
     def open(self, model: Source, feeds: Any) -> Runner:
         self.opened.append(model)
-        milliseconds = self.times[len(self.opened) - 1]
-        return Runner(lambda: [], lambda: milliseconds, {"nodes": {"here": len(self.opened)}})
+        milliseconds, side = self.times[(len(self.opened) - 1) % len(self.times)], 1 + (len(self.opened) - 1) % 2
+        return Runner(lambda: [], lambda: milliseconds, {"nodes": {"here": side}})
 
     def environment(self) -> dict[str, Any]:
         return {"runtime": "steady"}
@@ -68,13 +69,29 @@ def test_time_on_the_device_is_the_runtimes_own() -> None:
     first, second = Path("a.onnx"), Path("b.onnx")
     steady = Steady([8.0, 2.0])
     measured = measure_on(steady, first, second, {"x": np.zeros((5, 2))}, min_seconds=0.0)
-    assert steady.opened == [first, second]
+    assert steady.opened == [first, second] * 8
     assert measured.device is not None
     assert (measured.device.first.median_ms, measured.device.second.median_ms) == (8.0, 2.0)
     assert measured.device.ratio == 0.25
     assert measured.comparison.first.median_ms < 1.0  # the host's clock, which saw next to nothing
     assert measured.batch == 5
     assert measured.environment["second"] == {"nodes": {"here": 2}}
+
+
+@dataclass
+class Moody(Steady):
+    """A runtime whose sessions may be a half slower than their twins for as long as they are open."""
+
+    def open(self, model: Source, feeds: Any) -> Runner:
+        self.opened.append(model)
+        seconds = self.times[(len(self.opened) - 1) % len(self.times)] / 1e3
+        return Runner(lambda: time.sleep(seconds))  # type: ignore[arg-type, return-value]
+
+
+def test_moods_of_sessions_are_not_taken_for_a_speed_up() -> None:
+    moody = Moody([1.0, 1.5, 1.5, 1.0, 1.0, 1.0, 1.5, 1.0])
+    measured = measure_on(moody, Path("a.onnx"), Path("b.onnx"), {"x": np.zeros((5, 2))}, min_seconds=0.2).comparison
+    assert measured.ratio_low < 0.9 < 1.1 < measured.ratio_high
 
 
 @pytest.mark.parametrize("name", ["ort", "torch", "torch-compile"])

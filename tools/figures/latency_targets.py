@@ -1,18 +1,23 @@
-"""Ask for latencies and see what comes: asked, reached, how far off, on networks of the zoo and the shipped one.
+"""Ask for latencies and see what comes: asked, reached, how far off, on 30 networks of the zoo and the shipped one.
 
-python tools/figures/latency_targets.py results.json          one thread; goes on where an earlier run stopped
-python tools/figures/latency_targets.py results.json --table  the table, as Markdown
+    python tools/figures/latency_targets.py results.json          one thread; goes on where an earlier run stopped
+    python tools/figures/latency_targets.py results.json --table  the table, as Markdown
+
+Every file that was written is timed again by another process, ``graphprune bench``: that is what counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -24,6 +29,28 @@ from graphprune.errors import GraphpruneError
 from graphprune.latency.closing import TOLERANCE
 
 TARGETS = ("latency=0.9", "latency=0.75", "latency=0.6", "latency=0.5")
+MORE = (
+    "resnet_bottleneck",
+    "resnet_preact",
+    "resnet_se",
+    "vgg",
+    "convnext",
+    "wide_resnet",
+    "resnext",
+    "regnet_x",
+    "res2net",
+    "rep_vgg",
+    "densenet",
+    "googlenet",
+    "csp_darknet",
+    "mobilenet_v1",
+    "mobilenet_v3",
+    "efficientnet_v2",
+    "shufflenet_v2",
+    "unet",
+    "hrnet",
+)
+"""Exports of the zoo that take images, by ``filter-magnitude``."""
 CASES = (
     ("shipped", "filter-magnitude"),
     ("shipped", "layer-cka"),
@@ -37,13 +64,14 @@ CASES = (
     ("mobilenet_v2", "filter-magnitude"),
     ("bert", "amp"),
     ("vit", "neuron-projection"),
+    *((name, "filter-magnitude") for name in MORE),
 )
-BATCH = 64
+BATCH = 16
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 def one(net: Network, spec: str, target: str, seconds: float, cache: Path) -> dict[str, Any]:
-    """One row."""
+    """One row: as the run told it, and as another process does."""
     options = RunOptions(
         data=DataOptions(samples=64),
         timing=TimingOptions(batch=net.batch, seconds=seconds, cache_dir=cache, allow_slower=True),
@@ -52,21 +80,37 @@ def one(net: Network, spec: str, target: str, seconds: float, cache: Path) -> di
     )
     asked, started = float(target.partition("=")[2]), time.perf_counter()
     row: dict[str, Any] = {"network": net.name, "pass": spec, "asked": asked}
+    small = cache / "small.onnx"
     try:
-        result = graphprune.prune(net.path, [spec], net.data, target, options=options)
+        result = graphprune.prune(net.path, [spec], net.data, target, small, options=options)
     except GraphpruneError as error:
         return row | {"error": error.message, "seconds": time.perf_counter() - started}
+    seconds_taken, again = time.perf_counter() - started, timed_again(net, small)
     assert result.measurement is not None
     times = result.measurement.comparison
     return row | {
         "reached": result.plan.reached,
         "interval": [times.ratio_low, times.ratio_high],
         "dense_ms": times.first.median_ms,
-        "off": result.plan.reached / asked - 1,
+        "again": again["ratio"],
+        "again_interval": [again["ratio_low"], again["ratio_high"]],
+        "off": again["ratio"] / asked - 1,
         "macs_left": result.after.macs / result.before.macs,
         "notes": [note for note in result.notes if "latency" in note],
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds_taken,
     }
+
+
+def timed_again(net: Network, small: Path) -> dict[str, Any]:
+    """The comparison of the two files by ``graphprune bench``, in a process of its own."""
+    command = [sys.executable, "-m", "graphprune", "bench", str(net.path), str(small), "--json", "-"]
+    command += ["--batch", str(net.batch), "--threads", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder) / "samples.npz"
+        np.savez(samples, **{name: values[: net.batch] for name, values in net.data.items()})
+        told = subprocess.run([*command, "--data", str(samples)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    comparison: dict[str, Any] = json.loads(told)["measurements"][0]["comparison"]
+    return comparison
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -95,7 +139,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
-    return f"{row['reached']:.3f} ({100 * row['off']:+.1f} %)" if "reached" in row else "refused"
+    return f"{row['again']:.3f}" if "again" in row else "refused"
 
 
 def main() -> None:
@@ -127,8 +171,6 @@ def main() -> None:
 
 
 def _shipped_data() -> dict[str, Any]:
-    import numpy as np
-
     return {"input": np.load(MODELS / "fashion_calibration.npz")["input"]}
 
 

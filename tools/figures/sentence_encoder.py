@@ -7,7 +7,8 @@ how far its sentence vectors turn.
 Agreement: cosine between the vectors of original and pruned model for 500 sentences of WikiText-2's test part;
 a vector is the mean of the last hidden states that are not padding. Calibration: 512 sentences of the valid part,
 padded to 64 tokens (``padded``); the same, sorted and trimmed batch by batch to the longest (``trimmed``: hardly any
-padding); up to 512 longer ones cut to 32 (``cut``: no padding). Resumes from its JSON file.
+padding); up to 512 longer ones cut to 32 (``cut``: no padding). Resumes from its JSON file. With ``--heal`` what was
+repaired is healed as well, towards the original, by the sentences of the valid part, those to calibrate with first.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def prepared(folder: Path) -> Path:
     full = np.flatnonzero(cut["attention_mask"].all(1))[:CALIBRATION]
     np.savez(folder / "cut.npz", **{name: values[full] for name, values in cut.items()})  # type: ignore[arg-type]
     np.savez(folder / "test.npz", **feeds(test[:TEST], PADDED))  # type: ignore[arg-type]
+    np.savez(folder / "heal.npz", **feeds(valid, PADDED))  # type: ignore[arg-type]
     export(path)
     return path
 
@@ -145,8 +147,9 @@ def measure(
     calibration: str,
     dense: np.ndarray,
     sentences: int,
+    heal: str | None,
 ) -> dict[str, Any]:
-    """One row: what is left, how long the repair took, how far the vectors turned."""
+    """One row: what is left, how long the repair took, how far the vectors turned; healed for the budget ``heal``."""
     folder = model.parent
     options = RunOptions(
         batch=BATCH,
@@ -162,6 +165,7 @@ def measure(
         result = graphprune.prune(model, specs, calibration_data(folder, calibration), target, out, options=options)
         cpu_seconds = time.process_time() - started
         cosines = (vectors(out, folder / "test.npz") * dense).sum(1)
+        healing = _healed(out, model, heal, options, dense) if heal else {}
     layers = result.repair.layers if result.repair else ()
     units = {unit.group: [unit.size - len(unit.removed), unit.size] for unit in result.plan.units}
     return {
@@ -178,6 +182,22 @@ def measure(
         ],
         "units": units,
         "blocks": [block.name for block in result.plan.blocks],
+        **healing,
+    }
+
+
+def _healed(small: Path, model: Path, budget: str, options: RunOptions, dense: np.ndarray) -> dict[str, Any]:
+    """The cosine after the healing, and what that took."""
+    folder, done, started = model.parent, small.with_name("healed.onnx"), time.process_time()
+    healed = graphprune.heal(small, model, folder / "heal.npz", done, budget=budget, options=options).report
+    seconds = time.process_time() - started
+    cosines = (vectors(done, folder / "test.npz") * dense).sum(1)
+    return {
+        "healed": float(cosines.mean()),
+        "healed_p5": float(np.percentile(cosines, 5)),
+        "heal_cpu_seconds": seconds,
+        "held_out_loss": [healed.before.held_out_loss, healed.after.held_out_loss],
+        "heal_options": healed.options,
     }
 
 
@@ -195,31 +215,35 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=CALIBRATION, help="that calibrate")
     parser.add_argument("--calibration", nargs="+", default=["padded", "trimmed", "cut"])
     parser.add_argument("--repair", nargs="+", default=REPAIRS)
+    parser.add_argument("--heal", help="steps, a time, or auto; default: none")
     options = parser.parse_args()
     model = prepared(options.folder)
     dense = vectors(model, options.folder / "test.npz")
     done = read(options.json)
-    print("| calibration | case | repair | MACs left | params left | cosine | 5th percentile | repair s | kept |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| calibration | case | repair | MACs left | params left | cosine | 5th percentile | repair s | kept | healed |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for (case, (specs, target)), calibration, repair in itertools.product(
         CASES.items(), options.calibration, options.repair
     ):
         if options.cases not in case:
             continue
         given = calibration if options.sentences == CALIBRATION else f"{calibration}, {options.sentences}"
-        key = f"{given} | {case} | {repair}"
+        key = f"{given} | {case} | {repair}{f', healed {options.heal}' if options.heal else ''}"
         if key not in done:
             amp = next((row["macs"] for name, row in done.items() if "amp, ratio" in name), None)
             if amp is None and "{amp}" in target:
                 raise SystemExit("measure amp first")
             wanted = target.format(amp=amp)
-            row = measure(model, specs, wanted, repair, calibration, dense, options.sentences)
+            row = measure(model, specs, wanted, repair, calibration, dense, options.sentences, options.heal)
             done = {**read(options.json), key: row}  # others may have written meanwhile
             options.json.write_text(json.dumps(done, indent=1))
         row = done[key]
         print(
             f"| {key} | {100 * row['macs']:.1f} % | {100 * row['params']:.1f} % | {row['cosine']:.4f} "
-            f"| {row['cosine_p5']:.4f} | {row['repair_seconds']:.1f} | {row['kept']} of {len(row['layers'])} |",
+            f"| {row['cosine_p5']:.4f} | {row['repair_seconds']:.1f} | {row['kept']} of {len(row['layers'])} "
+            f"| {row.get('healed', '')} |",
             flush=True,
         )
 
