@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from graphprune.analysis.blocks import Block, Join
@@ -25,7 +25,7 @@ class Allowance:
     """The candidates, in execution order, and how many of them each stage may still lose.
 
     ``holders`` are the joins of the blocks that hold a part of a decoder's cache: one of them stays, for positions are
-    counted by what is in it.
+    counted by what is in it. No more than ``limit`` of the candidates go, if there is one.
     """
 
     candidates: tuple[Block, ...]
@@ -33,9 +33,19 @@ class Allowance:
     room: dict[int, int]
     rules: str
     holders: frozenset[str] = frozenset()
+    limit: int | None = None
+
+    def at_most(self, limit: int | None, spec: str) -> Allowance:
+        """The same with a limit, which an option of the pass ``spec`` sets."""
+        if limit is None or limit >= len(self.candidates):
+            return self
+        said = f"the limit of {limit} that {spec} sets"
+        return replace(self, limit=limit, rules=f"{self.rules} and {said}")
 
     def allowed(self, removed: frozenset[str]) -> list[Block]:
         """Candidates that may go next, ``removed`` (join names) being gone."""
+        if self.limit is not None and sum(block.join in removed for block in self.candidates) >= self.limit:
+            return []
         lost = Counter(self.stage_of[join] for join in removed)
         left = self.holders - removed
         return [

@@ -37,6 +37,7 @@ R = TypeVar("R")
 
 _MEMORY_BUDGET_BYTES = 1 << 30
 _JUDGED = 16  # blocks, after repair
+_MOST_HELP = "blocks (with unit=layer: layers) that it takes at most; a pass behind it goes on to the target"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class BlockPass(Pass):
         metadata={"help": "what goes at a time and counts as one: a block, or attention and MLP of a layer"},
     )
     per: Per = field(default="block", metadata={"help": PER_HELP})
+    most: int | None = field(default=None, metadata={"help": _MOST_HELP})
     floor: int | None = field(default=None, metadata={"help": "blocks a stage keeps; auto: 2 in a CNN, else 0"})
     skip_first: bool | None = field(default=None, metadata={"help": "keep the first block of a stage; auto: in a CNN"})
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
@@ -101,6 +103,8 @@ class BlockPass(Pass):
     def requires(self, context: Context) -> None:
         if self.shortlist is not None and self.shortlist < 1:
             raise OptionError(f"option shortlist of {self} is {self.shortlist}", "give 1 or more")
+        if self.most is not None and self.most < 1:
+            raise OptionError(f"option most of {self} is {self.most}", "give 1 or more, or leave the pass out")
 
     def decide(self, context: Context) -> Decision:
         return self._decided(context, None)
@@ -121,6 +125,7 @@ class BlockPass(Pass):
             if self.rescore == "repaired":
                 raise OptionError(f"{self} judges single blocks after repair", "write rescore=none, or unit=block")
             rules = whole_layers(rules, find_layers(context.model, joins))
+        rules = rules.at_most(self.most, str(self))
         costs = {block.join: part_cost(context.model, block.nodes, context.sizes) for block in rules.candidates}
         savings = Savings.of(self.per, context.analysis.cost, costs, rules.candidates, times)
         blocks = [join.block for join in joins if join.block]

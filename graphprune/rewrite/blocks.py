@@ -18,6 +18,8 @@ from graphprune.rewrite.cache import close
 from graphprune.rewrite.weights import new_constant
 
 _SKIP_NORM_EPSILON = 1e-12  # where the node names none
+_TWICE_SQUARED = 4  # what twice the entry does to the variance
+_SUM = 3  # the output of a SkipLayerNormalization that is the sum itself
 
 
 def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
@@ -58,6 +60,8 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
         if block.keeps_join:
             join.outputs = join.outputs[:1]
     close(small, model, blocks, [name for block in blocks for name in block.nodes])
+    for name in [block.join for block in blocks if block.keeps_join]:
+        _join_norms(small, name)
     return small
 
 
@@ -68,7 +72,35 @@ def _make_plain_norm(model: Model, join: gs.Node, entry: gs.Tensor) -> None:
     """
     epsilon = float(join.attrs.get("epsilon", _SKIP_NORM_EPSILON))
     join.inputs = [entry, entry, *join.inputs[2 : SKIP_NORM_BIAS[join.op]]]
-    set_attributes(model, join, {"epsilon": 4 * epsilon})
+    set_attributes(model, join, {"epsilon": _TWICE_SQUARED * epsilon})
+
+
+def _join_norms(model: Model, name: str) -> None:
+    """Let the norm of a sum that only the block now gone read be the norm behind that block: one node for two."""
+    homes = ((scope, node) for scope in scopes(model.graph) for node in scope.nodes if node.name == name)
+    graph, norm = next(homes, (None, None))
+    if graph is None or norm is None or norm.inputs[0] is not norm.inputs[1]:
+        return
+    total = norm.inputs[0]
+    first = total.inputs[0] if total.inputs else None
+    if first is None or first.op != norm.op or len(first.outputs) <= _SUM or first.outputs[_SUM] is not total:
+        return
+    bias = SKIP_NORM_BIAS[first.op]
+    is_biased = len(first.inputs) > bias and not first.inputs[bias].is_empty()
+    others = [each for each in first.outputs[:_SUM] if not each.is_empty()]
+    if (
+        is_biased
+        or not _is_in(first, graph.nodes)
+        or any(each.outputs or _is_in(each, graph.outputs) for each in others)
+    ):
+        return
+    first.inputs = [*first.inputs[:2], *norm.inputs[2:]]
+    result = norm.outputs[0]
+    norm.outputs, norm.inputs = [], []
+    first.outputs = [result, *first.outputs[1:]]
+    graph.nodes.remove(norm)
+    set_attributes(model, first, {"epsilon": float(norm.attrs["epsilon"]) / _TWICE_SQUARED})
+    graph.cleanup().toposort()
 
 
 def _is_own(body: gs.Graph, tensor: gs.Tensor) -> bool:

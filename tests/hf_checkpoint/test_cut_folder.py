@@ -15,8 +15,11 @@ from graphprune.hf_checkpoint import proof
 from graphprune.ir.loading import load
 from graphprune.pipeline.apply_hf import HfResult, apply_hf, cut_folder
 from graphprune.plan.plan import Plan
+from graphprune.rewrite import remove_blocks
+from tests.decoder_graphs import Sizes, fused_decoder
+from tests.decoder_steps import looked_at
 from tests.hf_checkpoint.folders import LLAMA, read, save, tensors_of
-from tests.model_folder.by_hand import dense, without_attention, without_layer
+from tests.model_folder.by_hand import dense, named, without_attention, without_layer
 
 pytest.importorskip("safetensors", reason="the checkpoint's files are safetensors")
 
@@ -54,6 +57,24 @@ def run(folder: Path, small: onnx.ModelProto, repaired: onnx.ModelProto | None =
 
 def config(folder: Path) -> object:
     return json.loads((folder / "config.json").read_text())
+
+
+def test_a_layer_less_where_norms_are_fused_with_sums(tmp_path: Path) -> None:
+    """As onnxruntime-genai's builder writes them: the sum before the layer stays, and the layer's norm does not."""
+    proto = named(fused_decoder(Sizes(layers=3, packed=False)))
+    for tensor in proto.graph.initializer:
+        tensor.name = "norm_last" if tensor.name == "norm3" else tensor.name
+    for node in proto.graph.node:
+        node.input[:] = ["norm_last" if name == "norm3" else name for name in node.input]
+    analysis = looked_at(proto)
+    blocks = [join.block for join in analysis.joins if join.block]
+    folder = save(tmp_path / "hf", tensors_of(proto))
+    small = remove_blocks(analysis.model, blocks[2:4])
+    cut_folder(folder, tmp_path / "out", analysis.model, small, small)
+    after = read(tmp_path / "out")
+    assert {name for name in after if ".layers.2." in name} == set()
+    name = "model.layers.1.input_layernorm.weight"
+    np.testing.assert_array_equal(after[name], tensors_of(proto)["model.layers.2.input_layernorm.weight"])
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -52,6 +52,11 @@ def test_layers_are_counted_where_too_many_are_asked_for() -> None:
         pruned(fused_decoder(Sizes(layers=3)), "layer-cka{unit=layer}", 3)
 
 
+def test_most_counts_layers() -> None:
+    with pytest.raises(TargetNotReached, match="at most removed=1 with 1 layer gone"):
+        pruned(fused_decoder(Sizes(layers=4)), "layer-cka{unit=layer,most=1}", 2)
+
+
 @pytest.mark.parametrize("make", STYLES)
 def test_a_layer_is_scored_without_all_of_it(make: Callable[..., onnx.ModelProto]) -> None:
     analysis = looked_at(make())

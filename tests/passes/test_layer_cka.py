@@ -86,6 +86,23 @@ def test_floor_binds_and_is_named(shipped: Path, calibration: Path) -> None:
         dry(shipped, LayerCKA(), "flops=0.3", calibration)
 
 
+def test_most_leaves_the_rest_of_the_way_to_the_next_pass(shipped: Path, calibration: Path) -> None:
+    passes = ["layer-cka{most=2}", "filter-magnitude"]
+    few = RunOptions(data=DataOptions(samples=32), timing=TimingOptions(measure_latency=False))
+    result = graphprune.prune(shipped, passes, calibration, "flops=0.6", dry_run=True, options=few)
+    blocks, units = result.plan.decisions
+    alone = graphprune.prune(shipped, "layer-cka", calibration, "removed=2", dry_run=True, options=few).plan.blocks
+    assert [block.name for block in blocks.blocks] == [block.name for block in alone]
+    assert units.units
+    assert result.plan.reached <= 0.6 < 0.8 < 1 - sum(block.macs for block in alone) / result.before.macs
+    with pytest.raises(
+        TargetNotReached, match=r"with 2 blocks gone, .* and the limit of 2 that layer-cka\{most=2\} sets"
+    ):
+        dry(shipped, LayerCKA(most=2), "removed=3", calibration)
+    with pytest.raises(OptionError, match=r"option most of layer-cka.* is 0"):
+        dry(shipped, LayerCKA(most=0), "removed=3", calibration)
+
+
 def test_rules_can_be_relaxed(shipped: Path, calibration: Path) -> None:
     small = RunOptions(
         data=DataOptions(samples=32), timing=TimingOptions(measure_latency=False), recovery=RecoveryOptions(repair=())
