@@ -51,6 +51,14 @@ def prefill(
     return feeds
 
 
+def shortened(interface: DecoderInterface, feeds: Mapping[str, np.ndarray], tokens: int) -> Arrays:
+    """Feeds of the first step without its last ``tokens``; as they are where no token would be left."""
+    if feeds[interface.ids].shape[1] <= tokens:
+        return dict(feeds)
+    counted = {name for name in (interface.ids, interface.mask, interface.positions) if name}
+    return {name: array[:, :-tokens] if name in counted else array for name, array in feeds.items()}
+
+
 def next_step(
     interface: DecoderInterface, fed: Mapping[str, np.ndarray], gave: Mapping[str, Any], ids: np.ndarray
 ) -> Arrays:

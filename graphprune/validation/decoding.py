@@ -13,7 +13,7 @@ import numpy as np
 
 from graphprune.data.dataset import Data
 from graphprune.decoder.interface import DecoderInterface, decoder_interface
-from graphprune.decoder.steps import Arrays, next_step
+from graphprune.decoder.steps import Arrays, next_step, shortened
 from graphprune.errors import ModelError, ValidationFailed
 from graphprune.ir.export import to_proto
 from graphprune.ir.input_origins import fed_to
@@ -41,7 +41,8 @@ class DecodingCheck:
     def run(self, data: Data, batch: int) -> float:
         """Largest relative error of an output, in the steps that follow the first; 0 where there can be none.
 
-        The tokens are those that the first samples begin with, the same for both.
+        The tokens are those that the first samples begin with, the same for both. The first step takes so many fewer
+        than a sample has that all steps together are no longer: a sample may be as long as the model takes.
 
         Raises
         ------
@@ -52,7 +53,7 @@ class DecodingCheck:
         decoder, theirs = decoder_interface(self.step.model), self.step.decoder
         if decoder is None or theirs is None:
             return 0.0
-        feeds = data.first(min(batch, _MOST_SAMPLES))
+        feeds = shortened(decoder, data.first(min(batch, _MOST_SAMPLES)), _STEPS)
         try:
             expected = self._expected(decoder, feeds)
         except ModelError as error:

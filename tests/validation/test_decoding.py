@@ -26,9 +26,9 @@ from tests.decoder_steps import first_feeds, looked_at
 OPTIONS = RuntimeOptions(threads=1)
 
 
-def prepared(make: Callable[..., onnx.ModelProto]) -> tuple[Removal, Data, onnx.ModelProto]:
+def prepared(make: Callable[..., onnx.ModelProto], **sizes: int) -> tuple[Removal, Data, onnx.ModelProto]:
     """A decoder without its first attention."""
-    analysis = looked_at(make())
+    analysis = looked_at(make(Sizes(**sizes)))
     model, block = analysis.model, next(join.block for join in analysis.joins if join.block)
     feeds = first_feeds(model, np.random.default_rng(0).integers(0, 40, (4, 6)))
     data = load_data(feeds, model, None)
@@ -54,6 +54,18 @@ def test_layers_that_read_each_others_past_are_found(tmp_path: Path, make: Calla
         DecodingCheck(step, tmp_path / "wrong.onnx", OPTIONS, yardstick).run(data, 4)
     with pytest.raises(ValidationFailed, match="after the first step"):
         validate([step], tmp_path / "wrong.onnx", data, 4, OPTIONS, yardstick)
+
+
+def test_samples_may_be_as_long_as_the_model_takes(tmp_path: Path) -> None:
+    """There is room for the further steps in them, so that a layer with a cache may go."""
+    step, data, small = prepared(fused_decoder, positions=6)
+    onnx.save(small, tmp_path / "small.onnx")
+    assert validate([step], tmp_path / "small.onnx", data, 4, OPTIONS).max_relative_error < 1e-4
+    yardstick = Yardstick(step.model, data, 4, OPTIONS)
+    blocks = [join.block for join in looked_at(fused_decoder(Sizes(positions=6))).joins if join.block]
+    other = remove_blocks(step.model, blocks[2:3])
+    with pytest.raises(ValidationFailed, match="tokens after the first step"):
+        DecodingCheck(step, other, OPTIONS, yardstick).run(data, 4)
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
