@@ -26,9 +26,9 @@ from tests.decoder_steps import first_feeds, looked_at
 OPTIONS = RuntimeOptions(threads=1)
 
 
-def prepared(make: Callable[..., onnx.ModelProto], **sizes: int) -> tuple[Removal, Data, onnx.ModelProto]:
+def prepared(make: Callable[..., onnx.ModelProto], positions: int = 64) -> tuple[Removal, Data, onnx.ModelProto]:
     """A decoder without its first attention."""
-    analysis = looked_at(make(Sizes(**sizes)))
+    analysis = looked_at(make(Sizes(positions=positions)))
     model, block = analysis.model, next(join.block for join in analysis.joins if join.block)
     feeds = first_feeds(model, np.random.default_rng(0).integers(0, 40, (4, 6)))
     data = load_data(feeds, model, None)
