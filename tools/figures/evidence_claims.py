@@ -6,12 +6,13 @@ interval lies on the claimed side, contradicted where it lies on the other, and 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from evidence_size import Row
-from sensors import windows
+from sensors import KINDS, PASSES, windows
 
 from graphprune.protocols import leakage, over_folds
 
@@ -241,7 +242,16 @@ def _sensors(rows: Sequence[Row]) -> list[Claim]:
         same: Verdict = "reproduced" if f"{share:.1f} %" == paper else "contradicted"
         claim = f"SNOW lets half of a test window be seen in training, {name}"
         found.append(Claim(claim, "sensors", f"{paper}, counted in their files", f"{share:.1f} %", "all folds", same))
-    dense = [row for row in rows if row["left"] == 1 and row["data"] == "UTD-MHAD2_1s" and row["network"] == "cnn"]
+    for name, network in itertools.product(papers, KINDS):
+        found += _of_network([row for row in rows if (row["data"], row["network"]) == (name, network)], name, network)
+    return found
+
+
+def _of_network(rows: Sequence[Row], name: str, network: str) -> list[Claim]:
+    """What SNOW flatters over LOSO, and what pruning does under LOSO."""
+    found = []
+    run = f"{network}, {name}"
+    dense = [row for row in rows if row["left"] == 1]
     by = {kind: [100 * row["accuracy"] for row in dense if row["protocol"] == kind] for kind in ("SNOW", "LOSO")}
     if all(len(values) > 1 for values in by.values()):
         each = {kind: over_folds(values) for kind, values in by.items()}
@@ -249,21 +259,18 @@ def _sensors(rows: Sequence[Row]) -> list[Claim]:
         reach = (each["SNOW"].half_width ** 2 + each["LOSO"].half_width ** 2) ** 0.5
         verdict: Verdict = "reproduced" if gap > reach else "contradicted" if gap < -reach else "too small to say"
         ours = f"{gap:+.1f} ± {reach:.1f} points ({len(by['SNOW'])} and {len(by['LOSO'])} folds)"
-        run = "CNN, UTD-MHAD2, 30 epochs"
         found.append(Claim("SNOW flatters by about ten points over LOSO", "sensors", "about 10", ours, run, verdict))
-    for protocol in ("LOSO",):
-        values = _left(rows, protocol, 0.2)
-        if values:
-            name = "a network without 80 % of its MACs gains on sensors"
-            ours, run = told(values, what="folds"), "CNN by filter-obs (the paper: a transformer), UTD-MHAD2, LOSO"
-            found.append(Claim(name, "joint", "up to +6 (UTD-MHAD)", ours, run, judged(values)))
+    if values := _left([row for row in rows if row["protocol"] == "LOSO"], 0.2):
+        claim, ours = "a network without 80 % of its MACs gains on sensors", told(values, what="folds")
+        run = f"{run}, LOSO, by {PASSES[network]}"
+        found.append(Claim(claim, "joint", "up to +6 (a transformer, UTD-MHAD)", ours, run, judged(values)))
     return found
 
 
-def _left(rows: Sequence[Row], protocol: str, left: float) -> list[float]:
+def _left(rows: Sequence[Row], left: float) -> list[float]:
     """Fold by fold, what pruning to ``left`` changed."""
-    mine = [row for row in rows if row["protocol"] == protocol and row["data"] == "UTD-MHAD2_1s" and "accuracy" in row]
-    dense, small = ({r["fold"]: r["accuracy"] for r in mine if r["left"] == share} for share in (1.0, left))
+    good = [row for row in rows if "accuracy" in row]
+    dense, small = ({r["fold"]: r["accuracy"] for r in good if r["left"] == share} for share in (1.0, left))
     return [100 * (small[fold] - dense[fold]) for fold in sorted(dense.keys() & small.keys())]
 
 

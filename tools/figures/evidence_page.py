@@ -235,13 +235,14 @@ def _cut(rows: Sequence[Row]) -> str:
 def _sensors(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
-    about = evidence_sensors.PLAN["small"]
-    epochs = ", ".join(f"{name} {network}: {epochs} and {after}" for name, network, _, epochs, after in about)
+    (epochs, after), *others = {(epochs, after) for *_, epochs, after, _ in evidence_sensors.PLAN["small"]}
+    assert not others
     about = _text(
         f"""Windows of a second under the protocols, {len({row["fold"] for row in rows})} folds of each at most
         (`tools/figures/sensors.py`). The leakage is the share of test windows of which a half lies in a
-        training window. Pruned by `filter-obs` and trained on; epochs: {epochs}. Macro recall and F1 as
-        scikit-learn has them; 90 % intervals over folds."""
+        training window. {epochs} epochs, then pruned (the CNN by `filter-obs`, the transformer by `joint-cka`,
+        layers against heads and neurons) and trained for {after} epochs more. Macro recall and F1 as scikit-learn has
+        them; 90 % intervals over folds."""
     )
     return f"## Sensors\n\n{about}\n{sensor_table(rows)}\n"
 

@@ -10,22 +10,28 @@ from sensors import PROTOCOLS, windows
 from sensors import rows as fold_rows
 
 PLAN = {
-    "small": (("UTD-MHAD2_1s", "cnn", ("SNOW", "LOSO"), 30, 5),),
+    "small": (
+        ("UTD-MHAD2_1s", "cnn", ("SNOW", "LOSO"), 30, 5, 8),
+        ("UTD-MHAD2_1s", "cnn", ("FNOW", "LOTO"), 30, 5, 4),
+        ("UTD-MHAD1_1s", "cnn", ("SNOW", "LOSO"), 30, 5, 4),
+        ("WHARF", "cnn", ("SNOW", "LOSO"), 30, 5, 4),
+        ("UTD-MHAD2_1s", "transformer", ("SNOW", "LOSO"), 30, 5, 4),
+    ),
     "paper": tuple(
-        (name, network, PROTOCOLS, 200, 50)
+        (name, network, PROTOCOLS, 200, 50, None)
         for name in ("UTD-MHAD1_1s", "UTD-MHAD2_1s", "WHARF")
         for network in ("cnn", "transformer")
     ),
 }
-"""Data, network, protocols, epochs and epochs after each pruning, by size."""
+"""Data, network, protocols, epochs, epochs after each pruning, and of how many folds at most (None: all), by size."""
 
 
 def tasks(size: Size) -> Iterator[Task]:
-    for name, network, protocols, epochs, after in PLAN[size.name]:
+    for name, network, protocols, epochs, after, most in PLAN[size.name]:
         about = {"data": name, "network": network, "epochs": epochs, "after": after}
         for protocol in protocols:
             count = len(windows(name, protocol)[2])
-            for fold in range(min(count, size.folds or count)):
+            for fold in range(min(count, most or count)):
                 yield {**about, "protocol": protocol, "fold": fold}
 
 

@@ -16,8 +16,8 @@ class Size:
     """``images`` of ``pixels`` x ``pixels`` train for ``epochs``, after a cut for ``after`` at a tenth of the rate.
 
     ResNets have three stages of ``widths``. A child of two is tried with ``brief`` epochs on a tenth of the images.
-    ``stream`` CIFAR-10 images of 32 x 32 are a stream; ``folds`` is how many of a protocol (None: all). Networks of
-    ``joint_blocks`` are pruned in ``joint_steps``, each of a block or as many MACs. A task may take ``minutes``.
+    ``stream`` CIFAR-10 images of 32 x 32 are a stream. Networks of ``joint_blocks`` are pruned in ``joint_steps``, each
+    of a block or as many MACs. A task may take ``minutes``.
     """
 
     name: Name
@@ -31,7 +31,6 @@ class Size:
     after: int
     brief: int
     stream: int
-    folds: int | None
     joint_blocks: tuple[int, int, int]
     joint_steps: int
     minutes: float
@@ -48,7 +47,7 @@ class Size:
 
 
 SIZES: dict[Name, Size] = {
-    "small": Size("small", "Fashion-MNIST", 14, (8, 16, 32), 5_000, 6, 0.1, 64, 2, 10, 10_000, 8, (3, 3, 3), 3, 60),
+    "small": Size("small", "Fashion-MNIST", 14, (8, 16, 32), 5_000, 6, 0.1, 64, 2, 10, 10_000, (3, 3, 3), 3, 60),
     # ResNet-56 down to the 14 % of its MACs that the paper on joint pruning leaves
     "paper": Size(
         "paper",
@@ -62,7 +61,6 @@ SIZES: dict[Name, Size] = {
         200,
         10,
         50_000,
-        None,
         (9, 9, 9),
         23,
         10_000,
