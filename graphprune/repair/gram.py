@@ -114,7 +114,7 @@ class HalvedSums:
             for index in range(2):
                 mine, target = (_every_second(rows, samples, (index - first) % 2) for rows in (x, t))
                 if len(mine):
-                    self.halves[index].add(mine, target)
+                    self.take(index, mine, target)
             return
         sample = np.arange(len(x)) * samples // max(1, len(x)) if len(x) % samples == 0 else np.zeros(len(x), np.intp)
         for index in range(2):
@@ -122,9 +122,13 @@ class HalvedSums:
             if counted is not None:
                 mine &= counted
             if mine.all():
-                self.halves[index].add(x, t, weights)
+                self.take(index, x, t, weights)
             elif mine.any():
-                self.halves[index].add(x[mine], t[mine], None if weights is None else weights[mine])
+                self.take(index, x[mine], t[mine], None if weights is None else weights[mine])
+
+    def take(self, index: int, x: Rows, t: Rows, weights: Rows | None = None) -> None:
+        """Rows of one half."""
+        self.halves[index].add(x, t, weights)
 
     def picked(self, inputs: NDArray[np.bool_]) -> HalvedSums:
         """Of some ``inputs`` (inputs,) alone."""
@@ -135,6 +139,11 @@ class HalvedSums:
     @property
     def whole(self) -> Sums:
         return self.halves[0] + self.halves[1]
+
+    @property
+    def variation(self) -> float:
+        """That of all rows, see :attr:`Sums.variation`."""
+        return self.whole.variation
 
 
 def _every_second(rows: Rows, samples: int, start: int) -> Rows:

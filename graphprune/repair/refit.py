@@ -11,6 +11,7 @@ import numpy as np
 from graphprune.errors import DataError
 from graphprune.repair import matrices, padding
 from graphprune.repair.gram import Array, HalvedSums, Sums
+from graphprune.repair.kept_rows import HalvedRows
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.places import places
 from graphprune.repair.ridge import Fit, refit
@@ -90,7 +91,7 @@ class Refit(Task):
                 told = wanted[more["counted"]] if "counted" in more else wanted
                 self._targets_seen.add(told[..., :0], told)
                 wanted -= self._given(rows)
-            self._sums = self._sums or HalvedSums(*self._shape)
+            self._sums = self._sums or HalvedRows(*self._shape)
             self._sums.add(rows, wanted, len(reads[part]), **more)
 
     def _given(self, rows: np.ndarray) -> np.ndarray:

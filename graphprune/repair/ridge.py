@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from graphprune.repair.gram import Array, HalvedSums, Sums
+from graphprune.repair.kept_rows import HalvedRows, KeptRows
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Times the mean variance of the inputs."""
@@ -56,13 +57,14 @@ def refit(
     by default that of the targets.
     """
     free = np.broadcast_to(True if alive is None else alive, shift.shape)
-    one, other = sums.halves
-    scale = (sums.whole.variation if variation is None else variation) or 1.0
+    rows = sums.rows() if isinstance(sums, HalvedRows) else None
+    one, other = rows or sums.halves
+    scale = (sums.variation if variation is None else variation) or 1.0
     before = (one.error(matrix, shift) + other.error(matrix, shift)) / scale
     after, penalty = before, np.inf
     if one.n and other.n and before > NOISE:
         solvers = [
-            (Solver(half, matrix, shift, with_shift, free, per_input), held_out)
+            (_solver(half, matrix, shift, with_shift, free, per_input), held_out)
             for half, held_out in ((one, other), (other, one))
         ]
 
@@ -74,7 +76,8 @@ def refit(
         after = error(penalty)
     if not after < before:
         return Fit(matrix, shift, before, after, np.inf)
-    return Fit(*Solver(sums.whole, matrix, shift, with_shift, free, per_input).solve(penalty), before, after, penalty)
+    whole = rows[0] + rows[1] if rows else sums.whole
+    return Fit(*_solver(whole, matrix, shift, with_shift, free, per_input).solve(penalty), before, after, penalty)
 
 
 def lowest(ordered: Sequence[float], error: Callable[[float], float]) -> float:
@@ -86,6 +89,14 @@ def lowest(ordered: Sequence[float], error: Callable[[float], float]) -> float:
         if error(ordered[best]) >= error(ordered[at]):
             return ordered[at]
         at = best
+
+
+def _solver(
+    part: Sums | KeptRows, matrix: Array, shift: Array, with_shift: bool, free: NDArray[np.bool_], per_input: bool
+) -> Solver | RowSolver:
+    if isinstance(part, KeptRows):
+        return RowSolver(part, matrix, shift, with_shift, free, per_input)
+    return Solver(part, matrix, shift, with_shift, free, per_input)
 
 
 class Solver:
@@ -107,12 +118,8 @@ class Solver:
             self.gram = sums.xx - np.einsum("gi,gj->gij", sums.x, self._mean_x)
             self._cross = sums.xt - np.einsum("gi,go->gio", sums.x, self._mean_t)
         self._rest = np.where(free[:, None], self._cross - self.gram @ matrix, 0.0)  # nothing to gain: they stay
-        size = self.gram.shape[-1]
-        spread, power = (np.trace(matrices, axis1=1, axis2=2) / size for matrices in (self.gram, sums.xx))
-        spread = np.maximum(spread, _LEAST_VARIANCE * power)
-        level = np.where(spread > 0, spread, 1.0)[:, None]
-        own = np.diagonal(self.gram, axis1=1, axis2=2) + _LEAST_SHARE * level
-        self._ridge = own if per_input else np.broadcast_to(level, own.shape)
+        own, power = (np.diagonal(products, axis1=1, axis2=2) for products in (self.gram, sums.xx))
+        self._ridge = _held(own, power, per_input)
 
     def damped(self, penalty: float) -> Array:
         """``gram`` with the penalty on its diagonal."""
@@ -126,6 +133,49 @@ class Solver:
         if not self._with_shift:
             return matrix, self._shift
         return matrix, self._mean_t - np.einsum("gi,gio->go", self._mean_x, matrix)
+
+
+class RowSolver:
+    """The same from few rows: ``D^-1 X' (X D^-1 X' + penalty I)^-1 (T - X W_0)`` is added to ``W_0``, D being what the
+    penalty of each input is a multiple of.
+    """
+
+    def __init__(
+        self,
+        rows: KeptRows,
+        matrix: Array,
+        shift: Array,
+        with_shift: bool,
+        free: NDArray[np.bool_],
+        per_input: bool = False,
+    ) -> None:
+        x, t = rows.x, rows.t
+        self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
+        power = np.square(x).sum(0)
+        self._mean_x, self._mean_t = x.mean(0), t.mean(0)
+        if with_shift:
+            x -= self._mean_x
+        self._rest = np.where(free, t - (self._mean_t if with_shift else shift) - x @ matrix[0], 0.0)
+        (ridge,) = _held(np.square(x).sum(0)[None], power[None], per_input)
+        self._back = x.T / ridge[:, None]
+        self._products = x @ self._back
+
+    def solve(self, penalty: float) -> tuple[Array, Array]:
+        """Weights and shift at ``penalty``."""
+        damped = self._products + penalty * np.eye(len(self._products))
+        matrix = self._matrix + self._back @ _solved(damped[None], self._rest[None])[0]
+        if not self._with_shift:
+            return matrix, self._shift
+        return matrix, self._mean_t - np.einsum("i,gio->go", self._mean_x, matrix)
+
+
+def _held(own: Array, power: Array, per_input: bool) -> Array:
+    """What the penalty of each input is a multiple of; ``own`` and ``power`` (groups, inputs) are the inputs' squares,
+    about their means (where b is free) and as they are.
+    """
+    spread = np.maximum(own.mean(1), _LEAST_VARIANCE * power.mean(1))
+    level = np.where(spread > 0, spread, 1.0)[:, None]
+    return own + _LEAST_SHARE * level if per_input else np.broadcast_to(level, own.shape)
 
 
 def _solved(damped: Array, rest: Array) -> Array:

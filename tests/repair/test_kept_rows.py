@@ -1,0 +1,70 @@
+"""A regression on few rows is the one on their sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphprune.repair.gram import HalvedSums
+from graphprune.repair.kept_rows import HalvedRows
+from graphprune.repair.ridge import Fit, refit
+
+INPUTS, OUTPUTS, SAMPLES = 40, 5, 6
+MATRIX = np.random.default_rng(1).standard_normal((1, INPUTS, OUTPUTS)) / 6
+SHIFT = np.random.default_rng(2).standard_normal((1, OUTPUTS))
+
+
+def shown(sums: HalvedSums, rows: int) -> HalvedSums:
+    """So many rows of each sample, in two batches, with inputs of unlike size."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((SAMPLES * rows, 1, INPUTS)) * np.linspace(0.2, 2, INPUTS) + 0.5
+    t = x @ (MATRIX[0] + 0.3 * random.standard_normal((INPUTS, OUTPUTS))) + 1.0
+    for start in (0, len(x) // 3):
+        part = slice(start, len(x) // 3 if start == 0 else None)
+        sums.add(x[part].astype(np.float32), t[part].astype(np.float32), SAMPLES // 3 * (1 if start == 0 else 2))
+    return sums
+
+
+@pytest.mark.parametrize("with_shift", [True, False])
+@pytest.mark.parametrize("per_input", [True, False])
+@pytest.mark.parametrize("alive", [None, np.array([[True, False, True, True, False]])])
+@pytest.mark.parametrize("variation", [None, 30.0])
+def test_the_same_from_rows(
+    with_shift: bool, per_input: bool, alive: np.ndarray | None, variation: float | None
+) -> None:
+    def fit(sums: HalvedSums) -> Fit:
+        how = {"with_shift": with_shift, "per_input": per_input, "alive": alive, "variation": variation}
+        return refit(sums, MATRIX, SHIFT, **how)  # type: ignore[arg-type]
+
+    kept, summed = HalvedRows(1, INPUTS, OUTPUTS), HalvedSums(1, INPUTS, OUTPUTS)
+    found, expected = fit(shown(kept, 3)), fit(shown(summed, 3))
+    assert kept.rows() is not None
+    assert found.penalty == expected.penalty < np.inf
+    np.testing.assert_allclose(found.matrix, expected.matrix, atol=2e-4)
+    np.testing.assert_allclose(found.shift, expected.shift, atol=2e-4)
+    np.testing.assert_allclose([found.before, found.after], [expected.before, expected.after], rtol=1e-4)
+    if alive is not None:
+        np.testing.assert_array_equal(found.matrix[..., ~alive[0]], MATRIX[..., ~alive[0]])
+
+
+def test_many_rows_are_summed() -> None:
+    kept, summed = (shown(kind(1, INPUTS, OUTPUTS), 20) for kind in (HalvedRows, HalvedSums))
+    assert isinstance(kept, HalvedRows)
+    assert kept.rows() is None
+    for mine, theirs in zip(kept.halves, summed.halves, strict=True):
+        assert mine.n == theirs.n
+        np.testing.assert_allclose(mine.xx, theirs.xx, rtol=1e-5)
+        np.testing.assert_allclose(mine.xt, theirs.xt, rtol=1e-4, atol=1e-3)
+
+
+def test_the_sums_of_kept_rows_are_there_when_asked_for() -> None:
+    kept, summed = (shown(kind(1, INPUTS, OUTPUTS), 2).whole for kind in (HalvedRows, HalvedSums))
+    np.testing.assert_allclose(kept.xx, summed.xx, rtol=1e-5)
+    assert kept.n == summed.n
+
+
+def test_one_half_alone_judges_nothing() -> None:
+    sums = HalvedRows(1, INPUTS, OUTPUTS)
+    sums.add(np.ones((3, 1, INPUTS), np.float32), np.ones((3, 1, OUTPUTS), np.float32), 1)
+    assert sums.rows() is None
+    assert refit(sums, MATRIX, SHIFT, with_shift=True).penalty == np.inf
