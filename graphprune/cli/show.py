@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from graphprune.cli.image_options import image_settings
 from graphprune.cli.json_output import write_json
+from graphprune.cli.progress_lines import ProgressLines
 from graphprune.cli.text_options import text_settings
 from graphprune.errors import InputError
 from graphprune.ir import output_files
@@ -46,7 +47,9 @@ _TEXT_BATCH = 2
 
 
 class Shown:
-    """Where output goes: results to stdout (or, when JSON has stdout, to stderr), progress to a terminal on stderr."""
+    """Where output goes: results to stdout (or, when JSON has stdout, to stderr), progress to stderr: a bar on a
+    terminal, else a line now and then.
+    """
 
     def __init__(self, json_path: Path | None, quiet: bool) -> None:
         self._json_path = json_path
@@ -59,9 +62,9 @@ class Shown:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._bar = Progress(
-            *columns, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()
-        )
+        is_watched = sys.stderr.isatty()
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet or not is_watched)
+        self._lines = None if quiet or is_watched else ProgressLines(sys.stderr.write)
         self._task: TaskID | None = None
         self._text = ""
 
@@ -76,6 +79,8 @@ class Shown:
 
     def progress(self, task: str, done: int, total: int, /) -> None:
         """Show what is being done; a new task starts a new line."""
+        if self._lines is not None:
+            self._lines.progress(task, done, total)
         if task != self._text or self._task is None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
