@@ -130,7 +130,7 @@ def test_passes_lists_options_and_papers(monkeypatch: pytest.MonkeyPatch, capsys
     assert_published(content)
     entry = next(e for e in content["passes"] if e["name"] == "layer-cka")
     assert "ICPR 2024" in entry["paper"]
-    which = {"unit", "reference", "debiased", "floor", "per", "skip_first", "exclude", "representation"}
+    which = {"unit", "reference", "debiased", "most", "floor", "per", "skip_first", "exclude", "representation"}
     again = {"rescore", "judge", "shortlist", "samples", "refits"}
     assert which | again == {o["name"] for o in entry["options"]}
     monkeypatch.setenv("COLUMNS", "80")
