@@ -7,6 +7,7 @@ products of float32 rows are made in float32, chunk by chunk.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,13 @@ class HalvedSums:
     """:class:`Sums` of even and odd samples."""
 
     def __init__(self, groups: int, inputs: int, outputs: int) -> None:
-        self.halves = tuple(Sums.empty(groups, inputs, outputs) for _ in range(2))
+        self._shape = (groups, inputs, outputs)
         self._samples = 0
+
+    @cached_property
+    def halves(self) -> tuple[Sums, ...]:
+        """Of both; empty ones take memory from the first rows on."""
+        return tuple(Sums.empty(*self._shape) for _ in range(2))
 
     @staticmethod
     def memory_bytes(groups: int, inputs: int, outputs: int) -> int:

@@ -49,12 +49,17 @@ class KeptRows:
         return float(np.square(self.t - self.x @ matrix[0] - shift[0]).sum())
 
 
+def most_rows(groups: int, inputs: int) -> int:
+    """Of each half that are kept."""
+    return inputs // 2 if groups == 1 else 0
+
+
 class HalvedRows(HalvedSums):
     """Rows of even and odd samples, kept for as long as they are fewer than half of the inputs, and then summed."""
 
     def __init__(self, groups: int, inputs: int, outputs: int) -> None:
         super().__init__(groups, inputs, outputs)
-        self._most = inputs // 2 if groups == 1 else 0
+        self._most = most_rows(groups, inputs)
         self._kept = (KeptRows(), KeptRows())
 
     def take(self, index: int, x: Rows, t: Rows, weights: Rows | None = None) -> None:

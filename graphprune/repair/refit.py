@@ -11,7 +11,7 @@ import numpy as np
 from graphprune.errors import DataError
 from graphprune.repair import matrices, padding
 from graphprune.repair.gram import Array, HalvedSums, Sums
-from graphprune.repair.kept_rows import HalvedRows
+from graphprune.repair.kept_rows import HalvedRows, most_rows
 from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.places import places
 from graphprune.repair.ridge import Fit, refit
@@ -54,10 +54,15 @@ class Refit(Task):
         self._first = 0
         self._random = np.random.default_rng(0)
 
-    @property
-    def memory_bytes(self) -> int:
-        """Of the sums."""
-        return HalvedSums.memory_bytes(*self._shape)
+    def fits(self, limit_bytes: int, samples: int | None) -> bool:
+        """Whether its sums, or the rows of at most so many ``samples`` and the new weights, take no more than that."""
+        groups, inputs, outputs = self._shape
+        if HalvedSums.memory_bytes(groups, inputs, outputs) <= limit_bytes:
+            return True
+        if samples is None or self.node.op != "Gemm":  # of which a sample is a row
+            return False
+        is_kept = -(-samples // 2) <= most_rows(groups, inputs)
+        return is_kept and 8 * inputs * max(samples, outputs) <= limit_bytes
 
     def add(self, theirs: Values, mine: Values, batches: int) -> None:
         axis, reads = self.site.axis, mine[self.site.reads]

@@ -93,7 +93,7 @@ def repair(
             sites = [site for site in sites if site.node in concerned]
         if method == "stats":  # a regression varies less than its target, and is to
             sites = [site for site in sites if site.node not in maps]
-        tasks = [task_of(method, scene, site, memory_limit_bytes) for site in sites]
+        tasks = [task_of(method, scene, site, memory_limit_bytes, data.limit) for site in sites]
         size = modest_batch(scene.pruned, sizes, tasks[-1].node.name, batch) if is_walk and tasks else batch
         found, samples = carried_out(scene, tasks, data, size, options, partial(progress, f"repair {method}"))
         layers += found
@@ -145,12 +145,16 @@ def carry_out(task: Task, theirs: Iterable[Values], cut: StepwiseRun, stop: int,
 
 
 def task_of(
-    method: Method, scene: RepairState, site: RepairLayer, memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+    method: Method,
+    scene: RepairState,
+    site: RepairLayer,
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    samples: int | None = None,
 ) -> Task:
-    """How ``method`` goes about ``site``."""
+    """How ``method`` goes about ``site``, of which there are at most so many ``samples``, if that is known."""
     if method == "stats":
         return MomentMatching(scene, site)
     refit = (WalkRefit if method == "walk" else Refit)(scene, site)
-    if refit.memory_bytes <= memory_limit_bytes:
+    if refit.fits(memory_limit_bytes, samples):
         return refit
     return ChannelMap(scene, site)

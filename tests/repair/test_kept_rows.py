@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphprune.data.dataset import load_data
 from graphprune.repair.gram import HalvedSums
 from graphprune.repair.kept_rows import HalvedRows
+from graphprune.repair.outcome import LayerRepair
 from graphprune.repair.ridge import Fit, refit
+from graphprune.repair.stage import repair
+from tests.graphs import build
+from tests.repair.nets import correlated
+from tests.repair.story import ONE_THREAD, story
 
 INPUTS, OUTPUTS, SAMPLES = 40, 5, 6
 MATRIX = np.random.default_rng(1).standard_normal((1, INPUTS, OUTPUTS)) / 6
@@ -68,3 +74,40 @@ def test_one_half_alone_judges_nothing() -> None:
     sums.add(np.ones((3, 1, INPUTS), np.float32), np.ones((3, 1, OUTPUTS), np.float32), 1)
     assert sums.rows() is None
     assert refit(sums, MATRIX, SHIFT, with_shift=True).penalty == np.inf
+
+
+WIDE = """(float[N,3,6,6] x) => (float[N,5] y) {
+    [first] a = Conv<pads = [1, 1, 1, 1]>(x, w0) [act] b = Relu(a) [flat] f = Flatten(b) [dense] y = Gemm(f, w1, b1) }"""
+
+
+@pytest.mark.parametrize(("samples", "is_kept"), [(24, True), (200, True), (300, False), (None, False)])
+def test_a_dense_layer_too_wide_for_its_sums_is_refitted_from_few_samples(samples: int | None, is_kept: bool) -> None:
+    """216 inputs, whose products would be too many for the memory allowed."""
+    proto = build(WIDE, {"w0": (8, 3, 3, 3), "w1": (8 * 36, 5), "b1": (5,)})
+    feeds = {"x": np.concatenate([correlated(60, seed=seed)["x"] for seed in range(4)])[..., :6, :6]}
+    net = story(proto, feeds).cut("first", [1, 4])
+
+    def outcome(limit_bytes: int) -> LayerRepair:
+        data = load_data(feeds, net.original.model, samples)
+        model = net.original.model
+        _, report = repair(
+            model,
+            net.small.model,
+            net.steps,
+            net.small.sizes,
+            data,
+            16,
+            ("ridge",),
+            ONE_THREAD,
+            lambda *_: None,
+            limit_bytes,
+        )
+        (layer,) = (layer for layer in report.layers if layer.layer == "dense")
+        return layer
+
+    small = outcome(500_000)
+    assert small.is_kept == is_kept
+    assert is_kept or small.note == "its inputs are too many for the memory allowed"
+    if is_kept:
+        assert small.after == pytest.approx(outcome(1 << 30).after, rel=1e-3)
+        assert small.after < 0.8 * small.before
