@@ -77,7 +77,8 @@ def test_one_half_alone_judges_nothing() -> None:
 
 
 WIDE = """(float[N,3,6,6] x) => (float[N,5] y) {
-    [first] a = Conv<pads = [1, 1, 1, 1]>(x, w0) [act] b = Relu(a) [flat] f = Flatten(b) [dense] y = Gemm(f, w1, b1) }"""
+    [first] a = Conv<pads = [1, 1, 1, 1]>(x, w0) [act] b = Relu(a)
+    [flat] f = Flatten(b) [dense] y = Gemm(f, w1, b1) }"""
 
 
 @pytest.mark.parametrize(("samples", "is_kept"), [(24, True), (200, True), (300, False), (None, False)])
