@@ -114,8 +114,10 @@ def test_passes_of_layers_get_a_count_the_others_a_share(tool: Callable[[str], A
     assert tool("language_model_quality").layer_count(100, 9, 0.25) == 3
 
 
-@pytest.mark.parametrize("method", ["filter-obs", "layer-angular", "onnxsim", "dense"])
-def test_a_row_of_a_decoder_with_a_cache(tool: Callable[[str], Any], tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("method", ["filter-obs", "filter-obs, 200 steps", "layer-angular", "onnxsim", "dense"])
+def test_a_row_of_a_decoder_with_a_cache(
+    tool: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     if not TINY.exists():
         pytest.skip(f"{TINY} is not there")
     if method == "onnxsim":
@@ -123,6 +125,11 @@ def test_a_row_of_a_decoder_with_a_cache(tool: Callable[[str], Any], tmp_path: P
     chunks = np.random.default_rng(0).integers(0, 500, (4, 32))
     np.savez(tmp_path / "texts.npz", calibration=chunks, wikitext2=chunks[:2], docs=chunks[2:])
     hf = _checkpoint(tmp_path / "hf")
+    if method.endswith("steps"):
+        pytest.importorskip("torch")
+        (tmp_path / "text.txt").write_text("They trained it for two steps. " * 900)
+        monkeypatch.setattr(tool("language_model_ours"), "STEPS", 2)
+        monkeypatch.setattr(tool("language_model_texts"), "training_text", lambda: tmp_path / "text.txt")
     setting = tool("language_model_row").Setting(hf, TINY, tmp_path / "texts.npz", tmp_path, 1, False)
     share = 0.0 if method == "dense" else 0.2
     row = tool("language_model_row").measured(method, share, setting)
@@ -131,7 +138,7 @@ def test_a_row_of_a_decoder_with_a_cache(tool: Callable[[str], Any], tmp_path: P
     near = {"layer-angular": layer / whole / 2, "dense": 1e-9}.get(method, 0.03)
     assert row["parameters"] / whole == pytest.approx(1 - share, abs=near)
     assert set(row["perplexity"]) == {"wikitext2", "docs"}
-    assert row.get("proved") in ({"filter-obs": False, "layer-angular": False}.get(method), None)
+    assert row.get("proved") in ({"filter-obs": False, "layer-angular": False}.get(method.partition(",")[0]), None)
     assert row.get("declined") == ({"onnxsim": ["structured Wanda", "attention heads", "blocks"]}.get(method))
 
 

@@ -20,6 +20,11 @@ SPECS = {
     "layer-consensus": "layer-consensus{unit=layer,shortlist=8}",
 }
 """Method and pass, with the default repair."""
+STEPS = 200
+TRAINED = {f"{method}, {STEPS} steps": method for method in ("filter-obs", "layer-angular")}
+"""Then all weights trained on the part of the text that calibrates, two chunks a step, each once, by the next tokens
+and the unpruned decoder's distribution.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,18 @@ def cut(
         result = graphprune.prune(folder, SPECS[method], {"input_ids": ids}, goal, out, options=options)
     result.plan.save(plan)
     return Cut(prove, ",".join(result.repair.methods) if result.repair else "none")
+
+
+def trained(folder: Path, teacher: Path, text: Path, out: Path, threads: int) -> None:
+    """Write the folder ``out``: the pruned one after the steps on the file ``text``; goes on where it was killed."""
+    import graphprune
+    from graphprune import RunOptions, RuntimeOptions
+    from graphprune.training import TrainOptions
+
+    how = TrainOptions(steps=STEPS, batch=2, checkpoint=out.with_suffix(".checkpoint"), resume=True)
+    graphprune.finetune(
+        folder, text, teacher, out, training=how, options=RunOptions(runtime=RuntimeOptions(threads=threads))
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import language_model_onnxsim
 import language_model_ours as ours
+import language_model_texts
 import numpy as np
 from language_model_quality import (
     Scores,
@@ -66,10 +67,12 @@ class Setting:
 
 def measured(method: str, share: float, setting: Setting) -> Row:
     """Everything of a row but its names."""
-    if method in ours.SPECS or method in (DENSE, ONNXSIM):
+    if method in (*ours.SPECS, *ours.TRAINED, DENSE, ONNXSIM):
         facts: Row = {}
         path = setting.model / "model.onnx"
-        if method != DENSE:
+        if method in ours.TRAINED:
+            facts, path = _trained(method, share, setting)
+        elif method != DENSE:
             facts, path = (_onnxsim if method == ONNXSIM else _ours)(method, share, setting)
         scores = onnx_scores(path, setting.head_size, setting.threads)
         return facts | {"parameters": onnx_parameters(path)} | _quality(scores, setting)
@@ -106,6 +109,18 @@ def _ours(method: str, share: float, setting: Setting) -> tuple[Row, Path]:
         facts = started.facts() | {"goal": goal, "repair": made.repair, "proved": made.is_proved}
         told.write_text(json.dumps(facts))
     return json.loads(told.read_text()), folder / "model" / "model.onnx"
+
+
+def _trained(method: str, share: float, setting: Setting) -> tuple[Row, Path]:
+    """What has been decided and refitted, after the training; its seconds are those of the training."""
+    facts, path = _ours(ours.TRAINED[method], share, setting)
+    out = setting.work / f"{path.parent.parent.name}-{ours.STEPS}"
+    told = out.with_suffix(".json")
+    if not told.exists():
+        started = _Clock()
+        ours.trained(path.parent, setting.model, language_model_texts.training_text(), out, setting.threads)
+        told.write_text(json.dumps(started.facts()))
+    return facts | json.loads(told.read_text()), out / "model.onnx"
 
 
 def _onnxsim(method: str, share: float, setting: Setting) -> tuple[Row, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from language_model_ours import SPECS
+from language_model_ours import SPECS, TRAINED
 from language_model_texts import DOCS, TEST
 
 Row = dict[str, Any]
@@ -41,7 +41,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
     for share in sorted({row["share"] for row in rows if row["share"]}):
         done = [row for row in rows if row["share"] == share and "perplexity" in row]
         ours = _best(row for row in done if row["method"] in SPECS)
-        rival = _best(row for row in done if row["method"] not in SPECS)
+        rival = _best(row for row in done if row["method"] not in (*SPECS, *TRAINED))
         if ours is None or rival is None:
             continue
         own, theirs, goal = _on(ours, TEST), _on(rival, TEST), GOALS.get(share)

@@ -26,13 +26,18 @@ def prepared(tokenizer: Path, path: Path) -> Path:
     wikitext = shared_folder() / "data" / "wikitext2"
     docs = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").glob("*.md"))]
     arrays = {
-        CALIBRATION: _spread(_chunks(tokenizer, (wikitext / "valid.txt").read_text(encoding="utf-8")), CALIBRATION),
+        CALIBRATION: _spread(_chunks(tokenizer, training_text().read_text(encoding="utf-8")), CALIBRATION),
         TEST: _chunks(tokenizer, (wikitext / "test.txt").read_text(encoding="utf-8"))[: CHUNKS[TEST]],
         DOCS: _chunks(tokenizer, "\n".join(doc.read_text(encoding="utf-8") for doc in docs))[: CHUNKS[DOCS]],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
+
+
+def training_text() -> Path:
+    """The part that calibrates, all of it."""
+    return shared_folder() / "data" / "wikitext2" / "valid.txt"
 
 
 def _chunks(tokenizer: Path, text: str) -> np.ndarray:

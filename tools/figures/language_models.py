@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from language_model_ours import SPECS
+from language_model_ours import SPECS, TRAINED
 from language_model_rivals import RIVALS
 from language_model_row import DENSE, DENSE_TORCH, ONNXSIM, Row, Setting, measured
 from language_model_table import markdown
 from language_model_texts import prepared
 
 SHARES = (0.20, 0.25, 0.30, 0.10)
-METHODS = (*SPECS, *RIVALS, ONNXSIM)
+METHODS = (*SPECS, *TRAINED, *RIVALS, ONNXSIM)
 
 
 def rows_of(path: Path) -> list[Row]:
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds hf/ and genai/")
     parser.add_argument("--work", type=Path, default=Path("build/language_models"))
-    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="*", default=[*SPECS, *RIVALS, ONNXSIM], choices=METHODS)
     parser.add_argument("--shares", nargs="*", type=float, default=list(SHARES))
     parser.add_argument("--minutes", type=float, default=60.0, help="for one row")
     parser.add_argument("--threads", type=int, default=1)
