@@ -114,7 +114,10 @@ def test_passes_of_layers_get_a_count_the_others_a_share(tool: Callable[[str], A
     assert tool("language_model_quality").layer_count(100, 9, 0.25) == 3
 
 
-@pytest.mark.parametrize("method", ["filter-obs", "filter-obs, 200 steps", "layer-angular", "onnxsim", "dense"])
+TRAINED = pytest.param("filter-obs, 200 steps", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("method", ["filter-obs", TRAINED, "layer-angular", "onnxsim", "dense"])
 def test_a_row_of_a_decoder_with_a_cache(
     tool: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -127,8 +130,8 @@ def test_a_row_of_a_decoder_with_a_cache(
     hf = _checkpoint(tmp_path / "hf")
     if method.endswith("steps"):
         pytest.importorskip("torch")
-        (tmp_path / "text.txt").write_text("They trained it for two steps. " * 900)
-        monkeypatch.setattr(tool("language_model_ours"), "STEPS", 2)
+        (tmp_path / "text.txt").write_text("They trained it for six steps. " * 2000)
+        monkeypatch.setattr(tool("language_model_ours"), "STEPS", 6)
         monkeypatch.setattr(tool("language_model_texts"), "training_text", lambda: tmp_path / "text.txt")
     setting = tool("language_model_row").Setting(hf, TINY, tmp_path / "texts.npz", tmp_path, 1, False)
     share = 0.0 if method == "dense" else 0.2
