@@ -130,8 +130,8 @@ def test_a_row_of_a_decoder_with_a_cache(
     hf = _checkpoint(tmp_path / "hf")
     if method.endswith("steps"):
         pytest.importorskip("torch")
-        (tmp_path / "text.txt").write_text("They trained it for six steps. " * 2000)
-        monkeypatch.setattr(tool("language_model_ours"), "STEPS", 6)
+        (tmp_path / "text.txt").write_text(" ".join(f"Step {n * n} of many." for n in range(3000)))
+        monkeypatch.setattr(tool("language_model_ours"), "STEPS", 8)
         monkeypatch.setattr(tool("language_model_texts"), "training_text", lambda: tmp_path / "text.txt")
     setting = tool("language_model_row").Setting(hf, TINY, tmp_path / "texts.npz", tmp_path, 1, False)
     share = 0.0 if method == "dense" else 0.2
