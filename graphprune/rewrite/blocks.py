@@ -60,8 +60,7 @@ def remove_blocks(model: Model, blocks: Sequence[Block]) -> Model:
         if block.keeps_join:
             join.outputs = join.outputs[:1]
     close(small, model, blocks, [name for block in blocks for name in block.nodes])
-    for name in [block.join for block in blocks if block.keeps_join]:
-        _join_norms(small, name)
+    _join_norms(small, {block.join for block in blocks if block.keeps_join})
     return small
 
 
@@ -75,32 +74,33 @@ def _make_plain_norm(model: Model, join: gs.Node, entry: gs.Tensor) -> None:
     set_attributes(model, join, {"epsilon": _TWICE_SQUARED * epsilon})
 
 
-def _join_norms(model: Model, name: str) -> None:
+def _join_norms(model: Model, names: set[str]) -> None:
     """Let the norm of a sum that only the block now gone read be the norm behind that block: one node for two."""
-    homes = ((scope, node) for scope in scopes(model.graph) for node in scope.nodes if node.name == name)
-    graph, norm = next(homes, (None, None))
-    if graph is None or norm is None or norm.inputs[0] is not norm.inputs[1]:
-        return
+    found = [(scope, node) for scope in scopes(model.graph) for node in scope.nodes if node.name in names]
+    if any([_is_joined(model, scope, node) for scope, node in found]):
+        model.graph.cleanup().toposort()
+
+
+def _is_joined(model: Model, graph: gs.Graph, norm: gs.Node) -> bool:
+    """Whether ``norm``, of one tensor alone, could be put into the node that adds it up."""
     total = norm.inputs[0]
-    first = total.inputs[0] if total.inputs else None
-    if first is None or first.op != norm.op or len(first.outputs) <= _SUM or first.outputs[_SUM] is not total:
-        return
+    if norm.inputs[1] is not total or not total.inputs:
+        return False
+    first = total.inputs[0]
+    if first.op != norm.op or len(first.outputs) <= _SUM or first.outputs[_SUM] is not total:
+        return False
     bias = SKIP_NORM_BIAS[first.op]
     is_biased = len(first.inputs) > bias and not first.inputs[bias].is_empty()
-    others = [each for each in first.outputs[:_SUM] if not each.is_empty()]
-    if (
-        is_biased
-        or not _is_in(first, graph.nodes)
-        or any(each.outputs or _is_in(each, graph.outputs) for each in others)
-    ):
-        return
+    is_read = any(each.outputs or _is_in(each, graph.outputs) for each in first.outputs[:_SUM] if not each.is_empty())
+    if is_biased or is_read or not any(node is first for node in graph.nodes):
+        return False
     first.inputs = [*first.inputs[:2], *norm.inputs[2:]]
     result = norm.outputs[0]
     norm.outputs, norm.inputs = [], []
     first.outputs = [result, *first.outputs[1:]]
     graph.nodes.remove(norm)
     set_attributes(model, first, {"epsilon": float(norm.attrs["epsilon"]) / _TWICE_SQUARED})
-    graph.cleanup().toposort()
+    return True
 
 
 def _is_own(body: gs.Graph, tensor: gs.Tensor) -> bool:
