@@ -2,10 +2,11 @@
 
     python tools/figures/evidence.py tickets joint --work build/evidence --size small
     python tools/figures/evidence.py --work build/evidence --size paper        # all of them, as the papers: on a GPU
-    python tools/figures/evidence.py --work build/evidence --markdown docs/evidence.md
+    python tools/figures/evidence.py --work tools/figures/rows/evidence --markdown docs/evidence.md
 
 Each task is a process of its own; its rows are added to ``NAME.jsonl`` in the work folder, and what is there is not
-done again. ``small`` is for two shared cores, an hour altogether; ``paper`` has the papers' images and epochs.
+done again. ``small`` is for two shared cores, an hour altogether; ``paper`` has the papers' images and epochs. The rows
+that the page rests on are kept in ``tools/figures/rows/evidence``.
 """
 
 from __future__ import annotations

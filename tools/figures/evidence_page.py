@@ -59,7 +59,7 @@ def _head() -> str:
     sizes = _text(
         f"""`small` is {small}; accuracy is that on 10,000 test images. `paper` is {paper}. Fashion-MNIST is made half
         as large by means of 2 x 2 pixels. Rates follow a cosine, and a tenth of the images decides which
-        epoch is kept. Machine: AMD EPYC (AVX2), two cores shared with other work."""
+        epoch is kept. Machine: AMD EPYC (AVX-512), two cores shared with other work."""
     )
     larger = _text(
         f"""At paper size a GPU makes the rows of CKA and joint by the experiments `joint` and `robustness` (ResNet-56
@@ -75,7 +75,7 @@ def _head() -> str:
 python tools/figures/evidence.py --work build/evidence                   # all of it, small; resumes
 python tools/figures/evidence.py --work build/evidence --size paper      # as large as the papers, for a GPU; not run
 python tools/figures/evidence.py --size paper --dry-run                  # the tasks of that
-python tools/figures/evidence.py --work build/evidence --markdown docs/evidence.md
+python tools/figures/evidence.py --work tools/figures/rows/evidence --markdown docs/evidence.md   # this page
 ```
 
 {sizes}

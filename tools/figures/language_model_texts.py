@@ -37,7 +37,8 @@ def prepared(tokenizer: Path, path: Path) -> Path:
 
 def training_text() -> Path:
     """The part that calibrates, all of it."""
-    return shared_folder() / "data" / "wikitext2" / "valid.txt"
+    path: Path = shared_folder() / "data" / "wikitext2" / "valid.txt"
+    return path
 
 
 def _chunks(tokenizer: Path, text: str) -> np.ndarray:
