@@ -112,8 +112,7 @@ QUOTED = (
         "language_models.md",
         (
             r"torch modules \(([\d.]+) both",
-            r"has ([\d.]+) and equals",
-            *(_PERPLEXITY.format(n, 20) for n in ("2SSP", "Wanda-sp")),
+            *(_PERPLEXITY.format(n, 20) for n in ("`filter-obs`", "2SSP", "Wanda-sp")),
         ),
         lambda dense, ours, first, second: (
             f"perplexity {_top1(dense)} | `filter-obs` | 80 % of parameters | | {_top1(ours)} | "
@@ -123,8 +122,7 @@ QUOTED = (
     Quoted(
         "language_models.md",
         (
-            r"`params=0.75` ([\d.]+) and",
-            _PERPLEXITY.format("`filter-obs`", 30),
+            *(_PERPLEXITY.format("`filter-obs`", n) for n in (25, 30)),
             *(_PERPLEXITY.format("2SSP", n) for n in (25, 30)),
         ),
         lambda one, two, first, second: (
