@@ -228,7 +228,8 @@ def _growth(rows: Sequence[Row]) -> list[Claim]:
 
 
 def _cut(rows: Sequence[Row]) -> list[Claim]:
-    values = paired(rows, lambda row: row["method"] == "layer-pls", lambda row: row["method"] == "layer-cka")
+    done = [row for row in rows if "top1" in row]
+    values = paired(done, lambda row: row["method"] == "layer-pls", lambda row: row["method"] == "layer-cka")
     name = "PLS beats CKA at equal MACs"
     return [Claim(name, "CKA", "+0.23 (ResNet-50, 45.28 %)", told(values), "ResNet-32, small size", judged(values))]
 
