@@ -46,6 +46,8 @@ class KeptRows:
 
     def error(self, matrix: Array, shift: Array) -> float:
         """As :meth:`Sums.error`."""
+        if not self._parts:
+            return 0.0
         return float(np.square(self.t - self.x @ matrix[0] - shift[0]).sum())
 
 
@@ -84,8 +86,8 @@ class HalvedRows(HalvedSums):
         return alone.variation
 
     def rows(self) -> tuple[KeptRows, KeptRows] | None:
-        """Those of both halves; None where there were too many, or none in one of them."""
-        return self._kept if self._most and all(each.n for each in self._kept) else None
+        """Those of both halves; None where there were too many, or none at all."""
+        return self._kept if self._most and any(each.n for each in self._kept) else None
 
     def _sum_up(self) -> None:
         self._most = 0

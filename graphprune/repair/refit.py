@@ -54,15 +54,13 @@ class Refit(Task):
         self._first = 0
         self._random = np.random.default_rng(0)
 
-    def fits(self, limit_bytes: int, samples: int | None) -> bool:
-        """Whether its sums, or the rows of at most so many ``samples`` and the new weights, take no more than that."""
+    def fits(self, limit_bytes: int, rows: int | None) -> bool:
+        """Whether its sums, or at most so many ``rows`` and the new weights, take no more than that."""
         groups, inputs, outputs = self._shape
         if HalvedSums.memory_bytes(groups, inputs, outputs) <= limit_bytes:
             return True
-        if samples is None or self.node.op != "Gemm":  # of which a sample is a row
-            return False
-        is_kept = -(-samples // 2) <= most_rows(groups, inputs)
-        return is_kept and 8 * inputs * max(samples, outputs) <= limit_bytes
+        is_kept = rows is not None and -(-rows // 2) <= most_rows(groups, inputs)
+        return is_kept and 8 * inputs * max(rows or 0, outputs) <= limit_bytes
 
     def add(self, theirs: Values, mine: Values, batches: int) -> None:
         axis, reads = self.site.axis, mine[self.site.reads]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -99,7 +100,26 @@ def _solver(
     return Solver(part, matrix, shift, with_shift, free, per_input)
 
 
-class Solver:
+class _Regression(ABC):
+    """What is added to W_0 at a penalty, and the shift that goes with it; means (groups, inputs), (groups, outputs)."""
+
+    def __init__(self, matrix: Array, shift: Array, with_shift: bool, mean_x: Array, mean_t: Array) -> None:
+        self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
+        self._mean_x, self._mean_t = mean_x, mean_t
+
+    @abstractmethod
+    def added(self, penalty: float) -> Array:
+        """To the weights (groups, inputs, outputs)."""
+
+    def solve(self, penalty: float) -> tuple[Array, Array]:
+        """Weights and shift at ``penalty``."""
+        matrix = self._matrix + self.added(penalty)
+        if not self._with_shift:
+            return matrix, self._shift
+        return matrix, self._mean_t - np.einsum("gi,gio->go", self._mean_x, matrix)
+
+
+class Solver(_Regression):
     """Normal equations of one set of rows; ``gram`` (groups, inputs, inputs) is about the means where b is free."""
 
     def __init__(
@@ -111,8 +131,7 @@ class Solver:
         free: NDArray[np.bool_],
         per_input: bool = False,
     ) -> None:
-        self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
-        self._mean_x, self._mean_t = sums.x / sums.n, sums.t / sums.n
+        super().__init__(matrix, shift, with_shift, sums.x / sums.n, sums.t / sums.n)
         self.gram, self._cross = sums.xx, sums.xt - np.einsum("gi,go->gio", sums.x, shift)
         if with_shift:
             self.gram = sums.xx - np.einsum("gi,gj->gij", sums.x, self._mean_x)
@@ -127,32 +146,21 @@ class Solver:
         np.einsum("gii->gi", found)[:] += penalty * self._ridge
         return found
 
-    def solve(self, penalty: float) -> tuple[Array, Array]:
-        """Weights and shift at ``penalty``."""
-        matrix = self._matrix + _solved(self.damped(penalty), self._rest)
-        if not self._with_shift:
-            return matrix, self._shift
-        return matrix, self._mean_t - np.einsum("gi,gio->go", self._mean_x, matrix)
+    def added(self, penalty: float) -> Array:
+        return _solved(self.damped(penalty), self._rest)
 
 
-class RowSolver:
+class RowSolver(_Regression):
     """The same from few rows: ``D^-1 X' (X D^-1 X' + penalty I)^-1 (T - X W_0)`` is added to ``W_0``, D being what the
     penalty of each input is a multiple of.
     """
 
     def __init__(
-        self,
-        rows: KeptRows,
-        matrix: Array,
-        shift: Array,
-        with_shift: bool,
-        free: NDArray[np.bool_],
-        per_input: bool = False,
+        self, rows: KeptRows, matrix: Array, shift: Array, with_shift: bool, free: NDArray[np.bool_], per_input: bool
     ) -> None:
         x, t = rows.x, rows.t
-        self._matrix, self._shift, self._with_shift = matrix, shift, with_shift
+        super().__init__(matrix, shift, with_shift, x.mean(0)[None], t.mean(0)[None])
         power = np.square(x).sum(0)
-        self._mean_x, self._mean_t = x.mean(0), t.mean(0)
         if with_shift:
             x -= self._mean_x
         self._rest = np.where(free, t - (self._mean_t if with_shift else shift) - x @ matrix[0], 0.0)
@@ -160,13 +168,9 @@ class RowSolver:
         self._back = x.T / ridge[:, None]
         self._products = x @ self._back
 
-    def solve(self, penalty: float) -> tuple[Array, Array]:
-        """Weights and shift at ``penalty``."""
+    def added(self, penalty: float) -> Array:
         damped = self._products + penalty * np.eye(len(self._products))
-        matrix = self._matrix + self._back @ _solved(damped[None], self._rest[None])[0]
-        if not self._with_shift:
-            return matrix, self._shift
-        return matrix, self._mean_t - np.einsum("i,gio->go", self._mean_x, matrix)
+        return np.asarray(self._back @ _solved(damped[None], self._rest[None]), np.float64)
 
 
 def _held(own: Array, power: Array, per_input: bool) -> Array:

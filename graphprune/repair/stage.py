@@ -93,7 +93,9 @@ def repair(
             sites = [site for site in sites if site.node in concerned]
         if method == "stats":  # a regression varies less than its target, and is to
             sites = [site for site in sites if site.node not in maps]
-        tasks = [task_of(method, scene, site, memory_limit_bytes, data.limit) for site in sites]
+        tasks = [
+            task_of(method, scene, site, memory_limit_bytes, _dense_rows(scene, site, sizes, data)) for site in sites
+        ]
         size = modest_batch(scene.pruned, sizes, tasks[-1].node.name, batch) if is_walk and tasks else batch
         found, samples = carried_out(scene, tasks, data, size, options, partial(progress, f"repair {method}"))
         layers += found
@@ -149,12 +151,20 @@ def task_of(
     scene: RepairState,
     site: RepairLayer,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
-    samples: int | None = None,
+    rows: int | None = None,
 ) -> Task:
-    """How ``method`` goes about ``site``, of which there are at most so many ``samples``, if that is known."""
+    """How ``method`` goes about ``site``, which reads at most so many ``rows``, if that is known."""
     if method == "stats":
         return MomentMatching(scene, site)
     refit = (WalkRefit if method == "walk" else Refit)(scene, site)
-    if refit.fits(memory_limit_bytes, samples):
+    if refit.fits(memory_limit_bytes, rows):
         return refit
     return ChannelMap(scene, site)
+
+
+def _dense_rows(scene: RepairState, site: RepairLayer, sizes: Sizes, data: Data) -> int | None:
+    """How many rows all samples give a Gemm at most, of which each may give several; None where that is not known."""
+    shown = sizes.get(scene.pruned.graph.inputs[0].name, ())
+    if data.limit is None or not data.batching.is_rows or not shown or scene.node(site.node).op != "Gemm":
+        return None
+    return -(-data.limit // shown[0]) * sizes[site.reads][0]

@@ -77,12 +77,13 @@ def _make_plain_norm(model: Model, join: gs.Node, entry: gs.Tensor) -> None:
 def _join_norms(model: Model, names: set[str]) -> None:
     """Let the norm of a sum that only the block now gone read be the norm behind that block: one node for two."""
     found = [(scope, node) for scope in scopes(model.graph) for node in scope.nodes if node.name in names]
-    if any([_is_joined(model, scope, node) for scope, node in found]):
+    changes = [_join_norm(model, scope, node) for scope, node in found]
+    if any(changes):
         model.graph.cleanup().toposort()
 
 
-def _is_joined(model: Model, graph: gs.Graph, norm: gs.Node) -> bool:
-    """Whether ``norm``, of one tensor alone, could be put into the node that adds it up."""
+def _join_norm(model: Model, graph: gs.Graph, norm: gs.Node) -> bool:
+    """Put ``norm``, of one tensor alone, into the node that adds it up; whether that could be."""
     total = norm.inputs[0]
     if norm.inputs[1] is not total or not total.inputs:
         return False

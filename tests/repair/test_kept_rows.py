@@ -13,7 +13,7 @@ from graphprune.repair.ridge import Fit, refit
 from graphprune.repair.stage import repair
 from tests.graphs import build
 from tests.repair.nets import correlated
-from tests.repair.story import ONE_THREAD, story
+from tests.repair.story import ONE_THREAD, Story, images, story
 
 INPUTS, OUTPUTS, SAMPLES = 40, 5, 6
 MATRIX = np.random.default_rng(1).standard_normal((1, INPUTS, OUTPUTS)) / 6
@@ -70,15 +70,29 @@ def test_the_sums_of_kept_rows_are_there_when_asked_for() -> None:
 
 
 def test_one_half_alone_judges_nothing() -> None:
-    sums = HalvedRows(1, INPUTS, OUTPUTS)
-    sums.add(np.ones((3, 1, INPUTS), np.float32), np.ones((3, 1, OUTPUTS), np.float32), 1)
-    assert sums.rows() is None
-    assert refit(sums, MATRIX, SHIFT, with_shift=True).penalty == np.inf
+    def fit(sums: HalvedSums) -> Fit:
+        rows = np.random.default_rng(0).standard_normal((3, 1, INPUTS)).astype(np.float32)
+        sums.add(rows, np.ones((3, 1, OUTPUTS), np.float32), 1)
+        return refit(sums, MATRIX, SHIFT, with_shift=True, variation=1.0)
+
+    found, expected = (fit(kind(1, INPUTS, OUTPUTS)) for kind in (HalvedRows, HalvedSums))
+    assert found.penalty == np.inf
+    assert found.before == found.after == pytest.approx(expected.before, rel=1e-5)
+    assert found.before > 0
 
 
 WIDE = """(float[N,3,6,6] x) => (float[N,5] y) {
     [first] a = Conv<pads = [1, 1, 1, 1]>(x, w0) [act] b = Relu(a)
     [flat] f = Flatten(b) [dense] y = Gemm(f, w1, b1) }"""
+
+
+def outcome(net: Story, samples: int | None, limit_bytes: int) -> LayerRepair:
+    """Of the dense layer, by ``ridge`` alone."""
+    model, data = net.original.model, load_data(net.feeds, net.original.model, samples)
+    given = (model, net.small.model, net.steps, net.small.sizes, data, 16, ("ridge",), ONE_THREAD, lambda *_: None)
+    _, report = repair(*given, limit_bytes)  # type: ignore[arg-type]
+    (layer,) = (layer for layer in report.layers if layer.layer == "dense")
+    return layer
 
 
 @pytest.mark.parametrize(("samples", "is_kept"), [(24, True), (200, True), (300, False), (None, False)])
@@ -87,28 +101,21 @@ def test_a_dense_layer_too_wide_for_its_sums_is_refitted_from_few_samples(sample
     proto = build(WIDE, {"w0": (8, 3, 3, 3), "w1": (8 * 36, 5), "b1": (5,)})
     feeds = {"x": np.concatenate([correlated(60, seed=seed)["x"] for seed in range(4)])[..., :6, :6]}
     net = story(proto, feeds).cut("first", [1, 4])
-
-    def outcome(limit_bytes: int) -> LayerRepair:
-        data = load_data(feeds, net.original.model, samples)
-        model = net.original.model
-        _, report = repair(
-            model,
-            net.small.model,
-            net.steps,
-            net.small.sizes,
-            data,
-            16,
-            ("ridge",),
-            ONE_THREAD,
-            lambda *_: None,
-            limit_bytes,
-        )
-        (layer,) = (layer for layer in report.layers if layer.layer == "dense")
-        return layer
-
-    small = outcome(500_000)
+    small = outcome(net, samples, 500_000)
     assert small.is_kept == is_kept
     assert is_kept or small.note == "its inputs are too many for the memory allowed"
     if is_kept:
-        assert small.after == pytest.approx(outcome(1 << 30).after, rel=1e-3)
+        assert small.after == pytest.approx(outcome(net, samples, 1 << 30).after, rel=1e-3)
         assert small.after < 0.8 * small.before
+
+
+@pytest.mark.parametrize(("samples", "is_kept"), [(100, True), (120, False)])
+def test_what_a_sample_gives_several_rows_of_is_counted_by_rows(samples: int, is_kept: bool) -> None:
+    """216 inputs again, and two rows of each sample."""
+    proto = build(
+        """(float[N,2,12] x) => (float[N,2,5] y) { r = Reshape(x, flat) [first] a = Gemm(r, w0) [act] b = Relu(a)
+        [dense] c = Gemm(b, w1, b1) y = Reshape(c, back) }""",
+        {"w0": (12, 240), "w1": (240, 5), "b1": (5,), "flat": np.array([-1, 12]), "back": np.array([-1, 2, 5])},
+    )
+    net = story(proto, images(240, (2, 12))).cut("first", range(24))
+    assert outcome(net, samples, 500_000).is_kept == is_kept
