@@ -25,7 +25,8 @@ _LAUNCH_BOUND = 0.5  # of the time spent on starting operators
 @dataclass(frozen=True)
 class TimedCut:
     """An ``original``, whose external data lie in ``folder``, what ``plan`` has left of it, and ``costs`` before and
-    after, on what ``options`` say. ``cache_dir`` keeps the times that tell which widths the runtime likes.
+    after, on what ``options`` say. ``cache_dir`` keeps the times that tell which widths the runtime likes;
+    ``is_align_auto`` says that the cut kept to them as far as its target let it.
     """
 
     original: Path | onnx.ModelProto
@@ -35,6 +36,7 @@ class TimedCut:
     costs: tuple[Cost, Cost]
     options: RuntimeOptions
     cache_dir: Path | None
+    is_align_auto: bool
 
 
 def refuse_slower(measurement: Measurement, cut: TimedCut) -> None:
@@ -72,7 +74,7 @@ def explained(run_ms: float, batch: int, cut: TimedCut) -> tuple[list[str], list
     if odd:
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         reasons.append(f"odd widths: {'; '.join(odd[:_NAMED])}{more}")
-        advice.append("--align auto")
+        advice.append("a target that such multiples reach" if cut.is_align_auto else "--align auto")
     if counts[0] is not None and counts[1] is not None:
         lost = fusion_lost(counts[0], counts[1])
         if lost:

@@ -127,4 +127,5 @@ def generated(path: Path, loaded: LoadedRun, result: Result, options: RunOptions
 def _cut(path: Path, loaded: LoadedRun, result: Result, options: RunOptions) -> TimedCut:
     """What a verdict asks of original and result."""
     model, costs = loaded.model, (result.before, result.after)
-    return TimedCut(model.source, path, model.folder, result.plan, costs, options.runtime, options.timing.cache_folder)
+    place, is_auto = options.timing.cache_folder, options.align == "auto"
+    return TimedCut(model.source, path, model.folder, result.plan, costs, options.runtime, place, is_auto)

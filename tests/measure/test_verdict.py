@@ -41,9 +41,11 @@ def units(group: str, size: int, kept: int, kind: str = "filters") -> RemovedUni
     return RemovedUnits(group, kind, size, tuple(range(size - kept)), 1, 1)
 
 
-def judge(measurement: Measurement, decided: Plan, first: onnx.ModelProto | None = None) -> None:
+def judge(
+    measurement: Measurement, decided: Plan, first: onnx.ModelProto | None = None, is_align_auto: bool = False
+) -> None:
     model = first or residual_mlp(2)
-    cut = verdict.TimedCut(model, model, None, decided, (Cost(100, 1), Cost(70, 1)), ONE, None)
+    cut = verdict.TimedCut(model, model, None, decided, (Cost(100, 1), Cost(70, 1)), ONE, None, is_align_auto)
     verdict.refuse_slower(measurement, cut)
 
 
@@ -86,6 +88,15 @@ def test_odd_widths_are_named_with_the_multiple_that_fits() -> None:
     assert "tiny keeps" not in str(caught.value)
     assert "--align auto" in caught.value.fix
     assert "layer-cka" in caught.value.fix
+
+
+def test_who_had_auto_is_not_told_to_try_it() -> None:
+    """It goes below its multiple where a target is out of reach otherwise."""
+    with pytest.raises(NotFaster) as caught:
+        judge(timed(1.0, 1.1), plan(units("g", 64, 52)), is_align_auto=True)
+    assert "no multiple of 8" in str(caught.value)
+    assert "--align auto" not in caught.value.fix
+    assert "a target that such multiples reach" in caught.value.fix
 
 
 def test_the_last_cut_of_a_group_counts() -> None:
