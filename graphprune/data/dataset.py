@@ -12,7 +12,7 @@ only once is kept up to the number of samples asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,10 @@ class Data:
         if not produced:
             need = f"a batch of {fixed}, the size the graph insists on" if fixed and fixed > 1 else "one sample"
             raise DataError(f"{self.origin} holds less than {need}", "give more data")
+
+    def at_most(self, samples: int) -> Data:
+        """The first ``samples`` of these, or all where there are fewer."""
+        return replace(self, limit=samples if self.limit is None else min(samples, self.limit))
 
     def first(self, size: int = 1) -> Arrays:
         """Feeds of exactly ``size`` samples (or of the graph's fixed batch),

@@ -51,7 +51,7 @@ class Rescoring:
         refits: int,
     ) -> None:
         self._context, self._judge, self._shortlist = context, judge, shortlist
-        data = replace(context.data, limit=min(samples, context.data.limit or samples))
+        data = context.data.at_most(samples)
         self._trials = RepairedTrials(
             TrialSetup(context.history, context.analysis, tuple(representations), data, context.execution, refits)
         )

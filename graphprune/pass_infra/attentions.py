@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Attentions:
         """``count`` of them, or fewer where the rest must stay; so many ``samples`` judge."""
         context, output = self.context, self.context.model.graph.outputs[0].name
         segments = Segments.at_blocks(context.model, self.blocks, [output], context.execution.runtime)
-        few = replace(context.data, limit=min(samples, context.data.limit or samples))
+        few = context.data.at_most(samples)
         feeds = [batch.feeds for batch in few.batches(1)]
         judges: list[Judged] = []
         gone: list[Block] = []

@@ -26,6 +26,7 @@ from graphprune.pass_infra.proposals import EstimatedTimes, Profiler, Proposals
 from graphprune.pass_infra.reach import joins_in_reach
 from graphprune.pass_infra.removed_block import removed_block
 from graphprune.pass_infra.savings import PER_HELP, Per, Savings
+from graphprune.pass_infra.scored_samples import on_few
 from graphprune.pass_infra.turns import shortlisted
 from graphprune.pass_infra.whole_layers import whole_layers
 from graphprune.plan.goal import Goal
@@ -37,6 +38,8 @@ R = TypeVar("R")
 
 _MEMORY_BUDGET_BYTES = 1 << 30
 _JUDGED = 16  # blocks, after repair
+_JUDGED_ON = 96  # samples
+_SAMPLES_HELP = "samples to score by; auto: all, of a decoder 8,192 tokens, where blocks are judged after repair 96"
 _MOST_HELP = "blocks (with unit=layer: layers) that it takes at most; a pass behind it goes on to the target"
 
 
@@ -73,7 +76,7 @@ class BlockPass(Pass):
         default=None,
         metadata={"help": "try this many: those that turn the stream least; judged after repair: the lowest scores"},
     )
-    samples: int = field(default=96, metadata={"help": "samples for scoring and repair where blocks are judged"})
+    samples: int | None = field(default=None, metadata={"help": _SAMPLES_HELP})
     refits: int = field(default=2, metadata={"help": "layers behind a block that are refitted to judge it"})
 
     @abstractmethod
@@ -103,6 +106,8 @@ class BlockPass(Pass):
     def requires(self, context: Context) -> None:
         if self.shortlist is not None and self.shortlist < 1:
             raise OptionError(f"option shortlist of {self} is {self.shortlist}", "give 1 or more")
+        if self.samples is not None and self.samples < 1:
+            raise OptionError(f"option samples of {self} is {self.samples}", "give 1 or more")
         if self.most is not None and self.most < 1:
             raise OptionError(f"option most of {self} is {self.most}", "give 1 or more, or leave the pass out")
 
@@ -131,6 +136,9 @@ class BlockPass(Pass):
         blocks = [join.block for join in joins if join.block]
         representations = self.compared_tensors(context, blocks)
         tensors = [representation.tensor for representation in representations]
+        if not is_rescored and (self.needs_data or self.shortlist is not None):
+            context, told = on_few(context, self.samples)
+            notes = [*notes, *told]
         # opened when first needed
         pieces = [piece for block in rules.candidates for piece in block.pieces]
         segments = Segments.at_blocks(context.model, pieces, tensors, context.execution.runtime)
@@ -170,8 +178,9 @@ class BlockPass(Pass):
 
     def _rescoring(self, context: Context, representations: Sequence[Representation]) -> Rescoring:
         shortlist = _JUDGED if self.shortlist is None else self.shortlist
-        check(context, str(self), shortlist, self.samples, self.refits)
-        return Rescoring(context, representations, self.judge, shortlist, self.samples, self.refits)
+        samples = _JUDGED_ON if self.samples is None else self.samples
+        check(context, str(self), shortlist, samples, self.refits)
+        return Rescoring(context, representations, self.judge, shortlist, samples, self.refits)
 
     def _rescored(
         self, second: Rescoring, origin: Segments, candidates: Sequence[Block], notes: list[str]

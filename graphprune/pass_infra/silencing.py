@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -53,13 +53,12 @@ class SilencingPass(UnitPass):
         return silenceable(context.model, context.analysis.typing, groups)
 
     def score(self, context: Context, groups: Sequence[Group]) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-        limit = context.data.limit
         results = compared_without(
             context.model,
             context.analysis.typing,
             groups,
             self.compared_tensor(context),
-            replace(context.data, limit=self.samples if limit is None else min(limit, self.samples)),
+            context.data.at_most(self.samples),
             context.execution.batch,
             context.execution.runtime,
             self.comparison,

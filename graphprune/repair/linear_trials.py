@@ -62,7 +62,7 @@ class LinearTrials:
         execution: Execution,
     ) -> None:
         self.model, self._data, self._execution = model, data, execution
-        self._judges = replace(data, limit=min(samples, data.limit or samples))
+        self._judges = data.at_most(samples)
         self.representations = tuple(representations)
         self._settled: list[str] = []
         self.unexplained: dict[str, float] = {}

@@ -13,8 +13,8 @@ PLAN = {
     "small": (
         ("UTD-MHAD2_1s", "cnn", ("SNOW", "LOSO"), 30, 5, 8),
         ("UTD-MHAD2_1s", "cnn", ("FNOW", "LOTO"), 30, 5, 4),
-        ("UTD-MHAD1_1s", "cnn", ("SNOW", "LOSO"), 30, 5, 4),
-        ("WHARF", "cnn", ("SNOW", "LOSO"), 30, 5, 4),
+        ("UTD-MHAD1_1s", "cnn", PROTOCOLS, 30, 5, 4),
+        ("WHARF", "cnn", PROTOCOLS, 30, 5, 4),
         ("UTD-MHAD2_1s", "transformer", ("SNOW", "LOSO"), 30, 5, 4),
     ),
     "paper": tuple(
