@@ -147,3 +147,23 @@ def test_what_is_settled_on_is_the_mean_of_three_looks() -> None:
         assert found.best.timings == 3
     assert np.std(off) < 0.022
     assert abs(np.mean(off)) < 0.005
+
+
+def lost_layout(asked: float) -> Closing[int]:
+    """Below five of ten channels the made-up runtime computes in a slower layout."""
+
+    def propose(budget: float) -> Proposal[int]:
+        count = max(1, int(10 * budget + 1e-9))
+        return Proposal(count, count / 10, count)
+
+    return close_in(asked, 1.0, propose, lambda proposal: proposal.thing / 10 + (0.7 if proposal.thing < 5 else 0.1))
+
+
+def test_where_the_least_there_is_is_slow_something_wider_serves() -> None:
+    found = lost_layout(0.6)
+    assert found.is_met
+    assert found.best.proposal.thing == 5
+    never = lost_layout(0.3)
+    assert not never.is_met
+    assert never.best.proposal.thing == 5  # one of ten takes 0.8
+    assert len(never.readings) <= 10
