@@ -126,12 +126,12 @@ def _between(
     lost. One look tells.
     """
     above, below = _ends(asked, start, list(readings.values()))
-    low, high, shares = below[0] if below else 0.0, above[0], _BETWEEN
+    low, high, count = below[0] if below else 0.0, above[0], len(_BETWEEN)
     if below is None and propose(0.0).key in readings:  # not even the least there is
         least = readings[propose(0.0).key]
         is_fastest = all(least.value <= reading.value for reading in readings.values())
-        low, high, shares = least.proposal.estimate, 1.0, _BETWEEN[:1] if is_fastest else _BETWEEN
-    for share in shares:
+        low, high, count = least.proposal.estimate, 1.0, 1 if is_fastest else count
+    for share in _BETWEEN[:count]:
         proposal = propose(low + share * (high - low))
         if proposal.key not in readings:
             return proposal
