@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,13 @@ _SETTING_SIZE = 64  # integers up to so many are settings (shapes, axes), whose 
 def layer_segments(flow: DataFlow) -> list[Segment]:
     """The segments in order of execution; what comes before the first layer is one of its own."""
     return [segment for segment in partition(flow, at_layers(flow), flow.outputs) if segment.writes]
+
+
+def segments_left(model: Model, segments: Sequence[Segment]) -> list[Segment]:
+    """The same ``segments`` in a ``model`` after a cut, which may have made constants of some of their nodes."""
+    flow = model.derived(DataFlow)
+    parts = [replace(each, nodes=tuple(name for name in each.nodes if name in flow.nodes)) for each in segments]
+    return partition(flow, parts, flow.outputs)
 
 
 def atoms_in(model: Model, typing: Typing, segments: Sequence[Segment]) -> list[frozenset[Atom]]:

@@ -18,7 +18,7 @@ from graphprune.axes.algebra import Atom
 from graphprune.base.progress import Progress
 from graphprune.ir.input_origins import fed_to
 from graphprune.ir.model import Model
-from graphprune.latency.layers import atoms_in, layer_segments, signature
+from graphprune.latency.layers import atoms_in, layer_segments, segments_left, signature
 from graphprune.measure.overhead import overhead_ms
 from graphprune.measure.stopwatch import times_ms
 from graphprune.measure.times_cache import Cache
@@ -105,7 +105,8 @@ class LatencyProfiler:
                 kept = {atom: np.arange(atom.size) < count for atom, count in counts.items()}
                 model = remove_units(analysis.model, analysis.typing, kept)
                 touched = [index for index, atoms in enumerate(inside) if not atoms.isdisjoint(counts)]
-                signed = self._signatures(model, [found[index] for index in touched], jobs)
+                left = segments_left(model, found)
+                signed = self._signatures(model, [left[index] for index in touched], jobs)
                 for index, name in zip(touched, signed, strict=True):
                     atom = next(atom for atom in counts if atom in inside[index])
                     narrow[index, atom, counts[atom]] = name

@@ -13,16 +13,19 @@ import pytest
 from graphprune import RuntimeOptions
 from graphprune.analysis.model_analysis import ModelAnalysis
 from graphprune.axes.algebra import Atom
+from graphprune.ir.model import Model
 from graphprune.latency import table as table_room
-from graphprune.latency.layers import atoms_in, layer_segments, signature
+from graphprune.latency.layers import atoms_in, layer_segments, segments_left, signature
 from graphprune.latency.table import CostTable, LatencyProfiler, SegmentCost, colours, smoothed, thinned
 from graphprune.measure.times_cache import Cache
 from graphprune.rewrite import remove_units
 from graphprune.run.loaded import prepare
 from graphprune.run.options import RunOptions
 from graphprune.runtime.sessions import Feeds
+from graphprune.segments.partition import Segment
 from tests.graphs import residual_mlp
 from tests.small_cnns import flattened, grouped
+from tests.zoo.export import export
 
 ONE = RuntimeOptions(threads=1)
 
@@ -94,6 +97,26 @@ def test_table_times_widths_and_the_cache_spares_the_second_time(
     again = LatencyProfiler(feeds, ONE, Cache(tmp_path, {"model": "m"}), silent).table(analysis, levels, {})
     assert len(timed) == before
     assert again.share(both) == pytest.approx(table.share(both))
+
+
+def test_a_cut_may_make_constants_of_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halves of a tensor as torch's older exporter writes them: by the shape, which is fixed when it is cut."""
+    path, _ = export("shufflenet_v2", "torchscript", tmp_path)
+    analysis, feeds = looked_at(onnx.load(path))
+    whole = {node.name for node in analysis.model.graph.nodes}
+    levels = {group.atom: [max(1, group.size // 2)] for group in analysis.groups if group.is_prunable}
+    gone: set[str] = set()
+
+    def watched(model: Model, segments: Sequence[Segment]) -> list[Segment]:
+        gone.update(whole - {node.name for node in model.graph.nodes})
+        return segments_left(model, segments)
+
+    monkeypatch.setattr(table_room, "segments_left", watched)
+    monkeypatch.setattr(table_room, "times_ms", lambda models, *_: [1.0] * len(models))
+    monkeypatch.setattr(table_room, "overhead_ms", lambda *_: 0.5)
+    table = LatencyProfiler(feeds, ONE, Cache(None, {}), silent).table(analysis, levels, {})
+    assert any("Shape" in name for name in gone)
+    assert table.share({}) == pytest.approx(1.0)
 
 
 def test_real_times_are_positive_and_blocks_have_a_share() -> None:
