@@ -39,7 +39,7 @@ MORE = (
     "resnext",
     "regnet_x",
     "res2net",
-    "rep_vgg",
+    "regnet_y",
     "densenet",
     "googlenet",
     "csp_darknet",
