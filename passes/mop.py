@@ -22,10 +22,12 @@ from graphprune.pass_infra.context import Context
 from graphprune.pass_infra.joint.depth import Depth
 from graphprune.pass_infra.joint.mixture import Mixture, MixtureArbiter
 from graphprune.pass_infra.joint.width import Width
+from graphprune.pass_infra.scored_samples import text_samples
 from graphprune.pass_infra.unit_pass import check_patterns
 from graphprune.plan.plan import Decision
 from graphprune.scoring.projection import HEAD_KINDS
 
+_SAMPLES = 128
 RELEASED = {
     "released-1": "LGGLLLGGLLGLGLLGGL",
     "released-2": "GGLLGGGLGGGLLLGGLL",
@@ -55,7 +57,12 @@ class MoP(Pass):
         default="amp", metadata={"help": "heads and neurons out of one budget, or neurons alone"}
     )
     groups: int = field(default=2, metadata={"help": "key-value groups that stay in each layer"})
-    samples: int = field(default=128, metadata={"help": "samples for scores; kl and perplexity judge on half"})
+    samples: int | None = field(
+        default=None,
+        metadata={
+            "help": "samples for scores; kl and perplexity judge on half; auto: 128, of a decoder's text 8,192 tokens"
+        },
+    )
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "blocks to keep, by name or glob"})
     exclude_groups: tuple[str, ...] = field(
         default=(), metadata={"help": "groups to keep: glob or re:, on group or node names"}
@@ -76,7 +83,7 @@ class MoP(Pass):
             )
         if self.path and context.goal.in_rounds:
             raise OptionError("a path of pass mop needs all steps at once", "leave --finetune-every removal out")
-        if self.samples < 2 or self.groups < 1:
+        if (self.samples is not None and self.samples < 2) or self.groups < 1:
             raise OptionError(f"{self} has an option that is too small", "give samples=2 and groups=1, or more")
 
     def decisions(self, context: Context) -> Iterator[Decision]:
@@ -86,7 +93,8 @@ class MoP(Pass):
         kinds = ("neurons",) if self.width == "neurons" else (*HEAD_KINDS[:2], "neurons")
         width = Width(kinds, self.groups, self.exclude_groups)
         path = self._letters() if self.path else ""
-        yield from Mixture(str(self), self.depth, width, self.arbiter, path, self.exclude, self.samples).run(context)
+        samples = self.samples or text_samples(context) or _SAMPLES
+        yield from Mixture(str(self), self.depth, width, self.arbiter, path, self.exclude, samples).run(context)
 
     def _letters(self) -> str:
         """The path spelt out; a valid one where there is none."""

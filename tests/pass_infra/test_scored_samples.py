@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from graphprune import RecoveryOptions, RunOptions, RuntimeOptions, TimingOptions, prune
 from graphprune.errors import OptionError
 from graphprune.pass_infra import scored_samples
+from graphprune.pass_infra.context import Context
+from graphprune.pass_infra.joint.mixture import Mixture
 from graphprune.plan.plan import Decision
 from tests.decoder_graphs import Sizes, fused_decoder, plain_decoder
 from tests.graphs import residual_mlp
@@ -55,6 +58,21 @@ def test_a_decoder_is_scored_on_a_part_of_the_text(make: Any, monkeypatch: pytes
     assert FEW in part.notes
     assert scores(part) == scores(decision(proto, "layer-cka", {"input_ids": IDS["input_ids"][:4]})) != scores(every)
     assert scores(decision(proto, "layer-cka{samples=12}", IDS)) == scores(every)
+
+
+@pytest.mark.parametrize(("spec", "expected"), [("mop", 4), ("mop{samples=7}", 7)])
+def test_mop_scores_on_a_part_of_the_text(spec: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def watched(mixture: Mixture, context: Context) -> Iterator[Decision]:
+        asked.append(mixture.samples)
+        return run(mixture, context)
+
+    run = Mixture.run
+    monkeypatch.setattr(scored_samples, "_TOKENS", 20)
+    monkeypatch.setattr(Mixture, "run", watched)
+    prune(fused_decoder(Sizes(layers=5)), spec, IDS, "params=0.9", options=OPTIONS)
+    assert asked == [expected]
 
 
 def test_nothing_is_said_where_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
