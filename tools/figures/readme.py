@@ -112,21 +112,21 @@ QUOTED = (
         "language_models.md",
         (
             r"torch modules \(([\d.]+) both",
-            *(_PERPLEXITY.format(n, 20) for n in ("`filter-obs`", "2SSP", "Wanda-sp")),
+            *(_PERPLEXITY.format(n, 20) for n in ("`allocate`", "2SSP", "Wanda-sp")),
         ),
         lambda dense, ours, first, second: (
-            f"perplexity {_top1(dense)} | `filter-obs` | 80 % of parameters | | {_top1(ours)} | "
+            f"perplexity {_top1(dense)} | `allocate` | 80 % of parameters | | {_top1(ours)} | "
             f"2SSP {_top1(first)}, Wanda-sp {_top1(second)} |"
         ),
     ),
     Quoted(
         "language_models.md",
         (
-            *(_PERPLEXITY.format("`filter-obs`", n) for n in (25, 30)),
+            *(_PERPLEXITY.format("`allocate`", n) for n in (25, 30)),
             *(_PERPLEXITY.format("2SSP", n) for n in (25, 30)),
         ),
         lambda one, two, first, second: (
-            f"| | `filter-obs` | 75 %, 70 % | | {_top1(one)}, {_top1(two)} | 2SSP {_top1(first)}, {_top1(second)} |"
+            f"| | `allocate` | 75 %, 70 % | | {_top1(one)}, {_top1(two)} | 2SSP {_top1(first)}, {_top1(second)} |"
         ),
     ),
     Quoted(
