@@ -126,12 +126,14 @@ def _between(
     lost. One look tells.
     """
     above, below = _ends(asked, start, list(readings.values()))
-    low, high, count = below[0] if below else 0.0, above[0], len(_BETWEEN)
-    if below is None and propose(0.0).key in readings:  # not even the least there is
-        least = readings[propose(0.0).key]
-        is_fastest = all(least.value <= reading.value for reading in readings.values())
-        low, high, count = least.proposal.estimate, 1.0, 1 if is_fastest else count
-    for share in _BETWEEN[:count]:
+    low, high = below[0] if below else 0.0, above[0]
+    shares: tuple[float, ...] = _BETWEEN
+    least = None if below else readings.get(propose(0.0).key)
+    if least is not None:  # and even that takes too long
+        low, high = least.proposal.estimate, 1.0
+        if least.value <= min(reading.value for reading in readings.values()):
+            shares = _BETWEEN[:1]
+    for share in shares:
         proposal = propose(low + share * (high - low))
         if proposal.key not in readings:
             return proposal

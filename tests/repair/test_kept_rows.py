@@ -89,8 +89,8 @@ WIDE = """(float[N,3,6,6] x) => (float[N,5] y) {
 def outcome(net: Story, samples: int | None, limit_bytes: int) -> LayerRepair:
     """Of the dense layer, by ``ridge`` alone."""
     model, data = net.original.model, load_data(net.feeds, net.original.model, samples)
-    given = (model, net.small.model, net.steps, net.small.sizes, data, 16, ("ridge",), ONE_THREAD, lambda *_: None)
-    _, report = repair(*given, limit_bytes)  # type: ignore[arg-type]
+    small, sizes = net.small.model, net.small.sizes
+    _, report = repair(model, small, net.steps, sizes, data, 16, ["ridge"], ONE_THREAD, lambda *_: None, limit_bytes)
     (layer,) = (layer for layer in report.layers if layer.layer == "dense")
     return layer
 

@@ -43,8 +43,8 @@ class Mixture:
     def run(self, context: Context) -> Iterator[Decision]:
         """A decision per step, until the target is met, or with the limit that stands before it."""
         looks = self.arbiter != "random" and not self.path
-        most = min(self.samples, context.data.limit or self.samples)
-        fit, held_out = split(context.data, most) if looks else (replace(context.data, limit=most), context.data)
+        data, most = context.data, self.samples
+        fit, held_out = split(data, most) if looks else (data.at_most(most), data)
         parent, width, limit, number = Network(context.analysis, ()), self.width, "", 0
         while not context.goal.is_met(parent.cost):
             context.execution.progress(f"step {number + 1}", round(100 * context.goal.progress(parent.cost)), 100)
